@@ -1,0 +1,694 @@
+"""The public face: `VAETransformer`, under scikit-learn's contract. Validation and bookkeeping; nothing mathematical."""
+
+import math
+from copy import deepcopy
+from numbers import Integral, Real
+
+import narwhals.stable.v2 as nw
+import numpy as np
+import sklearn
+import torch
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context
+from sklearn.utils import _safe_indexing, check_array, check_random_state, gen_batches
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from skvae.likelihoods import LIKELIHOODS
+from skvae.model import N_IMPORTANCE_SAMPLES, VAE, normal_noise
+from skvae.networks import ACTIVATIONS
+from skvae.priors import PRIORS
+from skvae.schema import ImageSchema, TableSchema
+from skvae.training import DivergedError, train
+
+# as many rows seen in training are enough for any table; small ones stop at MAX_EPOCHS
+ROWS_SEEN, MIN_EPOCHS, MAX_EPOCHS = 3_000_000, 10, 100
+N_VALIDATION_SAMPLES = 8
+
+
+class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Variational autoencoder for tables and images.
+
+    A probabilistic model of rows, p(x) = ∫ p(z) p(x | z) dz, with a few latent variables z [1]_. It reduces
+    (`transform`, `inverse_transform`), generates (`sample`) and scores (`score_samples`). A table goes in as it is: numbers,
+    booleans, strings, categories and missing cells, in a pandas or polars DataFrame or an array; and rows come out in the same
+    container, with the same columns, dtypes, categories, decimals and bounds.
+
+    Encoder and decoder each have a linear path that starts at the closed-form optimum of probabilistic PCA [2]_, beside a
+    perceptron that starts near zero: training begins where PCA ends.
+
+    Parameters
+    ----------
+    latent_dim : int, default=2
+        Number of latent variables: the columns of `transform`.
+
+    hidden_layer_sizes : tuple of int, default=(256, 256)
+        Widths of the encoder's hidden layers; the decoder has the same in reverse. An empty tuple gives a linear model:
+        probabilistic PCA with a noise variance for every column, where all columns are continuous.
+
+    activation : {"gelu", "relu", "silu", "softplus", "tanh"}, default="silu"
+        Activation of the hidden layers.
+
+    likelihood : {"auto", "gaussian", "bernoulli", "categorical"} or dict, default="auto"
+        Distribution of a cell given the latents. "auto" chooses by column:
+
+        - numbers: "gaussian" with a scale learned for every column; for integers, the probability of the integer under
+          the normal. A number column of which fit sees 0 and 1 only: "bernoulli";
+        - booleans: "bernoulli";
+        - strings, categories, and the columns of `categorical_features`: "categorical";
+        - images: "bernoulli" if their pixels have two values, else "gaussian" with a scale learned for every pixel,
+          discrete where pixels lie on at most 256 levels.
+
+        A name applies to every column that can take it; the others remain on "auto". A dict gives names by column (by
+        "x0", "x1", ... for an array). "bernoulli" also takes numbers between 0 and 1 as shares of yes: their score is
+        the expected log-probability, and `sample` draws 0 or 1.
+
+    prior : {"normal"}, default="normal"
+        Distribution of the latents: standard normal.
+
+    beta : float, default=1.0
+        Weight of the KL divergence in the objective [3]_. 1 is the evidence lower bound; below, reconstructions
+        are closer and latents tell more; above, latents are fewer. `score_samples` always scores with 1.
+
+    categorical_features : "from_dtype", None or array-like of {bool, int, str}, default="from_dtype"
+        Columns to take as categories although they hold numbers: a mask, indices or names. With "from_dtype", those of a
+        categorical dtype. Columns of strings always are categories.
+
+    image_shape : tuple of int, default=None
+        Shape of the images when X holds them flat. Arrays with more than two axes are images already.
+
+    max_iter : int or "auto", default="auto"
+        Number of epochs at most. "auto": 100, and fewer beyond 30,000 rows, so that training sees about 3 million rows,
+        but at least 10 epochs. The learning rate decays over this budget.
+
+    batch_size : int or "auto", default="auto"
+        Rows a step. "auto": a sixteenth of the rows, between 128 and 512; never more than there are rows.
+
+    learning_rate_init : float, default=0.003
+        Largest step of the optimiser (AdamW); it warms up briefly and decays along a cosine.
+
+    early_stopping : bool, default=True
+        Whether to hold out `validation_fraction` of the rows, to stop when their bound no longer improves, and to restore the
+        weights of the best epoch. Otherwise all rows train for `max_iter` epochs.
+
+    validation_fraction : float, default=0.1
+        Share of rows held out for early stopping, at least one. Ignored when `X_val` is given to `fit`.
+
+    n_iter_no_change : int, default=20
+        Epochs without an improvement by `tol` after which training stops.
+
+    tol : float, default=1e-4
+        Smallest improvement of the held-out bound that counts, in nats per row.
+
+    warm_start : bool, default=False
+        Whether `fit` goes on from the previous solution. Columns, categories and scalings remain those of the first fit.
+
+    device : str, default="auto"
+        Where to compute: "auto" takes CUDA if there is a device, else MPS, else the CPU; or any name that torch knows.
+
+    random_state : int, RandomState instance or None, default=None
+        Seeds the weights, the held-out rows, the order of rows, the noise of training and the draws of `sample`. An int
+        makes `fit` reproducible.
+
+    verbose : int, default=0
+        Print the loss every so many epochs; 0 prints nothing.
+
+    Attributes
+    ----------
+    module_ : torch.nn.Module
+        The fitted model, in float32.
+
+    n_iter_ : int
+        Number of epochs that ran.
+
+    loss_curve_ : list of float
+        The objective on the training rows, negative bound in nats per row and in the data's own units, by epoch.
+
+    validation_scores_ : list of float or None
+        The bound on the held-out rows, in nats per row and in the data's own units (its KL weighted by `beta`), by epoch.
+        None without early stopping.
+
+    best_validation_score_ : float or None
+        The greatest of them, or of the starting point: that of the restored weights.
+
+    explained_information_ : ndarray of shape (latent_dim,)
+        Mean KL divergence of each latent from the prior on the training rows, in nats, descending. A latent near 0
+        is not used.
+
+    n_features_in_ : int
+        Number of columns, or of pixels, seen during `fit`.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns seen during `fit`, where they are all strings.
+
+    device_ : str
+        Where `fit` computed.
+
+    See Also
+    --------
+    sklearn.decomposition.PCA : Its linear ancestor, with the same kind of score.
+    sklearn.mixture.GaussianMixture : Density of continuous columns without a latent space.
+    sklearn.neighbors.KernelDensity : The same, without parameters.
+
+    Notes
+    -----
+    A missing cell is left out of the likelihood, and the encoder sees it as missing. A column in which `fit` saw missing
+    cells gets a yes-or-no variable of its own, so that `sample` generates missing cells where the data have them.
+
+    Results on the CPU are the same bits for the same `random_state`, versions of libraries and number of threads.
+
+    References
+    ----------
+    .. [1] Kingma, D. P., & Welling, M. (2014). Auto-encoding variational Bayes. ICLR. arXiv:1312.6114
+    .. [2] Tipping, M. E., & Bishop, C. M. (1999). Probabilistic principal component analysis. Journal of the Royal
+       Statistical Society B, 61(3).
+    .. [3] Higgins, I., et al. (2017). beta-VAE: Learning basic visual concepts with a constrained variational
+       framework. ICLR.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skvae import VAETransformer
+    >>> X, _ = load_iris(return_X_y=True, as_frame=True)
+    >>> vae = VAETransformer(latent_dim=2, random_state=0).fit(X)
+    >>> vae.transform(X).shape
+    (150, 2)
+    >>> vae.sample(3).columns.tolist() == X.columns.tolist()
+    True
+    >>> bool(vae.score(X) > -3.5)
+    True
+    """
+
+    _parameter_constraints: dict = {
+        "latent_dim": [Interval(Integral, 1, None, closed="left")],
+        "hidden_layer_sizes": ["array-like"],
+        "activation": [StrOptions(set(ACTIVATIONS))],
+        "likelihood": [StrOptions({"auto", *LIKELIHOODS}), dict],
+        "prior": [StrOptions(set(PRIORS))],
+        "beta": [Interval(Real, 0, None, closed="left")],
+        "categorical_features": [StrOptions({"from_dtype"}), "array-like", None],
+        "image_shape": ["array-like", None],
+        "max_iter": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "warm_start": ["boolean"],
+        "device": [str],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        latent_dim=2,
+        *,
+        hidden_layer_sizes=(256, 256),
+        activation="silu",
+        likelihood="auto",
+        prior="normal",
+        beta=1.0,
+        categorical_features="from_dtype",
+        image_shape=None,
+        max_iter="auto",
+        batch_size="auto",
+        learning_rate_init=0.003,
+        early_stopping=True,
+        validation_fraction=0.1,
+        n_iter_no_change=20,
+        tol=1e-4,
+        warm_start=False,
+        device="auto",
+        random_state=None,
+        verbose=0,
+    ):
+        self.latent_dim = latent_dim
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.likelihood = likelihood
+        self.prior = prior
+        self.beta = beta
+        self.categorical_features = categorical_features
+        self.image_shape = image_shape
+        self.max_iter = max_iter
+        self.batch_size = batch_size
+        self.learning_rate_init = learning_rate_init
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.warm_start = warm_start
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    # --- fitting -----------------------------------------------------------------------------------------------------
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None, *, sample_weight=None, X_val=None):
+        """Fit the model to rows.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features), or images of shape (n_samples, height, width), \
+                (n_samples, height, width, channels) or (n_samples, channels, height, width)
+            At least two rows. Columns hold numbers, booleans, strings or categories; cells may be missing.
+
+        y : None
+            Ignored.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row in the objective; a row of weight zero is as good as removed.
+
+        X_val : like X, default=None
+            Rows for early stopping, in place of a share of X.
+
+        Returns
+        -------
+        self : VAETransformer
+            Interrupting the fit (Ctrl-C) keeps the best model so far.
+
+        Raises
+        ------
+        ValueError
+            If X is empty, has one row, duplicate column names or infinite cells, or if a parameter is out of range.
+        TypeError
+            If X is sparse, or a column holds anything but numbers, booleans, strings and missing cells.
+        """
+        before = self.__dict__.copy()
+        try:
+            return self._fit(X, sample_weight, X_val)
+        except BaseException:
+            self.__dict__ = before  # a refused fit leaves what was there, whole
+            raise
+
+    def _fit(self, X, sample_weight, X_val):
+        going_on = self.warm_start and self.__sklearn_is_fitted__()
+        X = self._validate(X, reset=not going_on, min_rows=2)
+        X, weight = _weighted_rows(X, sample_weight)
+        random_state = check_random_state(self.random_state)
+        self.device_ = _find_device(self.device)
+        if not going_on:
+            self._schema = self._new_schema(X).fit(X, weight)
+            self._architecture = {
+                "variables": self._schema.variables,
+                "latent_dim": int(self.latent_dim),
+                "hidden_layer_sizes": _layer_sizes(self.hidden_layer_sizes),
+                "activation": self.activation,
+                "prior": self.prior,
+            }
+        x, observed = self._tensors(X, self.device_, torch.float32)
+        data = (x, observed, torch.as_tensor(weight, dtype=torch.float32, device=self.device_))
+        train_data, validation_data = self._split(data, X_val, random_state)
+        cpu_generator = torch.Generator().manual_seed(int(random_state.randint(2**31 - 1)))
+        if going_on:
+            module = deepcopy(self.module_)
+        else:
+            module = VAE(**self._architecture, generator=cpu_generator)
+        module.to(self.device_)
+        if not going_on:
+            module.start(*train_data)
+        history = self._train(module, train_data, validation_data, random_state)
+        self._store(module, history, data)
+        self._sample_stream = np.random.RandomState(random_state.randint(2**31 - 1))
+        return self
+
+    def _new_schema(self, X):
+        if self.image_shape is not None or len(X.shape) > 2:
+            if not isinstance(self.likelihood, str):
+                raise ValueError("likelihood must be a str for images, as all pixels share one. Got a dict instead.")
+            return ImageSchema(self.likelihood)
+        return TableSchema(self.likelihood, _categorical_names(X, self.categorical_features))
+
+    def _split(self, data, X_val, random_state):
+        """Training and validation tensors; the latter None without early stopping."""
+        if X_val is not None:
+            X_val = self._validate(X_val)
+            x, observed = self._tensors(X_val, self.device_, torch.float32)
+            return data, (x, observed, torch.ones(len(x), device=self.device_))
+        if not self.early_stopping:
+            return data, None
+        order = torch.as_tensor(random_state.permutation(len(data[0])), device=self.device_)
+        n_validation = min(math.ceil(self.validation_fraction * len(order)), len(order) - 1)
+        return [
+            tuple(None if tensor is None else tensor[rows] for tensor in data)
+            for rows in (order[n_validation:], order[:n_validation])
+        ]
+
+    def _train(self, module, train_data, validation_data, random_state):
+        generator = torch.Generator(self.device_).manual_seed(int(random_state.randint(2**31 - 1)))
+        n_rows, beta = len(train_data[0]), self.beta
+        epochs = self.max_iter
+        if epochs == "auto":
+            epochs = min(MAX_EPOCHS, max(MIN_EPOCHS, ROWS_SEEN // n_rows))
+        batch_size = self.batch_size
+        if batch_size == "auto":
+            batch_size = min(512, max(128, n_rows // 16))
+        constant = float(self._schema.log_jacobian.sum())
+
+        def loss(x, observed, weight):
+            noise = torch.randn(len(x), module.latent_dim, generator=generator, device=x.device)
+            log_likelihood, kl = module.elbo(x, observed, noise)
+            return -(weight * (log_likelihood - beta * kl.sum(-1))).sum() / weight.sum() - constant
+
+        n_samples = 0 if validation_data is None else max(1, min(N_VALIDATION_SAMPLES, 8000 // len(validation_data[0])))
+        noise = normal_noise(max(1, n_samples), module.latent_dim).to(self.device_, torch.float32)[:, None]
+
+        @torch.inference_mode()
+        def score():
+            x, observed, weight = validation_data
+            total = torch.zeros((), device=x.device)
+            for rows in gen_batches(len(x), 8192):
+                seen = None if observed is None else observed[rows]
+                log_likelihood, kl = module.elbo(x[rows], seen, noise)
+                total += weight[rows] @ (log_likelihood.mean(0) - beta * kl.sum(-1))
+            return total.item() / weight.sum().item() + constant
+
+        try:
+            return train(
+                module,
+                loss,
+                train_data,
+                score=None if validation_data is None else score,
+                n_epochs=epochs,
+                batch_size=min(batch_size, n_rows),
+                learning_rate=self.learning_rate_init,
+                patience=self.n_iter_no_change,
+                tol=self.tol,
+                generator=generator,
+                on_epoch_end=self._report,
+            )
+        except DivergedError:
+            raise ValueError(
+                f"The loss became infinite or NaN and stayed so at ever smaller steps, from learning_rate_init="
+                f"{self.learning_rate_init}. Lower it, or look for extreme values in X."
+            ) from None
+
+    def _report(self, history):
+        epoch = len(history.losses)
+        if self.verbose and epoch % self.verbose == 0:
+            held_out = f", held-out bound {history.scores[-1]:.4f}" if history.scores else ""
+            print(f"Epoch {epoch}: loss {history.losses[-1]:.4f} nats per row{held_out}")
+        return False
+
+    @torch.inference_mode()
+    def _store(self, module, history, data):
+        """Set what is fitted; order the latents by what they tell of the rows."""
+        x, observed, weight = data
+        total = torch.zeros(module.latent_dim, dtype=torch.float64, device=x.device)
+        for rows in gen_batches(len(x), 8192):
+            posterior = module.encode(x[rows], None if observed is None else observed[rows])
+            total += weight[rows].double() @ module.prior.kl(*posterior, posterior.mean).double()
+        information = (total / weight.sum()).cpu()
+        order = information.argsort(descending=True, stable=True)
+        module.order.copy_(module.order[order.to(x.device)])
+        self.module_ = module.eval()
+        self.explained_information_ = information[order].numpy()
+        self.n_iter_ = max(1, len(history.losses))
+        self.loss_curve_ = history.losses
+        self.validation_scores_ = history.scores or None
+        self.best_validation_score_ = history.best_score if history.scores else None
+
+    # --- what a fitted model does ------------------------------------------------------------------------------------
+
+    def transform(self, X):
+        """Reduce rows to the means of their latents.
+
+        Deterministic, and independent of the other rows. A row with every cell missing has the mean that the encoder
+        learned for it.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features), or images as in `fit`
+
+        Returns
+        -------
+        Z : ndarray of shape (n_samples, latent_dim)
+            float32 if `fit` saw nothing but float32 or float16, else float64. A DataFrame under `set_output`.
+        """
+        check_is_fitted(self)
+        X = self._validate(X)
+        module, dtype = self._inference_module()
+        outputs = [module.encode(x, observed).mean.cpu() for x, observed in self._chunks(X, dtype)]
+        return torch.cat(outputs).numpy().astype(self._schema.dtype, copy=False)
+
+    def inverse_transform(self, Z):
+        """Decode latents to the centre of their rows: the mean of numbers, the most probable category.
+
+        Parameters
+        ----------
+        Z : {array-like, DataFrame} of shape (n_samples, latent_dim)
+
+        Returns
+        -------
+        X : {ndarray, DataFrame} like that of `fit`
+            The same container, columns, dtypes and shape of images; a pandas index is kept.
+        """
+        check_is_fitted(self)
+        index = getattr(Z, "index", None) if hasattr(Z, "iloc") else None
+        Z = check_array(Z, dtype=np.float64, estimator=self, input_name="Z")
+        if Z.shape[1] != self._n_features_out:
+            raise ValueError(
+                f"Z has {Z.shape[1]} features, but {type(self).__name__} is expecting {self._n_features_out} latents "
+                "as input."
+            )
+        module, dtype = self._inference_module()
+        z = torch.as_tensor(Z, dtype=dtype, device=self.device_)
+        with torch.inference_mode():
+            values = [module.reconstruct(z[rows]).cpu() for rows in self._batches(len(z))]
+        return self._schema.unpack(torch.cat(values).double().numpy(), index)
+
+    def sample(self, n_samples=1, *, random_state=None):
+        """Generate rows: latents from the prior, cells from the likelihood.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of rows.
+        random_state : int, RandomState instance or None, default=None
+            None draws from a stream that `fit` seeded: calls differ, and a script with an int `random_state` of the
+            estimator repeats.
+
+        Returns
+        -------
+        X : {ndarray, DataFrame} like that of `fit`
+            The same container, columns, dtypes, categories and bounds; cells are missing as often as in the data.
+        """
+        check_is_fitted(self)
+        if not isinstance(n_samples, Integral) or n_samples < 1:
+            raise ValueError(f"n_samples must be an int in the range [1, inf). Got {n_samples!r} instead.")
+        stream = self._sample_stream if random_state is None else check_random_state(random_state)
+        generator = torch.Generator(self.device_).manual_seed(int(stream.randint(2**31 - 1)))
+        with torch.inference_mode():
+            batches = self._batches(n_samples)
+            values = [self.module_.sample(rows.stop - rows.start, generator).cpu() for rows in batches]
+        return self._schema.unpack(torch.cat(values).double().numpy())
+
+    def score_samples(self, X):
+        """Log-likelihood of each row, as an importance-weighted lower bound.
+
+        The bound of Burda et al. (2016, arXiv:1509.00519, eq. 8) with 64 samples from the posterior, the same quasi-random
+        noise for every row and every model: deterministic, and comparable between models. Its expectation never exceeds
+        log p(x), and comes closer with better posteriors.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features), or images as in `fit`
+
+        Returns
+        -------
+        log_likelihood : ndarray of shape (n_samples,)
+            In nats, and in the data's own units: the log of a density for continuous columns, of a probability for
+            integers, booleans and categories; a missing cell counts only whether it is missing. Comparable with the
+            `score_samples` of `PCA`, `GaussianMixture` and `KernelDensity`.
+        """
+        check_is_fitted(self)
+        X = self._validate(X)
+        module, dtype = self._inference_module()
+        noise = normal_noise(N_IMPORTANCE_SAMPLES, module.latent_dim).to(self.device_, dtype)
+        jacobian = torch.as_tensor(self._schema.log_jacobian, dtype=dtype, device=self.device_)
+        outputs = []
+        for x, observed in self._chunks(X, dtype, copies=N_IMPORTANCE_SAMPLES):
+            seen = torch.ones_like(x) if observed is None else observed.to(dtype)
+            outputs.append((module.log_likelihood(x, observed, noise) + seen @ jacobian).cpu())
+        return torch.cat(outputs).numpy().astype(self._schema.dtype, copy=False)
+
+    def score(self, X, y=None):
+        """Mean log-likelihood of the rows: the mean of `score_samples`.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features), or images as in `fit`
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        score : float
+            In nats per row and in the data's own units; greater is better.
+        """
+        return float(self.score_samples(X).mean())
+
+    # --- from containers to tensors ----------------------------------------------------------------------------------
+
+    def _validate(self, X, *, reset=False, min_rows=1):
+        """X as a frame, or as an array (n, n_features), or (n, ...) when fitting images; checked as scikit-learn does."""
+        if nw.dependencies.is_into_dataframe(X):
+            _check_frame(X, min_rows, type(self).__name__)
+            return validate_data(self, X, reset=reset, skip_check_array=True)
+        X = check_array(
+            X,
+            dtype=None,
+            allow_nd=True,
+            ensure_all_finite="allow-nan",
+            ensure_min_samples=min_rows,
+            estimator=self,
+            input_name="X",
+        )
+        if X.dtype.kind not in "biufOU":
+            raise TypeError(f"X has dtype {X.dtype}, which is not supported. Convert it to numbers or strings.")
+        shape = X.shape[1:]
+        expected = (self.image_shape if reset else getattr(self._schema, "shape", None)) if X.ndim > 2 or reset else None
+        if expected is not None and shape != tuple(expected) and (X.ndim > 2 or math.prod(expected) != shape[0]):
+            raise ValueError(f"X has rows of shape {shape}, but {type(self).__name__} is expecting {tuple(expected)}.")
+        validate_data(self, X.reshape(len(X), -1), reset=reset, skip_check_array=True)
+        return X.astype(object) if X.dtype.kind == "U" else X
+
+    def _tensors(self, X, device, dtype):
+        values, observed = self._schema.pack(X)
+        observed = None if observed is None else torch.as_tensor(observed, device=device)
+        return torch.as_tensor(values, dtype=dtype, device=device), observed
+
+    def _inference_module(self):
+        """The module in the type that results come in: float64 keeps a row's latents apart from the other rows'."""
+        dtype = torch.float32 if self._schema.dtype == np.float32 or self.device_ == "mps" else torch.float64
+        return deepcopy(self.module_).to(dtype), dtype
+
+    def _batches(self, n_rows, copies=1):
+        """Slices of rows whose tensors fit in scikit-learn's working memory."""
+        widest = max(*self._architecture["hidden_layer_sizes"], 2 * sum(max(1, v.size) for v in self._schema.variables), 1)
+        row_bytes = 4 * 8 * widest * copies
+        return gen_batches(n_rows, max(1, int(sklearn.get_config()["working_memory"] * 2**20 // row_bytes)))
+
+    def _chunks(self, X, dtype, copies=1):
+        """Tensors of X, some rows at a time, in inference mode."""
+        values, observed = self._tensors(X, "cpu", dtype)
+        with torch.inference_mode():
+            for rows in self._batches(len(values), copies):
+                seen = None if observed is None else observed[rows].to(self.device_)
+                yield values[rows].to(self.device_), seen
+
+    # --- scikit-learn's hooks ----------------------------------------------------------------------------------------
+
+    @property
+    def _n_features_out(self):
+        return self._architecture["latent_dim"]
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "module_")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.three_d_array = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    def __getstate__(self):
+        state = dict(super().__getstate__())
+        if "module_" in state:  # arrays open anywhere; a tensor wants the device that it lived on
+            state["module_"] = {name: tensor.cpu().numpy() for name, tensor in self.module_.state_dict().items()}
+        return state
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        if "module_" in state:
+            self.device_ = _find_device(self.device_, fallback="cpu")
+            module = VAE(**self._architecture, generator=torch.Generator())
+            module.load_state_dict({name: torch.as_tensor(array) for name, array in state["module_"].items()})
+            self.module_ = module.to(self.device_).eval()
+
+
+def _find_device(name, fallback=None):
+    """The name of a device that is here: the best one for "auto"."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        if fallback is not None:
+            return fallback
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"device must be 'auto' or a device that torch finds here. Got {name!r}: {reason}") from None
+    return name
+
+
+def _layer_sizes(sizes):
+    sizes = tuple(np.atleast_1d(sizes).tolist())
+    if any(not isinstance(size, Integral) or size < 1 for size in sizes):
+        raise ValueError(f"hidden_layer_sizes must hold ints in the range [1, inf). Got {sizes!r} instead.")
+    return sizes
+
+
+def _check_frame(X, min_rows, name):
+    try:
+        frame = nw.from_native(X, eager_only=True)
+    except TypeError:
+        raise TypeError(f"X must be a pandas or polars DataFrame or an array, got {type(X).__name__}.") from None
+    if not (frame.implementation.is_pandas() or frame.implementation.is_polars()):
+        raise TypeError(f"X must be a pandas or polars DataFrame or an array, got {type(X).__name__}.")
+    columns = list(frame.columns)
+    if len(set(columns)) < len(columns):
+        raise ValueError(f"X has duplicate column names: {sorted({c for c in columns if columns.count(c) > 1})}.")
+    for size, what, least in ((len(frame), "sample(s)", min_rows), (len(columns), "feature(s)", 1)):
+        if size < least:
+            raise ValueError(
+                f"Found array with {size} {what} (shape={frame.shape}) while a minimum of {least} is required by {name}."
+            )
+
+
+def _weighted_rows(X, sample_weight):
+    """The rows of positive weight, and their weights (n,)."""
+    if sample_weight is None:
+        return X, np.ones(len(X))
+    weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    if (weight > 0).all():
+        return X, weight
+    kept = np.flatnonzero(weight)
+    return _safe_indexing(X, kept), weight[kept]
+
+
+def _categorical_names(X, categorical_features):
+    """Names of the columns that `categorical_features` points at, beside those of a categorical dtype."""
+    is_frame = not isinstance(X, np.ndarray)
+    names = list(nw.from_native(X).columns) if is_frame else [f"x{j}" for j in range(X.shape[1])]
+    if categorical_features is None or isinstance(categorical_features, str):
+        return ()
+    features = np.asarray(categorical_features)
+    if features.size == 0:
+        return ()
+    if features.dtype.kind == "b":
+        if len(features) != len(names):
+            raise ValueError(
+                f"categorical_features set as a boolean mask must have shape (n_features,), got: {features.shape}"
+            )
+        return tuple(name for name, is_category in zip(names, features, strict=True) if is_category)
+    if features.dtype.kind in "iu":
+        if features.max() >= len(names) or features.min() < 0:
+            raise ValueError("categorical_features set as integer indices must be in [0, n_features - 1]")
+        return tuple(names[j] for j in features)
+    if features.dtype.kind not in "UO" or not all(isinstance(f, str) for f in features.ravel()):
+        raise ValueError("categorical_features must be an array-like of bool, int or str.")
+    if not is_frame:
+        raise ValueError(
+            "categorical_features should be passed as an array of integers or as a boolean mask when the model is fitted "
+            "on data without feature names."
+        )
+    for feature in features:
+        if feature not in names:
+            raise ValueError(
+                f"categorical_features has an item value '{feature}' which is not a valid feature name of the training "
+                f"data. Observed feature names: {names}"
+            )
+    return tuple(features.tolist())
