@@ -3,6 +3,7 @@
 import math
 from copy import deepcopy
 from numbers import Integral, Real
+from typing import ClassVar
 
 import narwhals.stable.v2 as nw
 import numpy as np
@@ -30,8 +31,8 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
     A probabilistic model of rows, p(x) = ∫ p(z) p(x | z) dz, with a few latent variables z [1]_. It reduces
     (`transform`, `inverse_transform`), generates (`sample`) and scores (`score_samples`). A table goes in as it is: numbers,
-    booleans, strings, categories and missing cells, in a pandas or polars DataFrame or an array; and rows come out in the same
-    container, with the same columns, dtypes, categories, decimals and bounds.
+    booleans, strings, categories and missing cells, in a pandas or polars DataFrame or an array; and rows come out in the
+    same container, with the same columns, dtypes, categories, decimals and bounds.
 
     Encoder and decoder each have a linear path that starts at the closed-form optimum of probabilistic PCA [2]_, beside a
     perceptron that starts near zero: training begins where PCA ends.
@@ -87,8 +88,8 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         Largest step of the optimiser (AdamW); it warms up briefly and decays along a cosine.
 
     early_stopping : bool, default=True
-        Whether to hold out `validation_fraction` of the rows, to stop when their bound no longer improves, and to restore the
-        weights of the best epoch. Otherwise all rows train for `max_iter` epochs.
+        Whether to hold out `validation_fraction` of the rows, to stop when their bound no longer improves, and to restore
+        the weights of the best epoch. Otherwise all rows train for `max_iter` epochs.
 
     validation_fraction : float, default=0.1
         Share of rows held out for early stopping, at least one. Ignored when `X_val` is given to `fit`.
@@ -178,7 +179,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     True
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: ClassVar[dict] = {
         "latent_dim": [Interval(Integral, 1, None, closed="left")],
         "hidden_layer_sizes": ["array-like"],
         "activation": [StrOptions(set(ACTIVATIONS))],
@@ -287,7 +288,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         going_on = self.warm_start and self.__sklearn_is_fitted__()
         X = self._validate(X, reset=not going_on, min_rows=2)
         X, weight = _weighted_rows(X, sample_weight)
-        random_state = check_random_state(self.random_state)
+        random_state = _local_stream(self.random_state)
         self.device_ = _find_device(self.device)
         if not going_on:
             self._schema = self._new_schema(X).fit(X, weight)
@@ -303,11 +304,9 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         train_data, validation_data = self._split(data, X_val, random_state)
         cpu_generator = torch.Generator().manual_seed(int(random_state.randint(2**31 - 1)))
         if going_on:
-            module = deepcopy(self.module_)
+            module = deepcopy(self.module_).to(self.device_)
         else:
-            module = VAE(**self._architecture, generator=cpu_generator)
-        module.to(self.device_)
-        if not going_on:
+            module = VAE(**self._architecture, generator=cpu_generator).to(self.device_)
             module.start(*train_data)
         history = self._train(module, train_data, validation_data, random_state)
         self._store(module, history, data)
@@ -318,7 +317,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         if self.image_shape is not None or len(X.shape) > 2:
             if not isinstance(self.likelihood, str):
                 raise ValueError("likelihood must be a str for images, as all pixels share one. Got a dict instead.")
-            return ImageSchema(self.likelihood)
+            return ImageSchema(self.likelihood, self.image_shape)
         return TableSchema(self.likelihood, _categorical_names(X, self.categorical_features))
 
     def _split(self, data, X_val, random_state):
@@ -478,7 +477,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         check_is_fitted(self)
         if not isinstance(n_samples, Integral) or n_samples < 1:
             raise ValueError(f"n_samples must be an int in the range [1, inf). Got {n_samples!r} instead.")
-        stream = self._sample_stream if random_state is None else check_random_state(random_state)
+        stream = self._sample_stream if random_state is None else _local_stream(random_state)
         generator = torch.Generator(self.device_).manual_seed(int(stream.randint(2**31 - 1)))
         with torch.inference_mode():
             batches = self._batches(n_samples)
@@ -548,12 +547,21 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         )
         if X.dtype.kind not in "biufOU":
             raise TypeError(f"X has dtype {X.dtype}, which is not supported. Convert it to numbers or strings.")
-        shape = X.shape[1:]
-        expected = (self.image_shape if reset else getattr(self._schema, "shape", None)) if X.ndim > 2 or reset else None
-        if expected is not None and shape != tuple(expected) and (X.ndim > 2 or math.prod(expected) != shape[0]):
-            raise ValueError(f"X has rows of shape {shape}, but {type(self).__name__} is expecting {tuple(expected)}.")
+        self._check_image_shape(X.shape[1:], reset)
         validate_data(self, X.reshape(len(X), -1), reset=reset, skip_check_array=True)
         return X.astype(object) if X.dtype.kind == "U" else X
+
+    def _check_image_shape(self, shape, reset):
+        """Rows are flat or have the image's shape; shape : that of a row. Counting features is `validate_data`'s."""
+        image_shape = self.image_shape if reset else getattr(self._schema, "image_shape", None)
+        if image_shape is None:
+            fits, wanted = reset or len(shape) == 1, "flat rows"
+        else:
+            image_shape = tuple(np.atleast_1d(image_shape).tolist())
+            flat = (math.prod(image_shape),) if reset else shape[:1]
+            fits, wanted = shape in (image_shape, flat), f"images of shape {image_shape}"
+        if not fits:
+            raise ValueError(f"X has rows of shape {shape}, but {type(self).__name__} is expecting {wanted}.")
 
     def _tensors(self, X, device, dtype):
         values, observed = self._schema.pack(X)
@@ -624,6 +632,11 @@ def _find_device(name, fallback=None):
     return name
 
 
+def _local_stream(random_state):
+    """What `check_random_state` gives, but for None a stream of its own rather than numpy's global one."""
+    return np.random.RandomState() if random_state is None else check_random_state(random_state)
+
+
 def _layer_sizes(sizes):
     sizes = tuple(np.atleast_1d(sizes).tolist())
     if any(not isinstance(size, Integral) or size < 1 for size in sizes):
@@ -632,19 +645,15 @@ def _layer_sizes(sizes):
 
 
 def _check_frame(X, min_rows, name):
-    try:
-        frame = nw.from_native(X, eager_only=True)
-    except TypeError:
-        raise TypeError(f"X must be a pandas or polars DataFrame or an array, got {type(X).__name__}.") from None
-    if not (frame.implementation.is_pandas() or frame.implementation.is_polars()):
+    if not (nw.dependencies.is_pandas_dataframe(X) or nw.dependencies.is_polars_dataframe(X)):
         raise TypeError(f"X must be a pandas or polars DataFrame or an array, got {type(X).__name__}.")
-    columns = list(frame.columns)
+    columns = list(X.columns)
     if len(set(columns)) < len(columns):
-        raise ValueError(f"X has duplicate column names: {sorted({c for c in columns if columns.count(c) > 1})}.")
-    for size, what, least in ((len(frame), "sample(s)", min_rows), (len(columns), "feature(s)", 1)):
+        raise ValueError(f"X has duplicate column names: {sorted({str(c) for c in columns if columns.count(c) > 1})}.")
+    for size, what, least in ((len(X), "sample(s)", min_rows), (len(columns), "feature(s)", 1)):
         if size < least:
             raise ValueError(
-                f"Found array with {size} {what} (shape={frame.shape}) while a minimum of {least} is required by {name}."
+                f"Found array with {size} {what} (shape={X.shape}) while a minimum of {least} is required by {name}."
             )
 
 

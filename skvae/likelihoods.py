@@ -6,6 +6,7 @@ normalised in packed units, so that log-probabilities of different likelihoods a
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -36,7 +37,7 @@ class AbstractLikelihood(nn.Module, ABC):
     def log_prob(self, x, theta):
         """Log-probability (or log-density) of each cell.
 
-        x : (..., n_variables); theta : (..., n_params); returns (..., n_variables), in nats.
+        x : (..., n_variables); theta : (..., n_params), broadcast to each other; returns (..., n_variables), in nats.
         """
 
     @abstractmethod
@@ -66,6 +67,11 @@ class Gaussian(AbstractLikelihood):
     bounded variable hold the whole tail (Salimans et al., 2017, eq. 2, with a normal for the logistic). Drawing a normal,
     rounding and clipping draws from exactly this.
     """
+
+    step: torch.Tensor
+    floor: torch.Tensor
+    lower: torch.Tensor
+    upper: torch.Tensor
 
     def __init__(self, variables):
         super().__init__(variables)
@@ -136,9 +142,11 @@ class Bernoulli(AbstractLikelihood):
 class Categorical(AbstractLikelihood):
     """One of `size` categories, drawn from a softmax; a cell holds the category's code."""
 
+    index: torch.Tensor
+
     def __init__(self, variables):
         super().__init__(variables)
-        sizes = [v.size for v in variables]
+        self.sizes = sizes = [v.size for v in variables]
         self.n_params = sum(sizes)
         # all columns in one gather, padded to the largest cardinality; the pad points at a logit of minus infinity
         index = torch.full((len(sizes), max(sizes)), self.n_params)
@@ -151,8 +159,9 @@ class Categorical(AbstractLikelihood):
 
     def log_prob(self, x, theta):
         log_probs = self._log_probs(theta)
-        codes = x.long().unsqueeze(-1).expand(*log_probs.shape[:-1], 1)
-        return log_probs.gather(-1, codes).squeeze(-1)
+        shape = torch.broadcast_shapes(x.shape, log_probs.shape[:-1])
+        codes = x.long().expand(shape).unsqueeze(-1)
+        return log_probs.expand(*shape, -1).gather(-1, codes).squeeze(-1)
 
     def sample(self, theta, generator):
         log_probs = self._log_probs(theta)
@@ -168,7 +177,7 @@ class Categorical(AbstractLikelihood):
         return mean.log(), loadings / mean[:, None]
 
 
-LIKELIHOODS = {
+LIKELIHOODS: dict[str, Callable[..., AbstractLikelihood]] = {
     "gaussian": Gaussian,
     "bernoulli": Bernoulli,
     "categorical": Categorical,

@@ -40,10 +40,10 @@ def normal_noise(n, latent_dim):
     return torch.special.ndtri(points.clamp(1e-6, 1 - 1e-6))
 
 
-def probabilistic_pca(features, seen, weight, latent_dim):
+def probabilistic_pca(features, seen, weight, latent_dim, least_noise=1e-6):
     """The maximum-likelihood linear-Gaussian model of features (Tipping & Bishop, 1999), in closed form.
 
-    features : (n, d); seen : the same, bool, or None; weight : (n,).
+    features : (n, d); seen : the same, bool, or None; weight : (n,); least_noise : of the noise's variance.
     Returns mean (d,), loadings (d, latent_dim), the noise's standard deviation, and of the posterior of the latents its
     slope (d, latent_dim) and log-scale (latent_dim,).
     """
@@ -58,7 +58,7 @@ def probabilistic_pca(features, seen, weight, latent_dim):
     values, vectors = values.flip(0).clamp(min=0), vectors.flip(1)
     k = max(1, min(latent_dim, d - 1, n - 1))
     vectors = vectors[:, :k] if d <= n else F.normalize(rows.T @ vectors[:, :k], dim=0)
-    noise = ((rows.square().sum() - values[:k].sum()) / max(d - k, 1)).clamp(min=max(1e-6, 1e-6 * values[0]))
+    noise = ((rows.square().sum() - values[:k].sum()) / max(d - k, 1)).clamp(min=max(least_noise, 1e-6 * values[0]))
     variance = noise.repeat(latent_dim)
     variance[:k] = values[:k].clamp(min=noise)
     loadings = F.pad(vectors, (0, latent_dim - k)) * (variance - noise).sqrt()
@@ -84,6 +84,9 @@ class VAE(nn.Module):
         Draws the initial weights.
     """
 
+    centre: torch.Tensor
+    order: torch.Tensor
+
     def __init__(self, variables, latent_dim, hidden_layer_sizes, activation, prior, generator):
         super().__init__()
         sizes = [v.size for v in variables]
@@ -106,14 +109,16 @@ class VAE(nn.Module):
         x : (n, n_variables); observed : the same, bool, or None; weight : (n,).
         """
         features, seen = self._features(x, observed)
-        mean, loadings, noise, recognition, log_scale = probabilistic_pca(features, seen, weight, self.latent_dim)
+        # one-hot codes add up to one: a noise fitted to that would have the encoder believe it knows every latent exactly
+        least = 0.1 if any(self.sizes) else 1e-6
+        mean, loadings, noise, recognition, log_scale = probabilistic_pca(features, seen, weight, self.latent_dim, least)
         self.decoder.start(mean, loadings, noise)
         path, n_numbers = self.encoder.path, self.encoder.path.n_numbers
         self.centre[:n_numbers] = mean[:n_numbers]
-        path.numbers.weight.zero_()
-        path.numbers.weight[: self.latent_dim] = recognition[:n_numbers].T
-        path.numbers.bias[: self.latent_dim] = -mean[n_numbers:] @ recognition[n_numbers:]
-        path.numbers.bias[self.latent_dim :] = log_scale
+        path.numbers.zero_()
+        path.numbers[: self.latent_dim] = recognition[:n_numbers].T
+        path.bias[: self.latent_dim] = -mean[n_numbers:] @ recognition[n_numbers:]
+        path.bias[self.latent_dim :] = log_scale
         if path.categories is not None:
             path.categories.weight.zero_()
             path.categories.weight[:-1, : self.latent_dim] = recognition[n_numbers:]
@@ -129,17 +134,17 @@ class VAE(nn.Module):
         return features, observed.repeat_interleave(widths, 1)
 
     def encode(self, x, observed=None):
-        """x : (n, n_variables); observed : (n, n_variables), bool, or None for all. Returns a `Posterior`."""
+        """X : (n, n_variables); observed : (n, n_variables), bool, or None for all. Returns a `Posterior`."""
         out = self.encoder(x - self.centre, observed)
         mean, log_scale = out.chunk(2, -1)
         return Posterior(mean[..., self.order], log_scale[..., self.order].clamp(-10, 5))
 
     def decode(self, z):
-        """z : (..., latent_dim), ordered; returns the latents as the decoder's weights know them."""
+        """Z : (..., latent_dim), ordered; returns the latents as the decoder's weights know them."""
         return z[..., self.order.argsort()]
 
     def log_cells(self, x, observed, z):
-        """log p(cell | z) of each cell, zero where it is missing: (..., n, n_variables)."""
+        """Log p(cell | z) of each cell, zero where it is missing: (..., n, n_variables)."""
         cells = self.decoder.log_prob(x, self.decode(z))
         return cells if observed is None else cells * observed
 
@@ -151,7 +156,7 @@ class VAE(nn.Module):
         """
         posterior = self.encode(x, observed)
         z = posterior.at(noise)
-        return self.log_cells(x, observed, z).sum(-1), self.prior.kl(*posterior, z)
+        return self.log_cells(x, observed, z).sum(-1), self.prior.kl(posterior.mean, posterior.log_scale, z)
 
     def log_likelihood(self, x, observed, noise):
         """Importance-weighted bound on log p(x) (Burda et al., 2016, eq. 8).
@@ -165,7 +170,7 @@ class VAE(nn.Module):
         return weights.logsumexp(0) - math.log(len(noise))
 
     def sample(self, n, generator):
-        """n rows from the prior and the likelihood: (n, n_variables)."""
+        """N rows from the prior and the likelihood: (n, n_variables)."""
         return self.decoder.sample(self.decode(self.prior.sample(n, generator)), generator)
 
     def reconstruct(self, z):

@@ -7,6 +7,7 @@ import math
 from itertools import pairwise
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import skip_init
 
@@ -41,24 +42,25 @@ class CellEmbedding(nn.Module):
     def __init__(self, sizes, n_out, generator, gain=1.0):
         super().__init__()
         codes = [size for size in sizes if size > 0]
-        self.n_numbers, self.n_codes = len(sizes) - len(codes), len(codes)
-        self.numbers = linear(self.n_numbers, n_out, generator, gain * math.sqrt(self.n_numbers / len(sizes)))
+        self.n_numbers = len(sizes) - len(codes)
+        std = gain / math.sqrt(len(sizes))
+        self.numbers = nn.Parameter(torch.empty(n_out, self.n_numbers).normal_(std=std, generator=generator))
+        self.bias = nn.Parameter(torch.zeros(n_out))
         self.categories = None
         if codes:
             # EmbeddingBag: the table is never made dense; its last row stands for a missing category and stays zero
             total = sum(codes)
             self.categories = skip_init(nn.EmbeddingBag, total + 1, n_out, mode="sum", padding_idx=total)
-            nn.init.normal_(self.categories.weight, std=gain / math.sqrt(len(sizes)), generator=generator)
-            with torch.no_grad():
-                self.categories.weight[total].zero_()
+            nn.init.normal_(self.categories.weight, std=std, generator=generator)
+            nn.init.zeros_(self.categories.weight[total])
             self.register_buffer("offsets", torch.tensor([0, *codes[:-1]]).cumsum(0))
 
     def forward(self, x, observed=None):
-        """x : (n, n_variables), missing cells anything finite; observed : (n, n_variables), bool, or None for all."""
+        """X : (n, n_variables), missing cells anything finite; observed : (n, n_variables), bool, or None for all."""
         numbers = x[:, : self.n_numbers]
         if observed is not None:
             numbers = numbers * observed[:, : self.n_numbers]
-        out = self.numbers(numbers)
+        out = F.linear(numbers, self.numbers, self.bias)
         if self.categories is None:
             return out
         rows = x[:, self.n_numbers :].long() + self.offsets
@@ -95,6 +97,6 @@ class MLP(nn.Module):
             self.rest = nn.Sequential(*layers, linear(hidden_layer_sizes[-1], n_out, generator, 0.1))
 
     def forward(self, *inputs):
-        """inputs : what `path` and `first` take; returns (n, n_out)."""
+        """Inputs : what `path` and `first` take; returns (n, n_out)."""
         out = self.path(*inputs)
         return out if self.rest is None else out + self.rest(self.first(*inputs))

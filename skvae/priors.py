@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -16,11 +17,11 @@ class AbstractPrior(nn.Module, ABC):
 
     @abstractmethod
     def log_prob(self, z):
-        """z : (..., latent_dim); returns (...), in nats."""
+        """Z : (..., latent_dim); returns (...), in nats."""
 
     @abstractmethod
     def sample(self, n, generator):
-        """n draws, (n, latent_dim), in torch's default type on the generator's device."""
+        """N draws, (n, latent_dim), in torch's default type on the generator's device."""
 
     @abstractmethod
     def kl(self, mean, log_scale, z):
@@ -43,4 +44,4 @@ class StandardNormal(AbstractPrior):
         return 0.5 * (mean.square() + (2 * log_scale).exp() - 1) - log_scale
 
 
-PRIORS = {"normal": StandardNormal}
+PRIORS: dict[str, Callable[[int], AbstractPrior]] = {"normal": StandardNormal}

@@ -9,6 +9,7 @@ import math
 import numbers
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import NamedTuple
 
 import narwhals.stable.v2 as nw
@@ -89,10 +90,9 @@ class AbstractColumn(ABC):
     def __init__(self, name, dtype):
         self.name, self.dtype = name, dtype  # the dtype as narwhals names it
 
-    @staticmethod
     @abstractmethod
-    def matches(dtype, cells):
-        """Whether the kind fits a column of this narwhals dtype with these cells (n,), none missing."""
+    def matches(self, cells):
+        """Whether the kind fits the column's dtype and its cells (n,), none missing."""
 
     @abstractmethod
     def fit(self, cells, weight, likelihood):
@@ -113,9 +113,8 @@ class AbstractColumn(ABC):
 class BooleanColumn(AbstractColumn):
     likelihoods = ("bernoulli",)
 
-    @staticmethod
-    def matches(dtype, cells):
-        return dtype == nw.Boolean or _all_are((bool, np.bool_), dtype, cells)
+    def matches(self, cells):
+        return self.dtype == nw.Boolean or _all_are((bool, np.bool_), self.dtype, cells)
 
     def fit(self, cells, weight, likelihood):
         self.variable = Variable("bernoulli")
@@ -135,22 +134,20 @@ class NumericColumn(AbstractColumn):
 
     likelihoods = ("gaussian", "bernoulli")
 
-    @staticmethod
-    def matches(dtype, cells):
-        return dtype.is_numeric() or _all_are(numbers.Real, dtype, cells)
+    def matches(self, cells):
+        return self.dtype.is_numeric() or _all_are(numbers.Real, self.dtype, cells)
 
     def fit(self, cells, weight, likelihood):
         self.integer = self.dtype.is_integer() or _all_are(numbers.Integral, self.dtype, cells)
         cells = self._numbers(cells)
-        self.lower, self.upper = (cells.min(), cells.max()) if len(cells) else (0.0, 0.0)
+        self.lower, self.upper = _range(cells)
         self.decimals = _decimals(cells)
-        # a column of 0 and 1 only, both seen, is a yes or no under another name
-        if likelihood == "auto" and np.array_equal(np.unique(cells), (0, 1)):
-            likelihood = "bernoulli"
-        self.centre, self.scale = (0.0, 1.0) if likelihood == "bernoulli" else _moments(cells, weight)
+        self.binary = likelihood == "auto" and _is_binary(cells)
+        likelihood = "bernoulli" if self.binary else likelihood
+        self.centre, self.scale = _moments(cells, weight) if likelihood != "bernoulli" else (0.0, 1.0)
         if likelihood == "bernoulli":
-            self.variable = Variable("bernoulli")
             self._check_shares(cells)
+            self.variable = Variable("bernoulli")
             return
         step = 1 / self.scale if self.integer else 0.0
         # on a lattice much finer than the spread, the mass of a cell is its density times the step
@@ -175,7 +172,11 @@ class NumericColumn(AbstractColumn):
 
     def pack(self, cells):
         values = self._numbers(cells)
-        if self.variable.likelihood == "bernoulli":
+        if self.binary:
+            unseen = (values != 0) & (values != 1) & ~np.isnan(values)
+            _warn_unseen(self.name, values, unseen)
+            values = np.where(unseen, np.nan, values)
+        elif self.variable.likelihood == "bernoulli":
             self._check_shares(values)
         return (values - self.centre) / self.scale
 
@@ -192,9 +193,9 @@ class CategoricalColumn(AbstractColumn):
 
     likelihoods = ("categorical",)
 
-    @staticmethod
-    def matches(dtype, cells):
-        return dtype in (nw.String, nw.Categorical, nw.Enum) or _all_are((str, numbers.Real, np.bool_), dtype, cells)
+    def matches(self, cells):
+        strings = self.dtype in (nw.String, nw.Categorical, nw.Enum)
+        return strings or _all_are((str, numbers.Real, np.bool_), self.dtype, cells)
 
     def fit(self, cells, weight, likelihood):
         self.categories = np.array(sorted(pd.unique(cells), key=lambda c: (isinstance(c, str), c)), dtype=cells.dtype)
@@ -204,13 +205,7 @@ class CategoricalColumn(AbstractColumn):
         index = pd.Index(self.categories, dtype=self.categories.dtype)
         codes = index.get_indexer(pd.Index(cells, dtype=self.categories.dtype)).astype(float)
         codes[codes < 0] = np.nan
-        if (unseen := np.isnan(codes) & ~pd.isna(cells)).any():
-            warnings.warn(
-                f"Column {self.name!r} holds {_plain(cells[unseen][0])!r}, which fit did not see: "
-                "such cells are treated as missing.",
-                UserWarning,
-                stacklevel=2,
-            )
+        _warn_unseen(self.name, cells, np.isnan(codes) & ~pd.isna(cells))
         return codes
 
     def unpack(self, values):
@@ -220,7 +215,7 @@ class CategoricalColumn(AbstractColumn):
 
 
 # the first that matches takes the column
-KINDS = {
+KINDS: dict[str, Callable[..., AbstractColumn]] = {
     "boolean": BooleanColumn,
     "number": NumericColumn,
     "category": CategoricalColumn,
@@ -236,6 +231,22 @@ def _all_are(types, dtype, cells):
     return dtype == nw.Object and all(isinstance(cell, types) for cell in cells)
 
 
+def _warn_unseen(name, cells, unseen):
+    """cells, unseen : (n,)."""
+    if unseen.any():
+        warnings.warn(
+            f"Column {name!r} holds {_plain(cells[unseen][0])!r}, which fit did not see: such cells are treated as missing.",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
+def _is_binary(values):
+    """Whether numbers (n,) are a yes or no under another name: 0 and 1, neither so rare that a third value may follow."""
+    found, counts = np.unique(values, return_counts=True)
+    return np.array_equal(found, (0, 1)) and counts.min() >= max(3, 0.01 * len(values))
+
+
 def _decimals(values):
     """The fewest decimals, up to 6, that write every value (n,) exactly; None where they do not suffice."""
     with np.errstate(over="ignore"):
@@ -244,12 +255,18 @@ def _decimals(values):
     return next((d for d in range(7) if np.array_equal(values.round(d), values)), None)
 
 
-def _moments(values, weight):
+def _range(values: np.ndarray) -> tuple[float, float]:
+    """Least and greatest of values (n,); zeros where there are none."""
+    return (float(values.min()), float(values.max())) if len(values) else (0.0, 0.0)
+
+
+def _moments(values: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
     """Weighted mean and standard deviation of values (n,); deviation 1 where they do not vary."""
-    if len(values) == 0 or values.min() == values.max():
-        return (values[0] if len(values) else 0.0), 1.0
+    lower, upper = _range(values)
+    if lower == upper:
+        return lower, 1.0
     mean = np.average(values, weights=weight)
-    return mean, math.sqrt(np.average((values - mean) ** 2, weights=weight))
+    return float(mean), math.sqrt(np.average((values - mean) ** 2, weights=weight))
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------
@@ -278,8 +295,10 @@ class TableSchema(AbstractSchema):
         self.names = frame.columns
         native = frame.to_native()
         self.dtypes = [X.dtype] if self.container == "numpy" else [native[name].dtype for name in self.names]
-        single = all(dtype in (nw.Float32, *HALF) for dtype in frame.schema.values())
+        single = all(str(dtype) in ("Float32", "Float16") for dtype in frame.schema.values())
         self.dtype = np.dtype(np.float32 if single else np.float64)
+        if isinstance(self.likelihood, dict) and (unknown := set(self.likelihood) - set(self.names)):
+            raise ValueError(f"likelihood has a key {unknown.pop()!r} which is not a column of X. Columns: {self.names}.")
         self.columns, indicators = [], []
         for series in frame.iter_columns():
             cells = _cells(series)
@@ -290,14 +309,14 @@ class TableSchema(AbstractSchema):
         return self
 
     def _fit_column(self, series, cells, weight):
-        kind = KINDS["category"] if series.name in self.categorical else _kind_of(series, cells)
-        column = kind(series.name, series.dtype)
+        kinds = [KINDS["category"]] if series.name in self.categorical else KINDS.values()
+        column = _new_column(kinds, series, cells)
         wanted = self.likelihood.get(series.name, "auto") if isinstance(self.likelihood, dict) else self.likelihood
-        if wanted not in kind.likelihoods:
+        if wanted not in column.likelihoods:
             if isinstance(self.likelihood, dict) and wanted != "auto":
                 raise ValueError(
                     f"The likelihood of column {series.name!r} must be a str among {{'auto', "
-                    f"{', '.join(map(repr, kind.likelihoods))}}}. Got {wanted!r} instead."
+                    f"{', '.join(map(repr, column.likelihoods))}}}. Got {wanted!r} instead."
                 )
             wanted = "auto"
         column.fit(cells, weight, wanted)
@@ -341,9 +360,6 @@ class TableSchema(AbstractSchema):
         return nw.from_native(X, eager_only=True)
 
 
-HALF = (nw.Float16,) if hasattr(nw, "Float16") else ()
-
-
 def _cells(series):
     """Cells (n,) of a narwhals series: float64 with NaN for missing, or objects with None."""
     if series.dtype.is_numeric() or series.dtype == nw.Boolean:
@@ -354,16 +370,15 @@ def _cells(series):
     return cells
 
 
-def _kind_of(series, cells):
-    """The first kind that matches a narwhals series, cells (n,) its cells that are not missing."""
-    for kind in KINDS.values():
-        if kind.matches(series.dtype, cells):
-            return kind
+def _new_column(kinds, series, cells):
+    """A column of the first kind that matches a narwhals series; cells (n,) : its cells that are not missing."""
+    for kind in kinds:
+        column = kind(series.name, series.dtype)
+        if column.matches(cells) or len(kinds) == 1:
+            return column
     wrong = next((c for c in cells if not isinstance(c, str | numbers.Real | np.bool_)), None)
     if series.dtype == nw.Object:
-        raise TypeError(
-            f"Column {series.name!r}: argument must be a string or a number, not {type(wrong).__name__!r}."
-        )
+        raise TypeError(f"Column {series.name!r}: argument must be a string or a number, not {type(wrong).__name__!r}.")
     raise TypeError(
         f"Column {series.name!r} has dtype {series.dtype}, which is not supported. Convert it to numbers or strings, "
         "or drop it."
@@ -373,7 +388,7 @@ def _kind_of(series, cells):
 def _pandas_frame(names, dtypes, cells, index):
     columns = {}
     for at, (dtype, column) in enumerate(zip(dtypes, cells, strict=True)):
-        columns[at] = pd.Series(column, index=index).astype(dtype)
+        columns[at] = pd.Series(column, index=index, dtype=column.dtype).astype(dtype)
     frame = pd.DataFrame(columns, index=index)
     frame.columns = names
     return frame
@@ -387,7 +402,7 @@ def _polars_frame(names, dtypes, cells, index):
 
 
 def _array(names, dtypes, cells, index):
-    columns = [np.where(pd.isna(c), np.nan, c) if c.dtype == object and dtypes[0] != object else c for c in cells]
+    columns = [np.where(pd.isna(c), np.nan, c) if c.dtype.kind == "O" and dtypes[0].kind != "O" else c for c in cells]
     out = np.empty((len(cells[0]), len(cells)), dtype=dtypes[0])
     for j, column in enumerate(columns):
         out[:, j] = column
@@ -411,12 +426,14 @@ class ImageSchema(AbstractSchema):
     ----------
     likelihood : str
         "auto", "gaussian" or "bernoulli".
+    image_shape : tuple of int, optional
+        Shape of an image where X is flat.
     """
 
     likelihoods = ("auto", "gaussian", "bernoulli")
 
-    def __init__(self, likelihood="auto"):
-        self.likelihood = likelihood
+    def __init__(self, likelihood="auto", image_shape=None):
+        self.likelihood, self.image_shape = likelihood, image_shape
 
     def fit(self, X, weight):
         if self.likelihood not in self.likelihoods:
@@ -425,11 +442,12 @@ class ImageSchema(AbstractSchema):
                 f"Got {self.likelihood!r} instead."
             )
         self.shape, self.pixel_dtype = X.shape[1:], X.dtype
+        self.image_shape = self.shape if self.image_shape is None else tuple(self.image_shape)
         self.dtype = np.dtype(np.float32 if X.dtype in (np.float16, np.float32) else np.float64)
         levels = np.unique(X)
         levels = levels[~np.isnan(levels)].astype(float) if len(levels) else levels
         byte = X.dtype == np.uint8
-        self.lower, self.upper = (0.0, 255.0) if byte else (levels[0], levels[-1]) if len(levels) else (0.0, 1.0)
+        self.lower, self.upper = (0.0, 255.0) if byte else _range(levels)
         self.step = 1.0 if byte else _spacing(levels)
         binary = len(levels) == 2
         if self.likelihood == "bernoulli" or (self.likelihood == "auto" and binary):

@@ -1,0 +1,51 @@
+import pytest
+import torch
+from torch.testing import assert_close
+
+from skvae.decoders import FactorisedDecoder
+from skvae.schema import Variable
+
+VARIABLES = (
+    [Variable("bernoulli")] * 2 + [Variable("gaussian")] * 3 + [Variable("categorical", 3), Variable("categorical", 4)]
+)
+
+
+@pytest.fixture
+def decoder():
+    return FactorisedDecoder(VARIABLES, 2, (8,), "tanh", torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def z():
+    return torch.randn(50, 2, generator=torch.Generator().manual_seed(1))
+
+
+def test_cells_are_scored_each_by_its_own_likelihood(decoder, z):
+    x = decoder.sample(z, torch.Generator().manual_seed(2))
+    log_prob = decoder.log_prob(x, z)
+    assert log_prob.shape == x.shape == (50, len(VARIABLES))
+    theta = decoder.network(z)
+    assert_close(log_prob[:, 0], torch.distributions.Bernoulli(logits=theta[:, 0]).log_prob(x[:, 0]))
+    assert_close(log_prob[:, 5], theta[:, 5:8].log_softmax(-1).gather(1, x[:, 5:6].long())[:, 0])
+
+
+def test_many_latents_a_row(decoder, z):
+    x = decoder.sample(z, torch.Generator().manual_seed(2))
+    many = decoder.log_prob(x, torch.stack([z, z.flip(0)]))
+    assert_close(many[0], decoder.log_prob(x, z))
+    assert_close(many[1], decoder.log_prob(x, z.flip(0)))
+
+
+def test_mode_of_categories_is_the_most_probable_code(decoder, z):
+    theta = decoder.network(z)
+    assert torch.equal(decoder.mode(z)[:, 5].long(), theta[:, 5:8].argmax(-1))
+
+
+def test_start_sets_the_marginals_of_every_block(decoder):
+    mean = torch.tensor([0.2, 0.9, 1.0, -1.0, 0.0, 0.5, 0.3, 0.2, 0.1, 0.1, 0.4, 0.4])
+    decoder.start(mean, torch.zeros(12, 2), torch.tensor(0.5))
+    theta = decoder.network.path(torch.zeros(1, 2))[0]
+    assert_close(theta[:2].sigmoid(), mean[:2])
+    assert_close(theta[2:5], mean[2:5])
+    assert_close(theta[5:8].softmax(0), mean[5:8])
+    assert_close(theta[8:].softmax(0), mean[8:])

@@ -1,0 +1,530 @@
+"""What `VAETransformer` promises: the semantics of fit, transform, sample and score, and what it refuses."""
+
+import pickle
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import sklearn
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.datasets import load_digits, load_iris
+from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import train_test_split
+from sklearn.neighbors import KNeighborsClassifier
+
+from skvae import VAETransformer
+
+
+@pytest.fixture(scope="module")
+def X():
+    return load_iris(return_X_y=True)[0]
+
+
+@pytest.fixture(scope="module")
+def iris_vae(X):
+    return VAETransformer(random_state=0).fit(X)
+
+
+@pytest.fixture(scope="module")
+def mixed_vae(mixed_frame):
+    return VAETransformer(latent_dim=3, random_state=0).fit(mixed_frame)
+
+
+def linear_gaussian(n, rng):
+    """Rows of a linear-Gaussian model in odd units, and the function of its log-density."""
+    loadings, scale = rng.normal(size=(2, 6)), np.array([1.0, 10, 0.1, 3, 100, 0.01])
+    covariance = (loadings.T @ loadings + 0.3 * np.eye(6)) * np.outer(scale, scale)
+    normal = torch.distributions.MultivariateNormal(torch.zeros(6).double(), torch.as_tensor(covariance))
+    rows = rng.multivariate_normal(np.zeros(6), covariance, n)
+    return rows, lambda X: normal.log_prob(torch.as_tensor(X)).numpy()
+
+
+# --- score -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hidden_layer_sizes", [(), (256, 256)])
+def test_score_of_known_density_is_within_a_twentieth_of_a_nat(hidden_layer_sizes):
+    rows, log_density = linear_gaussian(12_000, np.random.default_rng(0))
+    train, test = rows[:10_000], rows[10_000:]
+    vae = VAETransformer(2, hidden_layer_sizes=hidden_layer_sizes, max_iter=20, random_state=0).fit(train)
+    difference = vae.score_samples(test) - log_density(test)
+    assert difference.mean() == pytest.approx(0, abs=0.05)
+    assert difference.mean() < 2 * difference.std() / np.sqrt(len(test))
+
+
+def test_rescaling_a_column_moves_the_score_by_the_log_jacobian(X):
+    factor = np.array([1.0, 2.0, 1.0, 1 / 8])  # powers of two: nothing else changes
+    other = VAETransformer(max_iter=5, random_state=0).fit(X * factor)
+    one = VAETransformer(max_iter=5, random_state=0).fit(X)
+    assert_allclose(other.score_samples(X * factor), one.score_samples(X) - np.log(factor).sum(), rtol=1e-9)
+
+
+def test_discrete_columns_are_scored_as_probabilities():
+    """Independent columns whose entropies are known: the score is minus their sum."""
+    rng = np.random.default_rng(0)
+    n, weights = 20_000, np.array([0.5, 0.3, 0.2])
+    frame = pd.DataFrame(
+        {"letter": rng.choice(["a", "b", "c"], n, p=weights), "flag": rng.random(n) < 0.2, "n": rng.poisson(400, n)}
+    )
+    entropy = -(weights @ np.log(weights)) - (0.2 * np.log(0.2) + 0.8 * np.log(0.8)) + 0.5 * np.log(2 * np.pi * np.e * 400)
+    assert VAETransformer(max_iter=3, random_state=0).fit(frame).score(frame) == pytest.approx(-entropy, abs=0.03)
+
+
+def test_missing_cells_are_scored_as_missing(mixed_vae, mixed_frame):
+    """A missing cell's probability is in the score, its value is not: only-missing columns are a Bernoulli."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": np.where(rng.random(20_000) < 0.3, np.nan, rng.normal(size=20_000))})
+    vae = VAETransformer(1, max_iter=5, random_state=0).fit(frame)
+    score = vae.score_samples(frame)
+    assert_allclose(score[frame["a"].isna()], np.log(0.3), atol=0.05)
+    exact = np.log(0.7) - 0.5 * frame["a"] ** 2 - 0.5 * np.log(2 * np.pi)
+    assert np.nanmean(score - exact) == pytest.approx(0, abs=0.05)
+
+
+def test_score_is_the_mean_and_the_same_twice(iris_vae, X):
+    assert iris_vae.score(X) == iris_vae.score_samples(X).mean()
+    assert_array_equal(iris_vae.score_samples(X), iris_vae.score_samples(X))
+
+
+def test_score_beats_pca_out_of_sample(X):
+    train, test = train_test_split(X, random_state=0)
+    assert VAETransformer(2, random_state=0).fit(train).score(test) > PCA(2).fit(train).score(test)
+
+
+# --- transform -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_rows_do_not_depend_on_each_other(X, dtype):
+    X = X.astype(dtype)
+    vae = VAETransformer(random_state=0).fit(X)
+    for method in (vae.transform, vae.score_samples):
+        whole = method(X)
+        assert whole.dtype == dtype
+        alone = np.concatenate([method(row[None]) for row in X])
+        assert_allclose(
+            alone, whole, **({"rtol": 1e-7, "atol": 1e-7} if dtype == np.float64 else {"rtol": 1e-4, "atol": 1e-4})
+        )
+
+
+def test_results_do_not_depend_on_the_chunk(mixed_vae, mixed_frame):
+    with sklearn.config_context(working_memory=1):
+        chunked = mixed_vae.transform(mixed_frame), mixed_vae.score_samples(mixed_frame)
+    assert_allclose(chunked[0], mixed_vae.transform(mixed_frame), rtol=1e-9, atol=1e-9)
+    assert_allclose(chunked[1], mixed_vae.score_samples(mixed_frame), rtol=1e-9)
+
+
+def test_latents_are_ordered_by_information(mixed_vae, mixed_frame):
+    information = mixed_vae.explained_information_
+    assert information.shape == (3,)
+    assert (np.diff(information) <= 0).all()
+    assert information[0] > 0.5
+    # the columns of transform come in that order too: their spread says as much
+    spread = mixed_vae.transform(mixed_frame).var(axis=0)
+    assert spread.argmax() == 0
+
+
+def test_more_latents_than_columns(X):
+    vae = VAETransformer(10, random_state=0).fit(X)
+    assert vae.transform(X).shape == (150, 10)
+    assert vae.explained_information_[-1] < 0.05
+    assert np.isfinite(vae.score(X))
+
+
+def test_digits_are_told_apart_better_than_by_pca():
+    X, y = load_digits(return_X_y=True)
+    train, test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
+
+    def accuracy(reduce):
+        return KNeighborsClassifier().fit(reduce.fit_transform(train), y_train).score(reduce.transform(test), y_test)
+
+    assert accuracy(VAETransformer(2, image_shape=(8, 8), random_state=0)) > accuracy(PCA(2)) + 0.15
+
+
+def test_a_row_of_missing_cells_only(mixed_vae, mixed_frame):
+    empty = mixed_frame.iloc[:1].copy()
+    for column in mixed_frame.columns[mixed_frame.isna().any()]:
+        empty[column] = empty[column].where(empty[column].isna() & False)
+    assert np.isfinite(mixed_vae.transform(empty)).all()
+
+
+# --- sample and inverse_transform ------------------------------------------------------------------------------------
+
+
+def test_sample_comes_in_the_form_of_the_fit(mixed_vae, mixed_frame):
+    sample = mixed_vae.sample(300)
+    assert (sample.dtypes == mixed_frame.dtypes).all()
+    assert_array_equal(sample.columns, mixed_frame.columns)
+    assert set(sample["colour"].dropna()) == {"red", "green", "blue"}
+    assert list(sample["size"].cat.categories) == ["S", "M", "L", "XL"]
+    assert sample["age"].between(mixed_frame["age"].min(), mixed_frame["age"].max()).all()
+    assert_array_equal(sample["income"], sample["income"].round(2))
+
+
+def test_sample_has_the_distribution_of_the_data(mixed_vae, mixed_frame):
+    sample = mixed_vae.sample(4000, random_state=0)
+    assert_allclose(sample.isna().mean(), mixed_frame.isna().mean(), atol=0.03)
+    assert_allclose(
+        sample["colour"].value_counts(normalize=True).sort_index(),
+        mixed_frame["colour"].value_counts(normalize=True).sort_index(),
+        atol=0.06,
+    )
+    # dependence between columns of different kinds
+    by_group = [f.groupby("colour")["member"].mean() for f in (sample, mixed_frame)]
+    assert_allclose(*by_group, atol=0.12)
+    assert sample["income"].std() == pytest.approx(mixed_frame["income"].std(), rel=0.15)
+
+
+def test_sample_draws_where_inverse_transform_takes_the_centre():
+    """A rare category of an independent column is drawn as often as it occurs, and is never the mode."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"rare": rng.choice(["yes", "no"], 2000, p=[0.1, 0.9]), "x": rng.normal(size=2000)})
+    vae = VAETransformer(max_iter=10, random_state=0).fit(frame)
+    assert (vae.sample(4000, random_state=0)["rare"] == "yes").mean() == pytest.approx(
+        (frame["rare"] == "yes").mean(), abs=0.03
+    )
+    assert (vae.inverse_transform(np.zeros((5, 2)))["rare"] == "no").all()
+    assert vae.sample(4000, random_state=0)["x"].std() == pytest.approx(1, abs=0.1)
+
+
+def test_sample_streams():
+    X = load_iris(return_X_y=True)[0]
+    one, two = (VAETransformer(max_iter=2, random_state=0).fit(X) for _ in range(2))
+    first = one.sample(4)
+    assert_array_equal(first, two.sample(4))  # a script repeats
+    assert (first != one.sample(4)).any()  # calls differ
+    assert_array_equal(one.sample(4, random_state=1), one.sample(4, random_state=1))
+    assert one.sample().shape == (1, 4)
+
+
+@pytest.mark.parametrize("container", ["array", "pandas", "polars"])
+def test_inverse_transform_reconstructs(X, container):
+    data = {"array": X, "pandas": pd.DataFrame(X, columns=list("abcd")), "polars": pl.DataFrame(X, schema=list("abcd"))}[
+        container
+    ]
+    vae = VAETransformer(2, random_state=0).fit(data)
+    back = vae.inverse_transform(vae.transform(data))
+    assert type(back) is type(data)
+    error = ((np.asarray(back) - X) ** 2).sum() / ((X - X.mean(0)) ** 2).sum()
+    assert error < 0.06
+
+
+@pytest.mark.parametrize("shape", [(6, 6), (6, 6, 3), (3, 6, 6)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, bool])
+def test_images_keep_shape_dtype_and_range(shape, dtype):
+    rng = np.random.default_rng(0)
+    level = rng.random((80, *[1] * len(shape)))
+    X = {
+        np.uint8: lambda: (255 * level * np.ones(shape)).astype(np.uint8),
+        np.float32: lambda: (level + 0.1 * rng.random((80, *shape))).astype(np.float32),
+        bool: lambda: rng.random((80, *shape)) < level,
+    }[dtype]()
+    vae = VAETransformer(1, max_iter=30, random_state=0).fit(X)
+    assert vae.n_features_in_ == np.prod(shape)
+    for out in (vae.sample(5), vae.inverse_transform(vae.transform(X))):
+        assert out.dtype == dtype
+        assert out.shape[1:] == shape
+        assert out.min() >= X.min()
+        assert out.max() <= max(X.max(), 255 if dtype == np.uint8 else 0)
+    correlation = np.corrcoef(vae.transform(X)[:, 0], level.ravel())[0, 1]
+    assert abs(correlation) > 0.9
+
+
+def test_flat_images_with_their_shape_are_the_images():
+    X = load_digits().images
+    flat = VAETransformer(max_iter=2, image_shape=(8, 8), random_state=0).fit(X.reshape(len(X), -1))
+    images = VAETransformer(max_iter=2, random_state=0).fit(X)
+    assert_array_equal(flat.transform(X), images.transform(X))
+    assert_array_equal(flat.transform(X.reshape(len(X), -1)), images.transform(X))
+    assert flat.sample(2).shape == (2, 64)
+    assert images.sample(2).shape == (2, 8, 8)
+
+
+# --- fit -------------------------------------------------------------------------------------------------------------
+
+FIT_IN_ANOTHER_PROCESS = """
+import numpy as np, torch
+torch.set_num_threads(1)
+from sklearn.datasets import load_iris
+from skvae import VAETransformer
+X = load_iris(return_X_y=True)[0]
+vae = VAETransformer(max_iter=5, random_state=0).fit(X)
+print(vae.transform(X).tobytes().hex(), vae.sample(3).tobytes().hex())
+"""
+
+
+def test_same_seed_same_bits_in_two_processes():
+    runs = [
+        subprocess.run([sys.executable, "-c", FIT_IN_ANOTHER_PROCESS], capture_output=True, check=True) for _ in range(2)
+    ]
+    assert runs[0].stdout == runs[1].stdout
+    assert len(runs[0].stdout) > 1000
+
+
+def test_nothing_global_changes(mixed_frame):
+    def state():
+        return (
+            torch.get_rng_state().numpy().tobytes(),
+            np.random.get_state()[1].tobytes(),
+            torch.get_num_threads(),
+            torch.get_default_dtype(),
+            torch.is_grad_enabled(),
+            torch.are_deterministic_algorithms_enabled(),
+        )
+
+    before = state()
+    vae = VAETransformer(max_iter=2).fit(mixed_frame)
+    vae.sample(3), vae.score(mixed_frame), vae.inverse_transform(vae.transform(mixed_frame))
+    assert state() == before
+
+
+def test_import_changes_nothing_global_and_costs_a_tenth_of_a_second():
+    code = (
+        "import time, warnings, torch, sklearn.base, sklearn.utils, numpy, pandas, narwhals, random\n"
+        "import sklearn.utils.validation, sklearn.utils._param_validation, narwhals.stable.v2\n"
+        "rng = numpy.random.get_state\nstate = lambda: (torch.get_rng_state().sum(), rng()[1].sum(), random.getstate(), str(warnings.filters))\n"
+        "before = state()\n"
+        "start = time.perf_counter(); import skvae; print(time.perf_counter() - start)\n"
+        "assert before == state()\n"
+    )
+    seconds = [float(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout) for _ in range(3)]
+    assert min(seconds) < 0.1
+
+
+def test_pickle_holds_no_training_row():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 3))
+    X[:, 2] = rng.integers(0, 2, 200)
+    frame = pd.DataFrame(X, columns=["a", "b", "c"])
+    file = pickle.dumps(VAETransformer(max_iter=2, random_state=0).fit(frame))
+    # the bounds of a column are kept; every other cell must be gone, in either precision
+    inner = X[:, :2][(X[:, :2] != X[:, :2].min(0)) & (X[:, :2] != X[:, :2].max(0))]
+    assert not any(cell.tobytes() in file for cell in inner)
+    assert not any(cell.tobytes() in file for cell in inner.astype(np.float32))
+    assert b"torch" not in file.replace(b"torch.nn", b"torch")  # arrays only: no tensor to rebuild
+    assert len(file) == pytest.approx(
+        len(pickle.dumps(VAETransformer(max_iter=2, random_state=0).fit(frame[:20]))), rel=0.01
+    )
+
+
+def test_loss_curve_and_scores_are_bounds_in_the_units_of_the_data(iris_vae, X):
+    assert len(iris_vae.loss_curve_) == len(iris_vae.validation_scores_) == iris_vae.n_iter_
+    assert iris_vae.best_validation_score_ >= max(iris_vae.validation_scores_)
+    assert iris_vae.loss_curve_[-1] < iris_vae.loss_curve_[0]
+    # the bound with one sample lies below the one with many, by less than half a nat here
+    assert -0.5 < -iris_vae.loss_curve_[-1] - iris_vae.score(X) < 0.1
+
+
+def test_best_weights_are_restored(X):
+    train, test = X[::2], X[1::2]
+    vae = VAETransformer(8, max_iter=300, batch_size=16, n_iter_no_change=300, learning_rate_init=0.01, random_state=0)
+    vae.fit(train, X_val=test)
+    assert vae.validation_scores_[-1] < vae.best_validation_score_ - 0.1  # it did overfit
+    assert vae.best_validation_score_ == max(vae.validation_scores_)
+    assert vae.score(test) > vae.best_validation_score_ - 0.05  # and the model in hand is not the overfitted one
+
+
+def test_early_stopping_stops(X):
+    vae = VAETransformer(max_iter=1000, n_iter_no_change=3, random_state=0).fit(X)
+    assert vae.n_iter_ < 1000
+    off = VAETransformer(max_iter=7, early_stopping=False, random_state=0).fit(X)
+    assert off.n_iter_ == 7
+    assert off.validation_scores_ is None
+    assert off.best_validation_score_ is None
+
+
+def test_weight_zero_equals_removed(mixed_frame):
+    weight = np.tile([1.0, 0.0, 2.0], len(mixed_frame))[: len(mixed_frame)]
+    kept = weight > 0
+    zero = VAETransformer(max_iter=3, random_state=0).fit(mixed_frame, sample_weight=weight)
+    removed = VAETransformer(max_iter=3, random_state=0).fit(mixed_frame[kept], sample_weight=weight[kept])
+    assert_array_equal(zero.transform(mixed_frame), removed.transform(mixed_frame))
+
+
+def test_weights_shift_what_is_sampled():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"group": rng.choice(["a", "b"], 1000), "x": rng.normal(size=1000)})
+    weight = np.where(frame["group"] == "a", 9.0, 1.0)
+    sample = VAETransformer(random_state=0).fit(frame, sample_weight=weight).sample(3000, random_state=0)
+    assert (sample["group"] == "a").mean() == pytest.approx(0.9, abs=0.04)
+
+
+def test_beta_moves_information(X):
+    information = [
+        VAETransformer(2, beta=beta, max_iter=60, early_stopping=False, random_state=0).fit(X).explained_information_.sum()
+        for beta in (0.1, 1.0, 20.0)
+    ]
+    assert information[0] > information[1] + 0.5 > information[2] + 1
+
+
+def test_warm_start_goes_on(X):
+    vae = VAETransformer(max_iter=50, warm_start=True, early_stopping=False, random_state=0).fit(X)
+    first = vae.loss_curve_[0]
+    assert vae.fit(X).loss_curve_[0] < first - 0.2
+    assert vae.set_params(warm_start=False).fit(X).loss_curve_[0] == first
+
+
+def test_healthy_runs_are_silent(capsys, mixed_frame):
+    VAETransformer(max_iter=2).fit(mixed_frame).sample(2)
+    assert capsys.readouterr() == ("", "")
+    VAETransformer(max_iter=2, verbose=1).fit(mixed_frame)
+    assert capsys.readouterr().out.startswith("Epoch 1: loss ")
+
+
+def test_default_fit_of_iris_takes_less_than_a_second(X):
+    """With a margin for a busy machine; benchmarks measure."""
+    seconds = []
+    for seed in range(3):
+        start = time.perf_counter()
+        VAETransformer(random_state=seed).fit(X)
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 1.5
+
+
+# --- what is refused -------------------------------------------------------------------------------------------------
+
+FRAME = pd.DataFrame({"a": [1.0, 2.0, 3.0], "b": ["x", "y", "x"]})
+REFUSED = {
+    "empty array": (np.empty((0, 3)), ValueError, r"Found array with 0 sample\(s\)"),
+    "empty frame": (FRAME[:0], ValueError, r"Found array with 0 sample\(s\)"),
+    "no columns": (FRAME[[]], ValueError, r"Found array with 0 feature\(s\)"),
+    "one row": (np.ones((1, 3)), ValueError, r"Found array with 1 sample\(s\)"),
+    "one row of a frame": (FRAME[:1], ValueError, r"Found array with 1 sample\(s\)"),
+    "one axis": (np.ones(3), ValueError, "Expected 2D array, got 1D array"),
+    "duplicate names": (pd.DataFrame(np.ones((3, 2)), columns=["a", "a"]), ValueError, r"duplicate column names: \['a'\]"),
+    "infinity": (np.array([[1.0], [np.inf]]), ValueError, "Input X contains infinity"),
+    "infinity in a frame": (pd.DataFrame({"a": [1.0, -np.inf]}), ValueError, "infinity .* in column 'a'"),
+    "complex": (np.ones((3, 2)) * 1j, ValueError, "Complex data not supported"),
+    "dict cells": (np.array([[{"a": 1}], [2]], dtype=object), TypeError, "argument must be a string or a number"),
+    "dates": (np.array([["2020-01-01"], ["2021-01-01"]], dtype="M8[D]"), TypeError, "dtype datetime64"),
+    "a string": ("X", ValueError, "Expected 2D array, got scalar array"),
+    "None": (None, ValueError, "Expected 2D array, got scalar array"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_data(name):
+    X, error, message = REFUSED[name]
+    vae = VAETransformer()
+    with pytest.raises(error, match=message):
+        vae.fit(X)
+    assert vars(vae) == vars(VAETransformer())  # nothing half-fitted
+
+
+def test_sparse_is_refused_by_name():
+    from scipy.sparse import csr_matrix
+
+    with pytest.raises(TypeError, match=r"[Ss]parse"):
+        VAETransformer().fit(csr_matrix(np.eye(3)))
+
+
+WRONG_PARAMETERS = [
+    ({"latent_dim": 0}, "'latent_dim' parameter .* int in the range"),
+    ({"latent_dim": 1.5}, "'latent_dim' parameter"),
+    ({"hidden_layer_sizes": (8, -1)}, "hidden_layer_sizes must hold ints"),
+    ({"hidden_layer_sizes": (8.5,)}, "hidden_layer_sizes must hold ints"),
+    ({"hidden_layer_sizes": "big"}, "'hidden_layer_sizes' parameter"),
+    ({"activation": "swish"}, "'activation' parameter .* must be a str among"),
+    ({"likelihood": "normal"}, "'likelihood' parameter .* must be a str among"),
+    ({"likelihood": {"nope": "gaussian"}}, "likelihood has a key 'nope' which is not a column"),
+    ({"prior": "flow"}, "'prior' parameter"),
+    ({"beta": -1}, "'beta' parameter"),
+    ({"beta": np.nan}, "'beta' parameter"),
+    ({"categorical_features": [7]}, "categorical_features set as integer indices must be in"),
+    ({"categorical_features": [True]}, "boolean mask must have shape"),
+    ({"categorical_features": ["a"]}, "fitted on data without feature names"),
+    ({"image_shape": (3, 3)}, r"rows of shape \(4,\), but VAETransformer is expecting images of shape \(3, 3\)"),
+    ({"max_iter": 0}, "'max_iter' parameter"),
+    ({"batch_size": "large"}, "'batch_size' parameter"),
+    ({"learning_rate_init": 0}, "'learning_rate_init' parameter"),
+    ({"validation_fraction": 1.0}, "'validation_fraction' parameter"),
+    ({"n_iter_no_change": -1}, "'n_iter_no_change' parameter"),
+    ({"tol": -1e-3}, "'tol' parameter"),
+    ({"device": "gpu"}, "device must be 'auto' or a device that torch finds here. Got 'gpu'"),
+    ({"random_state": "seed"}, "'random_state' parameter"),
+    ({"early_stopping": "yes"}, "'early_stopping' parameter"),
+]
+
+
+@pytest.mark.parametrize(("params", "message"), WRONG_PARAMETERS, ids=lambda p: str(p)[:40])
+def test_refused_parameters(X, params, message):
+    vae = VAETransformer(**params)
+    with pytest.raises(ValueError, match=message):
+        vae.fit(X)
+    assert set(vars(vae)) == set(vars(VAETransformer()))
+
+
+def test_a_refused_fit_leaves_the_former_one(iris_vae, X):
+    vae = pickle.loads(pickle.dumps(iris_vae))
+    with pytest.raises(ValueError, match="infinity"):
+        vae.fit(np.full((5, 2), np.inf))
+    assert_array_equal(vae.transform(X), iris_vae.transform(X))
+    assert vae.n_features_in_ == 4
+
+
+def test_refused_rows_after_fit(mixed_vae, mixed_frame, iris_vae, X):
+    with pytest.raises(ValueError, match="X has 3 features, but VAETransformer is expecting 4"):
+        iris_vae.transform(X[:, :3])
+    with pytest.raises(ValueError, match="feature names should match"):
+        mixed_vae.transform(mixed_frame.rename(columns={"age": "years"}))
+    with pytest.raises(ValueError, match="same order"):
+        mixed_vae.transform(mixed_frame[mixed_frame.columns[::-1]])
+    with pytest.raises(ValueError, match="Z has 5 features, but VAETransformer is expecting 3 latents"):
+        mixed_vae.inverse_transform(np.zeros((2, 5)))
+    with pytest.raises(ValueError, match="Input Z contains NaN"):
+        mixed_vae.inverse_transform(np.full((2, 3), np.nan))
+    with pytest.raises(ValueError, match="n_samples must be an int"):
+        mixed_vae.sample(0)
+    with pytest.raises(ValueError, match="infinity"):
+        iris_vae.score(np.full((2, 4), np.inf))
+
+
+@pytest.mark.parametrize("method", ["transform", "inverse_transform", "score_samples", "score", "sample"])
+def test_unfitted_use_is_refused(method, X):
+    with pytest.raises(NotFittedError, match="This VAETransformer instance is not fitted yet"):
+        getattr(VAETransformer(), method)(*([] if method == "sample" else [X]))
+
+
+@pytest.mark.parametrize("weight", [np.zeros(150), -np.ones(150), np.ones(3), np.full(150, np.nan)])
+def test_refused_weights(X, weight):
+    with pytest.raises(ValueError, match=r"(?i)weight|zero"):
+        VAETransformer().fit(X, sample_weight=weight)
+
+
+@pytest.mark.parametrize("n", [2, 3, 31])
+@pytest.mark.parametrize("n_columns", [1, 3])
+def test_tiny_data(n, n_columns):
+    X = np.random.default_rng(0).normal(size=(n, n_columns))
+    vae = VAETransformer(max_iter=5, random_state=0).fit(X)
+    assert np.isfinite(vae.score(X))
+    assert vae.sample(3).shape == (3, n_columns)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pd.DataFrame({"constant": np.ones(20), "x": np.arange(20.0)}),
+        pd.DataFrame({"missing": np.full(20, np.nan), "x": np.arange(20.0)}),
+        pd.DataFrame({"only": ["one"] * 20}),
+        pd.DataFrame({"letters": list("ab" * 10), "more": list("abcd" * 5)}),
+        pd.DataFrame({"flag": [True, False] * 10}),
+    ],
+    ids=["constant", "all missing", "one category", "categories only", "booleans only"],
+)
+def test_odd_tables(frame):
+    vae = VAETransformer(max_iter=5, random_state=0).fit(frame)
+    sample = vae.sample(50)
+    assert (sample.dtypes == frame.dtypes).all()
+    assert np.isfinite(vae.score(frame))
+    for column in frame:
+        assert set(sample[column].dropna()) <= set(frame[column]) or frame[column].dtype.kind == "f"
+    if "constant" in frame:
+        assert (sample["constant"] == 1).all()
+    if "missing" in frame:
+        assert sample["missing"].isna().mean() > 0.9

@@ -1,0 +1,56 @@
+import pytest
+import torch
+
+from skvae.networks import ACTIVATIONS, MLP, CellEmbedding, linear
+
+
+@pytest.fixture
+def generator():
+    return torch.Generator().manual_seed(0)
+
+
+def test_cell_embedding_is_the_linear_map_of_numbers_and_one_hot_codes(generator):
+    embedding = CellEmbedding([0, 0, 3, 2], 4, generator)
+    x = torch.tensor([[0.5, -1.0, 2.0, 1.0], [2.0, 0.0, 0.0, 0.0]])
+    hot = torch.cat([torch.nn.functional.one_hot(x[:, 2].long(), 3), torch.nn.functional.one_hot(x[:, 3].long(), 2)], 1)
+    expected = x[:, :2] @ embedding.numbers.T + embedding.bias + hot.float() @ embedding.categories.weight[:-1]
+    assert torch.allclose(embedding(x), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("column", range(3))
+def test_a_missing_cell_adds_nothing_whatever_it_holds(generator, column):
+    embedding = CellEmbedding([0, 0, 3], 4, generator)
+    x = torch.tensor([[0.5, -1.0, 1.0]])
+    observed = torch.ones(1, 3, dtype=torch.bool)
+    observed[0, column] = False
+    other = x.clone()
+    other[0, column] = 2.0
+    assert torch.equal(embedding(x, observed), embedding(other, observed))
+    assert not torch.equal(embedding(x), embedding(x, observed))
+
+
+@pytest.mark.parametrize("sizes", [[0], [3], [0, 4]])
+def test_embedding_of_numbers_only_and_of_categories_only(generator, sizes):
+    assert CellEmbedding(sizes, 2, generator)(torch.ones(5, len(sizes))).shape == (5, 2)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("hidden", [(), (8,), (8, 6)])
+def test_mlp_is_its_linear_path_plus_a_perceptron(generator, activation, hidden):
+    first = linear(3, hidden[0], generator) if hidden else None
+    mlp = MLP(linear(3, 2, generator), first, hidden, 2, activation, generator)
+    x = torch.randn(5, 3, generator=generator)
+    beside = mlp(x) - mlp.path(x)
+    assert (beside.abs().max() > 0) == bool(hidden)
+    assert beside.abs().max() < mlp.path(x).abs().max()  # it starts small
+
+
+def test_building_leaves_the_global_stream_alone(generator):
+    state = torch.get_rng_state()
+    MLP(CellEmbedding([0, 2], 4, generator), CellEmbedding([0, 2], 8, generator), (8, 8), 4, "silu", generator)
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_same_seed_same_weights():
+    one, two = (linear(3, 2, torch.Generator().manual_seed(5)).weight for _ in range(2))
+    assert torch.equal(one, two)

@@ -1,0 +1,128 @@
+"""The loop on problems whose answers are known; no autoencoder in sight."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from skvae.training import DivergedError, train
+
+
+class Line(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.slope = nn.Parameter(torch.zeros(2))
+
+
+@pytest.fixture
+def problem():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(300, 2, generator=generator)
+    y = x @ torch.tensor([1.0, -2.0]) + 0.1 * torch.randn(300, generator=generator)
+    module = Line()
+    return module, (x, y), lambda x, y: (x @ module.slope - y).square().mean()
+
+
+def options(**changes):
+    defaults = {"n_epochs": 60, "batch_size": 32, "learning_rate": 0.1, "generator": torch.Generator().manual_seed(1)}
+    return defaults | changes
+
+
+def test_finds_the_least_squares_solution(problem):
+    module, (x, y), loss = problem
+    history = train(module, loss, (x, y), **options())
+    assert_close(module.slope.data, torch.linalg.lstsq(x, y[:, None]).solution[:, 0], atol=0.01, rtol=0)
+    assert len(history.losses) == 60
+    assert history.losses[-1] < history.losses[0]
+
+
+def test_the_loss_is_the_mean_over_rows_also_with_an_uneven_last_batch(problem):
+    module, data, loss = problem
+    history = train(module, loss, data, **options(n_epochs=1, batch_size=299, learning_rate=1e-12))
+    assert history.losses[0] == pytest.approx(loss(*data).item(), rel=1e-5)
+
+
+def test_best_weights_come_back(problem):
+    module, data, loss = problem
+    scores = iter([0.0, 1.0, 5.0, 2.0, 3.0])
+    seen = []
+
+    def score():
+        seen.append(module.slope.detach().clone())
+        return next(scores)
+
+    history = train(module, loss, data, score=score, **options(n_epochs=4))
+    assert history.best_score == 5.0
+    assert torch.equal(module.slope.data, seen[2])
+    assert not torch.equal(seen[2], seen[4])
+
+
+def test_the_start_may_be_the_best(problem):
+    module, data, loss = problem
+    scores = iter([9.0, 1.0, 2.0])
+    train(module, loss, data, score=lambda: next(scores), **options(n_epochs=2))
+    assert torch.equal(module.slope.data, torch.zeros(2))
+
+
+def test_patience_counts_epochs_without_an_improvement_by_tol(problem):
+    module, data, loss = problem
+    scores = iter([0.0, 1.0, 1.05, 1.08, 1.09, 9.0])
+    history = train(module, loss, data, score=lambda: next(scores), patience=3, tol=0.5, **options())
+    assert history.scores == [1.0, 1.05, 1.08, 1.09]
+    assert history.best_score == 1.09  # kept, although too small a step to wait for
+
+
+def test_a_callback_stops(problem):
+    module, data, loss = problem
+    history = train(module, loss, data, on_epoch_end=lambda history: len(history.losses) == 3, **options())
+    assert len(history.losses) == 3
+
+
+def test_an_interrupt_keeps_the_best_so_far(problem):
+    module, data, loss = problem
+    calls = iter(range(100))
+
+    def interrupted(x, y):
+        if next(calls) == 25:
+            raise KeyboardInterrupt
+        return loss(x, y)
+
+    history = train(module, interrupted, data, **options())
+    assert history.interrupted
+    assert len(history.losses) == 2
+    assert module.slope.abs().max() > 0
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_loss_that_breaks_once_is_rolled_back_with_a_smaller_step(problem, bad):
+    module, data, loss = problem
+    calls = iter(range(10_000))
+    history = train(module, lambda x, y: loss(x, y) * (bad if next(calls) == 25 else 1.0), data, **options())
+    assert len(history.losses) == 60
+    assert all(math.isfinite(value) for value in history.losses)
+    assert module.slope.isfinite().all()
+
+
+def test_a_loss_that_stays_broken_raises(problem):
+    module, data, loss = problem
+    with pytest.raises(DivergedError):
+        train(module, lambda x, y: loss(x, y) * math.nan, data, **options())
+
+
+def test_same_generator_same_bits(problem):
+    module, data, loss = problem
+    train(module, loss, data, **options(n_epochs=2))
+    first = module.slope.detach().clone()
+    with torch.no_grad():
+        module.slope.zero_()
+    state = torch.get_rng_state()
+    train(module, loss, data, **options(n_epochs=2))
+    assert torch.equal(module.slope.data, first)
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_data_may_hold_none(problem):
+    module, (x, y), loss = problem
+    train(module, lambda x, nothing, y: loss(x, y), (x, None, y), **options(n_epochs=1))
