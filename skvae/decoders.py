@@ -1,10 +1,11 @@
 """From latents to the distribution of a row: p(x | z)."""
 
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import cast
 
 import torch
-from torch import nn
+from torch import Generator, Tensor, nn
 
 from skvae.likelihoods import LIKELIHOODS, AbstractLikelihood
 from skvae.networks import MLP, linear
@@ -23,40 +24,58 @@ class FactorisedDecoder(nn.Module):
     generator : torch.Generator
     """
 
-    def __init__(self, variables, latent_dim, hidden_layer_sizes, activation, generator):
+    def __init__(
+        self,
+        variables: Sequence,
+        latent_dim: int,
+        hidden_layer_sizes: Sequence[int],
+        activation: str,
+        generator: Generator,
+    ):
         super().__init__()
         blocks = [(name, list(block)) for name, block in groupby(variables, lambda v: v.likelihood)]
         likelihoods = [LIKELIHOODS[name](block) for name, block in blocks]
         self.likelihoods = nn.ModuleList(likelihoods)
         self.widths = [len(block) for _, block in blocks]  # packed columns a block
-        self.features = [sum(max(1, v.size) for v in block) for _, block in blocks]
+        self.n_features = [sum(v.size if v.coded else 1 for v in block) for _, block in blocks]
         self.n_params = [likelihood.n_params for likelihood in likelihoods]
         total = sum(self.n_params)
         first = linear(latent_dim, hidden_layer_sizes[0], generator) if hidden_layer_sizes else None
         path = linear(latent_dim, total, generator)
         self.network = MLP(path, first, hidden_layer_sizes, total, activation, generator)
 
-    def forward(self, z):
-        """Z : (..., latent_dim); returns pairs (likelihood, theta of its block)."""
-        return list(zip(self.likelihoods, self.network(z).split(self.n_params, -1), strict=True))
+    def _blocks(self, *tensors_and_widths: tuple[Tensor, list[int]]) -> Iterator[tuple]:
+        """Each likelihood with its part of every tensor (..., k), given with the blocks' widths of its last axis."""
+        parts = [tensor.split(widths, -1) for tensor, widths in tensors_and_widths]
+        return zip(cast(Iterable[AbstractLikelihood], self.likelihoods), *parts, strict=True)
 
-    def log_prob(self, x, z):
+    def features(self, x: Tensor) -> Tensor:
+        """What the encoder sees of cells. x : (..., n_variables); returns the same."""
+        return torch.cat([likelihood.features(cells) for likelihood, cells in self._blocks((x, self.widths))], -1)
+
+    def log_prob(self, x: Tensor, z: Tensor) -> Tensor:
         """Nats of each cell. x : (n, n_variables), missing cells anything in the support; z : (..., n, latent_dim)."""
-        blocks = zip(self(z), x.split(self.widths, -1), strict=True)
-        return torch.cat([likelihood.log_prob(cells, theta) for (likelihood, theta), cells in blocks], -1)
+        blocks = self._blocks((self.network(z), self.n_params), (x, self.widths))
+        return torch.cat([likelihood.log_prob(cells, theta) for likelihood, theta, cells in blocks], -1)
 
-    def sample(self, z, generator):
+    def sample(self, z: Tensor, generator: Generator) -> Tensor:
         """One draw of each row. z : (n, latent_dim); returns (n, n_variables)."""
-        return torch.cat([likelihood.sample(theta, generator) for likelihood, theta in self(z)], -1)
+        blocks = self._blocks((self.network(z), self.n_params))
+        return torch.cat([likelihood.sample(theta, generator) for likelihood, theta in blocks], -1)
 
-    def mode(self, z):
-        """The centre of each cell. z : (n, latent_dim); returns (n, n_variables)."""
-        return torch.cat([likelihood.mode(theta) for likelihood, theta in self(z)], -1)
+    def centre(self, z: Tensor) -> Tensor:
+        """The mean, or the most probable category, of each cell. z : (n, latent_dim); returns (n, n_variables)."""
+        blocks = self._blocks((self.network(z), self.n_params))
+        return torch.cat([likelihood.centre(theta) for likelihood, theta in blocks], -1)
 
     @torch.no_grad()
-    def start(self, mean, loadings, noise):
-        """Set the linear path to a linear-Gaussian model: mean (n_features,), loadings (n_features, latent_dim), noise."""
-        blocks = zip(self.likelihoods, mean.split(self.features), loadings.split(self.features), strict=True)
-        parts = [cast(AbstractLikelihood, likelihood).start(m, slope, noise) for likelihood, m, slope in blocks]
-        self.network.path.bias.copy_(torch.cat([bias for bias, _ in parts]))
-        self.network.path.weight.copy_(torch.cat([weight for _, weight in parts]))
+    def start(self, mean: Tensor, loadings: Tensor, noise: Tensor) -> None:
+        """Set the linear path to a linear-Gaussian model of the features.
+
+        mean : (n_features,); loadings : (n_features, latent_dim); noise : (), the residual standard deviation.
+        """
+        blocks = self._blocks((mean, self.n_features), (loadings.T, self.n_features))
+        parts = [likelihood.start(m, slope.T, noise) for likelihood, m, slope in blocks]
+        path = cast(nn.Linear, self.network.path)
+        path.bias.copy_(torch.cat([bias for bias, _ in parts]))
+        path.weight.copy_(torch.cat([weight for _, weight in parts]))

@@ -1,6 +1,7 @@
 """The public face: `VAETransformer`, under scikit-learn's contract. Validation and bookkeeping; nothing mathematical."""
 
 import math
+import warnings
 from copy import deepcopy
 from numbers import Integral, Real
 from typing import ClassVar
@@ -15,7 +16,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from skvae.likelihoods import LIKELIHOODS
-from skvae.model import N_IMPORTANCE_SAMPLES, VAE, normal_noise
+from skvae.model import N_IMPORTANCE_SAMPLES, VAE, Rows, normal_noise
 from skvae.networks import ACTIVATIONS
 from skvae.priors import PRIORS
 from skvae.schema import ImageSchema, TableSchema
@@ -24,6 +25,7 @@ from skvae.training import DivergedError, train
 # as many rows seen in training are enough for any table; small ones stop at MAX_EPOCHS
 ROWS_SEEN, MIN_EPOCHS, MAX_EPOCHS = 3_000_000, 10, 100
 N_VALIDATION_SAMPLES = 8
+N_ROWS_SAMPLED = 4096
 
 
 class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -42,7 +44,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     latent_dim : int, default=2
         Number of latent variables: the columns of `transform`.
 
-    hidden_layer_sizes : tuple of int, default=(256, 256)
+    hidden_layer_sizes : int or tuple of int, default=(256, 256)
         Widths of the encoder's hidden layers; the decoder has the same in reverse. An empty tuple gives a linear model:
         probabilistic PCA with a noise variance for every column, where all columns are continuous.
 
@@ -181,7 +183,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
     _parameter_constraints: ClassVar[dict] = {
         "latent_dim": [Interval(Integral, 1, None, closed="left")],
-        "hidden_layer_sizes": ["array-like"],
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "likelihood": [StrOptions({"auto", *LIKELIHOODS}), dict],
         "prior": [StrOptions(set(PRIORS))],
@@ -285,91 +287,98 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             raise
 
     def _fit(self, X, sample_weight, X_val):
-        going_on = self.warm_start and self.__sklearn_is_fitted__()
-        X = self._validate(X, reset=not going_on, min_rows=2)
-        X, weight = _weighted_rows(X, sample_weight)
-        random_state = _local_stream(self.random_state)
-        self.device_ = _find_device(self.device)
-        if not going_on:
-            self._schema = self._new_schema(X).fit(X, weight)
-            self._architecture = {
-                "variables": self._schema.variables,
-                "latent_dim": int(self.latent_dim),
-                "hidden_layer_sizes": _layer_sizes(self.hidden_layer_sizes),
-                "activation": self.activation,
-                "prior": self.prior,
-            }
-        x, observed = self._tensors(X, self.device_, torch.float32)
-        data = (x, observed, torch.as_tensor(weight, dtype=torch.float32, device=self.device_))
-        train_data, validation_data = self._split(data, X_val, random_state)
-        cpu_generator = torch.Generator().manual_seed(int(random_state.randint(2**31 - 1)))
-        if going_on:
-            module = deepcopy(self.module_).to(self.device_)
-        else:
-            module = VAE(**self._architecture, generator=cpu_generator).to(self.device_)
-            module.start(*train_data)
-        history = self._train(module, train_data, validation_data, random_state)
-        self._store(module, history, data)
-        self._sample_stream = np.random.RandomState(random_state.randint(2**31 - 1))
+        # whatever the caller's context, training needs gradients
+        with torch.inference_mode(False), torch.enable_grad():
+            going_on = self.warm_start and self.__sklearn_is_fitted__()
+            X = self._validate(X, reset=not going_on, min_rows=2)
+            X, weight = _weighted_rows(X, sample_weight)
+            random_state = _local_stream(self.random_state)
+            self.device_ = _find_device(self.device)
+            if going_on:
+                self._check_unchanged()
+            else:
+                self._schema = self._new_schema(X).fit(X, weight)
+                self._architecture = {"variables": self._schema.variables, **self._model_parameters()}
+            rows = self._rows(X, weight)
+            train_rows, held_out = self._split(rows, X_val, random_state)
+            module = self._new_module(train_rows, random_state) if not going_on else deepcopy(self.module_)
+            history = self._train(module.to(self.device_), train_rows, held_out, random_state)
+            self._store(module, history, rows)
+            self._sample_stream = np.random.RandomState(random_state.randint(2**31 - 1))
         return self
 
-    def _new_schema(self, X):
-        if self.image_shape is not None or len(X.shape) > 2:
-            if not isinstance(self.likelihood, str):
-                raise ValueError("likelihood must be a str for images, as all pixels share one. Got a dict instead.")
-            return ImageSchema(self.likelihood, self.image_shape)
-        return TableSchema(self.likelihood, _categorical_names(X, self.categorical_features))
+    def _model_parameters(self):
+        """The constructor's parameters that shape the model, as the model takes them."""
+        return {
+            "latent_dim": int(self.latent_dim),
+            "hidden_layer_sizes": _layer_sizes(self.hidden_layer_sizes),
+            "activation": self.activation,
+            "prior": self.prior,
+            "beta": float(self.beta),
+        }
 
-    def _split(self, data, X_val, random_state):
-        """Training and validation tensors; the latter None without early stopping."""
+    def _check_unchanged(self):
+        """Refuse to go on with a model of another shape."""
+        for name, value in self._model_parameters().items():
+            if name != "beta" and value != (former := self._architecture[name]):
+                raise ValueError(
+                    f"warm_start=True goes on with the fitted model, whose {name} is {former!r}. Got {value!r} instead: "
+                    "set it back, or fit with warm_start=False."
+                )
+
+    def _new_schema(self, X):
+        if self.image_shape is None and len(X.shape) == 2:
+            return TableSchema(self.likelihood, _categorical_names(X, self.categorical_features))
+        if not isinstance(self.likelihood, str):
+            raise ValueError("likelihood must be a str for images, as all pixels share one. Got a dict instead.")
+        if self.categorical_features is not None and not isinstance(self.categorical_features, str):
+            raise ValueError("categorical_features must be None or 'from_dtype' for images, whose pixels are numbers.")
+        return ImageSchema(self.likelihood, _image_shape(self.image_shape))
+
+    def _new_module(self, rows, random_state):
+        """A model at its start, in float32 whatever torch's default."""
+        generator = torch.Generator().manual_seed(int(random_state.randint(2**31 - 1)))
+        module = VAE(**self._architecture, generator=generator).float().to(self.device_)
+        module.start(rows)
+        return module
+
+    def _split(self, rows, X_val, random_state):
+        """Rows to train on, and held out; the latter None without early stopping."""
         if X_val is not None:
             X_val = self._validate(X_val)
-            x, observed = self._tensors(X_val, self.device_, torch.float32)
-            return data, (x, observed, torch.ones(len(x), device=self.device_))
+            return rows, self._rows(X_val, np.ones(len(X_val)))
         if not self.early_stopping:
-            return data, None
-        order = torch.as_tensor(random_state.permutation(len(data[0])), device=self.device_)
-        n_validation = min(math.ceil(self.validation_fraction * len(order)), len(order) - 1)
-        return [
-            tuple(None if tensor is None else tensor[rows] for tensor in data)
-            for rows in (order[n_validation:], order[:n_validation])
-        ]
+            return rows, None
+        n_rows = len(rows.x)
+        order = torch.as_tensor(random_state.permutation(n_rows), device=self.device_)
+        n_held_out = min(math.ceil(self.validation_fraction * n_rows), n_rows - 1)
+        return rows.take(order[n_held_out:]), rows.take(order[:n_held_out])
 
-    def _train(self, module, train_data, validation_data, random_state):
+    def _train(self, module, train_rows, held_out, random_state):
         generator = torch.Generator(self.device_).manual_seed(int(random_state.randint(2**31 - 1)))
-        n_rows, beta = len(train_data[0]), self.beta
+        module.beta = float(self.beta)
+        n_rows = len(train_rows.x)
+        constant = self._mean_log_jacobian(train_rows)
+
+        def loss(*batch):
+            batch = Rows(*batch)
+            noise = torch.randn(
+                len(batch.x), module.latent_dim, generator=generator, dtype=batch.x.dtype, device=batch.x.device
+            )
+            return -module.objective(batch, noise) - constant
+
         epochs = self.max_iter
         if epochs == "auto":
             epochs = min(MAX_EPOCHS, max(MIN_EPOCHS, ROWS_SEEN // n_rows))
         batch_size = self.batch_size
         if batch_size == "auto":
             batch_size = min(512, max(128, n_rows // 16))
-        constant = float(self._schema.log_jacobian.sum())
-
-        def loss(x, observed, weight):
-            noise = torch.randn(len(x), module.latent_dim, generator=generator, device=x.device)
-            log_likelihood, kl = module.elbo(x, observed, noise)
-            return -(weight * (log_likelihood - beta * kl.sum(-1))).sum() / weight.sum() - constant
-
-        n_samples = 0 if validation_data is None else max(1, min(N_VALIDATION_SAMPLES, 8000 // len(validation_data[0])))
-        noise = normal_noise(max(1, n_samples), module.latent_dim).to(self.device_, torch.float32)[:, None]
-
-        @torch.inference_mode()
-        def score():
-            x, observed, weight = validation_data
-            total = torch.zeros((), device=x.device)
-            for rows in gen_batches(len(x), 8192):
-                seen = None if observed is None else observed[rows]
-                log_likelihood, kl = module.elbo(x[rows], seen, noise)
-                total += weight[rows] @ (log_likelihood.mean(0) - beta * kl.sum(-1))
-            return total.item() / weight.sum().item() + constant
-
         try:
-            return train(
+            history = train(
                 module,
                 loss,
-                train_data,
-                score=None if validation_data is None else score,
+                train_rows,
+                score=held_out and self._held_out_bound(module, held_out),
                 n_epochs=epochs,
                 batch_size=min(batch_size, n_rows),
                 learning_rate=self.learning_rate_init,
@@ -383,6 +392,27 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
                 f"The loss became infinite or NaN and stayed so at ever smaller steps, from learning_rate_init="
                 f"{self.learning_rate_init}. Lower it, or look for extreme values in X."
             ) from None
+        if history.interrupted:
+            warnings.warn("Training interrupted by user; the model is the best so far.", UserWarning, stacklevel=6)
+        return history
+
+    def _held_out_bound(self, module, rows):
+        """The function of nothing that `train` watches: the objective on held-out rows, with noise that stays."""
+        n_samples = max(1, min(N_VALIDATION_SAMPLES, 8000 // len(rows.x)))
+        noise = normal_noise(n_samples, module.latent_dim).to(self.device_, torch.float32)[:, None]
+        constant = self._mean_log_jacobian(rows)
+
+        @torch.inference_mode()
+        def bound():
+            parts = [module.objective(batch, noise) * len(batch.x) for batch in rows.batches(8192)]
+            return torch.stack(parts).sum().item() / len(rows.x) + constant
+
+        return bound
+
+    def _mean_log_jacobian(self, rows):
+        """Nats per row from packed to original units, as weighted as the objective."""
+        parts = [self._log_jacobian(*batch[:2]) @ batch.weight.cpu().double() for batch in rows.batches(65536)]
+        return sum(part.item() for part in parts) / len(rows.x)
 
     def _report(self, history):
         epoch = len(history.losses)
@@ -392,22 +422,18 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         return False
 
     @torch.inference_mode()
-    def _store(self, module, history, data):
+    def _store(self, module, history, rows):
         """Set what is fitted; order the latents by what they tell of the rows."""
-        x, observed, weight = data
-        total = torch.zeros(module.latent_dim, dtype=torch.float64, device=x.device)
-        for rows in gen_batches(len(x), 8192):
-            posterior = module.encode(x[rows], None if observed is None else observed[rows])
-            total += weight[rows].double() @ module.prior.kl(*posterior, posterior.mean).double()
-        information = (total / weight.sum()).cpu()
+        information = module.information(rows).cpu()
         order = information.argsort(descending=True, stable=True)
-        module.order.copy_(module.order[order.to(x.device)])
+        module.order.copy_(module.order[order.to(self.device_)])
         self.module_ = module.eval()
         self.explained_information_ = information[order].numpy()
-        self.n_iter_ = max(1, len(history.losses))
+        self.n_iter_ = len(history.losses)
         self.loss_curve_ = history.losses
-        self.validation_scores_ = history.scores or None
-        self.best_validation_score_ = history.best_score if history.scores else None
+        watched = math.isfinite(history.start_score)
+        self.validation_scores_ = history.scores if watched else None
+        self.best_validation_score_ = history.best_score if watched else None
 
     # --- what a fitted model does ------------------------------------------------------------------------------------
 
@@ -424,13 +450,14 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         Returns
         -------
         Z : ndarray of shape (n_samples, latent_dim)
-            float32 if `fit` saw nothing but float32 or float16, else float64. A DataFrame under `set_output`.
+            float32 if X holds nothing but float32 or float16, else float64. A DataFrame under `set_output`.
         """
         check_is_fitted(self)
         X = self._validate(X)
-        module, dtype = self._inference_module()
-        outputs = [module.encode(x, observed).mean.cpu() for x, observed in self._chunks(X, dtype)]
-        return torch.cat(outputs).numpy().astype(self._schema.dtype, copy=False)
+        module, chunks = self._inference(X)
+        with torch.inference_mode():
+            Z = torch.cat([module.encode(x, observed).mean.cpu() for x, observed in chunks])
+        return Z.numpy().astype(self._schema.precision(X), copy=False)
 
     def inverse_transform(self, Z):
         """Decode latents to the centre of their rows: the mean of numbers, the most probable category.
@@ -452,11 +479,12 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
                 f"Z has {Z.shape[1]} features, but {type(self).__name__} is expecting {self._n_features_out} latents "
                 "as input."
             )
-        module, dtype = self._inference_module()
-        z = torch.as_tensor(Z, dtype=dtype, device=self.device_)
+        module = deepcopy(self.module_).to(torch.float32 if self.device_ == "mps" else torch.float64)
+        parameter = next(module.parameters())
         with torch.inference_mode():
-            values = [module.reconstruct(z[rows]).cpu() for rows in self._batches(len(z))]
-        return self._schema.unpack(torch.cat(values).double().numpy(), index)
+            z = [torch.tensor(Z[rows], dtype=parameter.dtype, device=parameter.device) for rows in self._batches(len(Z))]
+            values = torch.cat([module.reconstruct(part).cpu() for part in z])
+        return self._schema.unpack(values.double().numpy(), index)
 
     def sample(self, n_samples=1, *, random_state=None):
         """Generate rows: latents from the prior, cells from the likelihood.
@@ -475,12 +503,12 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             The same container, columns, dtypes, categories and bounds; cells are missing as often as in the data.
         """
         check_is_fitted(self)
-        if not isinstance(n_samples, Integral) or n_samples < 1:
+        if not isinstance(n_samples, Integral) or isinstance(n_samples, bool) or n_samples < 1:
             raise ValueError(f"n_samples must be an int in the range [1, inf). Got {n_samples!r} instead.")
         stream = self._sample_stream if random_state is None else _local_stream(random_state)
         generator = torch.Generator(self.device_).manual_seed(int(stream.randint(2**31 - 1)))
-        with torch.inference_mode():
-            batches = self._batches(n_samples)
+        with torch.inference_mode():  # batches of a fixed size: what is drawn must not depend on the memory at hand
+            batches = gen_batches(int(n_samples), N_ROWS_SAMPLED)
             values = [self.module_.sample(rows.stop - rows.start, generator).cpu() for rows in batches]
         return self._schema.unpack(torch.cat(values).double().numpy())
 
@@ -504,14 +532,11 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         """
         check_is_fitted(self)
         X = self._validate(X)
-        module, dtype = self._inference_module()
-        noise = normal_noise(N_IMPORTANCE_SAMPLES, module.latent_dim).to(self.device_, dtype)
-        jacobian = torch.as_tensor(self._schema.log_jacobian, dtype=dtype, device=self.device_)
-        outputs = []
-        for x, observed in self._chunks(X, dtype, copies=N_IMPORTANCE_SAMPLES):
-            seen = torch.ones_like(x) if observed is None else observed.to(dtype)
-            outputs.append((module.log_likelihood(x, observed, noise) + seen @ jacobian).cpu())
-        return torch.cat(outputs).numpy().astype(self._schema.dtype, copy=False)
+        module, chunks = self._inference(X, copies=N_IMPORTANCE_SAMPLES)
+        noise = normal_noise(N_IMPORTANCE_SAMPLES, module.latent_dim).to(next(module.parameters()))
+        with torch.inference_mode():
+            parts = [module.log_likelihood(x, seen, noise).cpu() + self._log_jacobian(x, seen) for x, seen in chunks]
+        return torch.cat(parts).numpy().astype(self._schema.precision(X), copy=False)
 
     def score(self, X, y=None):
         """Mean log-likelihood of the rows: the mean of `score_samples`.
@@ -533,9 +558,14 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
     def _validate(self, X, *, reset=False, min_rows=1):
         """X as a frame, or as an array (n, n_features), or (n, ...) when fitting images; checked as scikit-learn does."""
-        if nw.dependencies.is_into_dataframe(X):
+        images = self.image_shape is not None if reset else isinstance(self._schema, ImageSchema)
+        is_frame = nw.dependencies.is_into_dataframe(X)
+        if is_frame:
             _check_frame(X, min_rows, type(self).__name__)
-            return validate_data(self, X, reset=reset, skip_check_array=True)
+            validate_data(self, X, reset=reset, skip_check_array=True)
+            if not images:
+                return X
+            X = X.to_numpy()
         X = check_array(
             X,
             dtype=None,
@@ -545,47 +575,58 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             estimator=self,
             input_name="X",
         )
-        if X.dtype.kind not in "biufOU":
-            raise TypeError(f"X has dtype {X.dtype}, which is not supported. Convert it to numbers or strings.")
+        if X.dtype.kind not in ("biuf" if images or X.ndim > 2 else "biufOU"):
+            raise TypeError(f"X has dtype {X.dtype}, which is not supported. Convert it to numbers.")
         self._check_image_shape(X.shape[1:], reset)
-        validate_data(self, X.reshape(len(X), -1), reset=reset, skip_check_array=True)
+        if not is_frame:
+            validate_data(self, X.reshape(len(X), -1), reset=reset, skip_check_array=True)
         return X.astype(object) if X.dtype.kind == "U" else X
 
     def _check_image_shape(self, shape, reset):
         """Rows are flat or have the image's shape; shape : that of a row. Counting features is `validate_data`'s."""
-        image_shape = self.image_shape if reset else getattr(self._schema, "image_shape", None)
+        image_shape = _image_shape(self.image_shape) if reset else getattr(self._schema, "image_shape", None)
         if image_shape is None:
             fits, wanted = reset or len(shape) == 1, "flat rows"
         else:
-            image_shape = tuple(np.atleast_1d(image_shape).tolist())
             flat = (math.prod(image_shape),) if reset else shape[:1]
             fits, wanted = shape in (image_shape, flat), f"images of shape {image_shape}"
         if not fits:
             raise ValueError(f"X has rows of shape {shape}, but {type(self).__name__} is expecting {wanted}.")
 
-    def _tensors(self, X, device, dtype):
+    def _rows(self, X, weight):
+        """X to train on, or to be held out, with weight (n,)."""
         values, observed = self._schema.pack(X)
-        observed = None if observed is None else torch.as_tensor(observed, device=device)
-        return torch.as_tensor(values, dtype=dtype, device=device), observed
+        values = torch.as_tensor(values, dtype=torch.float32, device=self.device_)
+        observed = None if observed is None else torch.as_tensor(observed, device=self.device_)
+        # of mean one: the objective is a mean over rows, and no weight is too large or small for float32
+        weight = torch.as_tensor(weight / weight.mean(), dtype=torch.float32, device=self.device_)
+        return Rows(values, observed, weight)
 
-    def _inference_module(self):
-        """The module in the type that results come in: float64 keeps a row's latents apart from the other rows'."""
-        dtype = torch.float32 if self._schema.dtype == np.float32 or self.device_ == "mps" else torch.float64
-        return deepcopy(self.module_).to(dtype), dtype
+    def _log_jacobian(self, x, observed):
+        """Nats from packed to original units of each row. x : (n, n_variables); observed : the same, or None."""
+        cells = torch.as_tensor(self._schema.log_jacobian(x.cpu().double().numpy())).expand_as(x)
+        return (cells if observed is None else cells * observed.cpu()).sum(-1)
+
+    def _inference(self, X, copies=1):
+        """The model in the type of X, and tensors of X, some rows at a time.
+
+        float64 keeps a row's latents apart from the other rows'; float32 is as precise as what it is given.
+        """
+        dtype = torch.float32 if self.device_ == "mps" else getattr(torch, self._schema.precision(X))
+        module, (values, observed) = deepcopy(self.module_).to(dtype), self._schema.pack(X)
+
+        def chunks():
+            for rows in self._batches(len(values), copies):
+                seen = None if observed is None else torch.as_tensor(observed[rows], device=self.device_)
+                yield torch.as_tensor(values[rows], dtype=dtype, device=self.device_), seen
+
+        return module, chunks()
 
     def _batches(self, n_rows, copies=1):
         """Slices of rows whose tensors fit in scikit-learn's working memory."""
         widest = max(*self._architecture["hidden_layer_sizes"], 2 * sum(max(1, v.size) for v in self._schema.variables), 1)
         row_bytes = 4 * 8 * widest * copies
         return gen_batches(n_rows, max(1, int(sklearn.get_config()["working_memory"] * 2**20 // row_bytes)))
-
-    def _chunks(self, X, dtype, copies=1):
-        """Tensors of X, some rows at a time, in inference mode."""
-        values, observed = self._tensors(X, "cpu", dtype)
-        with torch.inference_mode():
-            for rows in self._batches(len(values), copies):
-                seen = None if observed is None else observed[rows].to(self.device_)
-                yield values[rows].to(self.device_), seen
 
     # --- scikit-learn's hooks ----------------------------------------------------------------------------------------
 
@@ -613,7 +654,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         super().__setstate__(state)
         if "module_" in state:
             self.device_ = _find_device(self.device_, fallback="cpu")
-            module = VAE(**self._architecture, generator=torch.Generator())
+            module = VAE(**self._architecture, generator=torch.Generator()).float()
             module.load_state_dict({name: torch.as_tensor(array) for name, array in state["module_"].items()})
             self.module_ = module.to(self.device_).eval()
 
@@ -637,9 +678,18 @@ def _local_stream(random_state):
     return np.random.RandomState() if random_state is None else check_random_state(random_state)
 
 
+def _image_shape(shape):
+    if shape is None:
+        return None
+    shape = tuple(np.atleast_1d(shape).tolist())
+    if not shape or any(not isinstance(size, Integral) or isinstance(size, bool) or size < 1 for size in shape):
+        raise ValueError(f"image_shape must hold ints in the range [1, inf). Got {shape!r} instead.")
+    return shape
+
+
 def _layer_sizes(sizes):
     sizes = tuple(np.atleast_1d(sizes).tolist())
-    if any(not isinstance(size, Integral) or size < 1 for size in sizes):
+    if any(not isinstance(size, Integral) or isinstance(size, bool) or size < 1 for size in sizes):
         raise ValueError(f"hidden_layer_sizes must hold ints in the range [1, inf). Got {sizes!r} instead.")
     return sizes
 
@@ -665,6 +715,8 @@ def _weighted_rows(X, sample_weight):
     if (weight > 0).all():
         return X, weight
     kept = np.flatnonzero(weight)
+    if len(kept) < 2:
+        raise ValueError(f"sample_weight is positive for {len(kept)} sample(s), while a minimum of 2 is required.")
     return _safe_indexing(X, kept), weight[kept]
 
 
@@ -675,6 +727,8 @@ def _categorical_names(X, categorical_features):
     if categorical_features is None or isinstance(categorical_features, str):
         return ()
     features = np.asarray(categorical_features)
+    if features.ndim != 1:
+        raise ValueError(f"categorical_features must have one axis, got an array of shape {features.shape}.")
     if features.size == 0:
         return ()
     if features.dtype.kind == "b":

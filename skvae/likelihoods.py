@@ -10,7 +10,9 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Generator, Tensor, nn
+
+HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
 class AbstractLikelihood(nn.Module, ABC):
@@ -25,36 +27,48 @@ class AbstractLikelihood(nn.Module, ABC):
     ----------
     n_params : int
         Numbers that the decoder puts out for the block: the last axis of every theta.
+    continuous : bool
+        Whether cells have a density, with noise around a mean, so that no cell can be told exactly.
     """
 
     n_params: int
+    continuous = False
 
     def __init__(self, variables):
         super().__init__()
-        self.n_variables = len(variables)
+        self.n_variables = self.n_params = len(variables)
+
+    def _buffers_of(self, variables, *names: str) -> None:
+        """Buffers (n_variables,) of fields of the variables, under the fields' names."""
+        for name in names:
+            self.register_buffer(name, torch.tensor([float(getattr(v, name)) for v in variables]))
 
     @abstractmethod
-    def log_prob(self, x, theta):
-        """Log-probability (or log-density) of each cell.
+    def log_prob(self, x: Tensor, theta: Tensor) -> Tensor:
+        """Log-probability (or log-density) of each cell, in nats.
 
-        x : (..., n_variables); theta : (..., n_params), broadcast to each other; returns (..., n_variables), in nats.
+        x : (..., n_variables); theta : (..., n_params), broadcast to each other; returns (..., n_variables).
         """
 
     @abstractmethod
-    def sample(self, theta, generator):
+    def sample(self, theta: Tensor, generator: Generator) -> Tensor:
         """One draw a cell. theta : (..., n_params); returns (..., n_variables)."""
 
     @abstractmethod
-    def mode(self, theta):
-        """The most probable cell, or its mean where that is the better centre. theta : (..., n_params)."""
+    def centre(self, theta: Tensor) -> Tensor:
+        """The mean of numbers, the most probable of categories. theta : (..., n_params); returns (..., n_variables)."""
 
-    def start(self, mean, loadings, noise):
+    def features(self, x: Tensor) -> Tensor:
+        """What the encoder sees of cells: numbers of scale one, or codes. x : (..., n_variables); returns the same."""
+        return x
+
+    def start(self, mean: Tensor, loadings: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Constant and slope of a theta that reproduces a linear-Gaussian model of the block's features.
 
-        The features are the cells themselves, or their one-hot codes for a categorical block. For an exponential
-        family, a natural parameter moves its mean by the variance: slopes divide by it (one Newton step).
+        The features are `features(x)`, or one-hot codes for a categorical block. For an exponential family, a natural
+        parameter moves its mean by the variance: slopes divide by it (one Newton step).
 
-        mean : (n_features,); loadings : (n_features, latent_dim); noise : float, the residual standard deviation.
+        mean : (n_features,); loadings : (n_features, latent_dim); noise : (), the residual standard deviation.
         Returns (n_params,), (n_params, latent_dim). Called without gradients; by default, nothing to start from.
         """
         return mean.new_zeros(self.n_params), loadings.new_zeros(self.n_params, loadings.shape[1])
@@ -68,33 +82,30 @@ class Gaussian(AbstractLikelihood):
     rounding and clipping draws from exactly this.
     """
 
-    step: torch.Tensor
-    floor: torch.Tensor
-    lower: torch.Tensor
-    upper: torch.Tensor
+    step: Tensor
+    floor: Tensor
+    lower: Tensor
+    upper: Tensor
 
     def __init__(self, variables):
         super().__init__(variables)
-        self.n_params = self.n_variables
-        for name in ("step", "floor", "lower", "upper"):
-            self.register_buffer(name, torch.tensor([getattr(v, name) for v in variables]))
+        self._buffers_of(variables, "step", "floor", "lower", "upper")
         self.discrete = bool(self.step.any())
+        self.continuous = not self.discrete
         # one scale a column, not one a cell: a scale that follows z spends the latents on noise, not on the data
         self.log_scale = nn.Parameter(torch.zeros(self.n_variables))
 
     @property
-    def scale(self):
+    def scale(self) -> Tensor:
         # the floor keeps repeated values from drawing the density to infinity
         return self.floor + self.log_scale.exp()
 
     def log_prob(self, x, theta):
         scale = self.scale
-        density = -0.5 * ((x - theta) / scale).square() - scale.log() - 0.5 * math.log(2 * math.pi)
-        if not self.discrete:
-            return density
-        return torch.where(self.step > 0, self._log_mass(x, theta, scale), density)
+        density = -0.5 * ((x - theta) / scale).square() - scale.log() - HALF_LOG_2PI
+        return torch.where(self.step > 0, self._log_mass(x, theta, scale), density) if self.discrete else density
 
-    def _log_mass(self, x, loc, scale):
+    def _log_mass(self, x: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
         half, far = 0.5 * self.step, 1e4  # beyond 1e4 standard deviations there is no mass to lose
         left = torch.where(x - half <= self.lower, -far, (x - half - loc) / scale)
         right = torch.where(x + half >= self.upper, far, (x + half - loc) / scale)
@@ -106,24 +117,49 @@ class Gaussian(AbstractLikelihood):
         return log_right + torch.log(-torch.expm1(gap.clamp(max=-1e-7)))
 
     def sample(self, theta, generator):
-        noise = torch.randn(theta.shape, generator=generator, dtype=theta.dtype, device=theta.device)
-        return theta + self.scale * noise
+        return theta + self.scale * _normal(theta, generator)
 
-    def mode(self, theta):
+    def centre(self, theta):
         return theta
 
     def start(self, mean, loadings, noise):
-        nn.init.constant_(self.log_scale, math.log(noise))
-        self.log_scale.sub_(self.floor / noise)  # to first order, scale = noise
+        self.log_scale.copy_(noise.log() - self.floor / noise)  # to first order, scale = noise
+        return mean, loadings
+
+
+class StudentT(AbstractLikelihood):
+    """Student's t with a learned scale and learned degrees of freedom for every variable: robust to outliers."""
+
+    continuous = True
+
+    floor: Tensor
+
+    def __init__(self, variables):
+        super().__init__(variables)
+        self._buffers_of(variables, "floor")
+        self.log_scale = nn.Parameter(torch.zeros(self.n_variables))
+        self.log_df = nn.Parameter(torch.full((self.n_variables,), math.log(5.0)))
+
+    def log_prob(self, x, theta):
+        scale, df = self.floor + self.log_scale.exp(), 1 + self.log_df.exp()  # above 1, the mean exists
+        tail = 0.5 * (df + 1) * torch.log1p(((x - theta) / scale).square() / df)
+        return torch.lgamma(0.5 * (df + 1)) - torch.lgamma(0.5 * df) - 0.5 * (math.pi * df).log() - scale.log() - tail
+
+    def sample(self, theta, generator):
+        df = (1 + self.log_df.exp()).expand_as(theta).contiguous()
+        chi_square = 2 * torch._standard_gamma(0.5 * df, generator=generator)
+        return theta + (self.floor + self.log_scale.exp()) * _normal(theta, generator) * (df / chi_square).sqrt()
+
+    def centre(self, theta):
+        return theta
+
+    def start(self, mean, loadings, noise):
+        self.log_scale.copy_(noise.log() - self.floor / noise - 0.3)  # a t of this many degrees is wider than its scale
         return mean, loadings
 
 
 class Bernoulli(AbstractLikelihood):
     """A yes or no. A cell between 0 and 1 is the share of yes: its log-probability is the expected one."""
-
-    def __init__(self, variables):
-        super().__init__(variables)
-        self.n_params = len(variables)
 
     def log_prob(self, x, theta):
         return x * theta - F.softplus(theta)
@@ -131,54 +167,313 @@ class Bernoulli(AbstractLikelihood):
     def sample(self, theta, generator):
         return torch.bernoulli(theta.sigmoid(), generator=generator)
 
-    def mode(self, theta):
-        return (theta > 0).to(theta.dtype)
+    def centre(self, theta):
+        return theta.sigmoid()
 
     def start(self, mean, loadings, noise):
         mean = mean.clamp(1e-4, 1 - 1e-4)
         return mean.logit(), loadings / (mean * (1 - mean))[:, None]
 
 
-class Categorical(AbstractLikelihood):
-    """One of `size` categories, drawn from a softmax; a cell holds the category's code."""
+class ContinuousBernoulli(AbstractLikelihood):
+    """A number between 0 and 1, of density C(p) p^x (1 - p)^(1 - x) (Loaiza-Ganem & Cunningham, 2019, eqs. 3 and 4)."""
 
-    index: torch.Tensor
+    def log_prob(self, x, theta):
+        return x * theta - F.softplus(theta) + self._log_normaliser(theta)
+
+    @staticmethod
+    def _log_normaliser(theta: Tensor) -> Tensor:
+        # C = 2 atanh(1 - 2p) / (1 - 2p) with 1 - 2p = -tanh(theta / 2), so C = theta / tanh(theta / 2): 2 at theta = 0
+        safe = torch.where(theta.abs() < 0.05, 1.0, theta)
+        series = math.log(2) + theta.square() / 12 - theta.pow(4) / 1440
+        return torch.where(theta.abs() < 0.05, series, (safe / torch.tanh(0.5 * safe)).log())
+
+    def sample(self, theta, generator):
+        u = torch.rand(theta.shape, generator=generator, dtype=theta.dtype, device=theta.device)
+        safe = torch.where(theta.abs() < 1e-3, 1.0, theta)
+        # inverse of the cdf (exp(theta x) - 1) / (exp(theta) - 1), from the side where exp does not overflow
+        drawn = torch.where(
+            safe > 0,
+            1 + torch.log(u + (1 - u) * torch.exp(-safe.abs())) / safe,
+            torch.log1p(u * torch.expm1(-safe.abs())) / safe,
+        )
+        return torch.where(theta.abs() < 1e-3, u, drawn).clamp(0, 1)
+
+    def centre(self, theta):
+        safe = torch.where(theta.abs() < 0.05, 1.0, theta)
+        return torch.where(theta.abs() < 0.05, 0.5 + theta / 12, 1 / (-torch.expm1(-safe)) - 1 / safe)
+
+    def start(self, mean, loadings, noise):
+        # near 1/2 the mean is 1/2 + theta / 12; a tanh keeps the start finite for means near the ends
+        return 12 * torch.atanh((mean - 0.5).clamp(-0.45, 0.45)), 12 * loadings
+
+
+class _Count(AbstractLikelihood):
+    """What counts share: the rate is exp(theta), the encoder sees log(1 + x) standardised."""
+
+    centre_: Tensor
+    scale_: Tensor
+
+    def __init__(self, variables):
+        super().__init__(variables)
+        self.register_buffer("centre_", torch.tensor([float(v.centre) for v in variables]))
+        self.register_buffer("scale_", torch.tensor([float(v.scale) for v in variables]))
+
+    def features(self, x):
+        return (torch.log1p(x) - self.centre_) / self.scale_
+
+    def _rate(self, theta: Tensor) -> Tensor:
+        return theta.clamp(max=30).exp()
+
+    def centre(self, theta):
+        return self._rate(theta)
+
+    def start(self, mean, loadings, noise):
+        return self.centre_ + self.scale_ * mean, self.scale_[:, None] * loadings
+
+
+class Poisson(_Count):
+    """Counts whose variance is their mean."""
+
+    def log_prob(self, x, theta):
+        return x * theta.clamp(max=30) - self._rate(theta) - torch.lgamma(x + 1)
+
+    def sample(self, theta, generator):
+        return torch.poisson(self._rate(theta), generator=generator)
+
+
+class NegativeBinomial(_Count):
+    """Counts with more variance than their mean: a Poisson whose rate is gamma, its shape learned for every variable."""
+
+    def __init__(self, variables):
+        super().__init__(variables)
+        self.log_shape = nn.Parameter(torch.zeros(self.n_variables))
+
+    def log_prob(self, x, theta):
+        theta, shape = theta.clamp(max=30), self.log_shape.exp()
+        log_total = torch.logaddexp(theta, self.log_shape)
+        ways = torch.lgamma(x + shape) - torch.lgamma(shape) - torch.lgamma(x + 1)
+        return ways + shape * (self.log_shape - log_total) + x * (theta - log_total)
+
+    def sample(self, theta, generator):
+        shape = self.log_shape.exp().expand_as(theta).contiguous()
+        rate = self._rate(theta) / shape * torch._standard_gamma(shape, generator=generator)
+        return torch.poisson(rate, generator=generator)
+
+
+class ZeroInflatedNegativeBinomial(_Count):
+    """A negative binomial, or with some probability a zero (Lambert, 1992, for the negative binomial)."""
+
+    def __init__(self, variables):
+        super().__init__(variables)
+        self.counts = NegativeBinomial(variables)
+        self.n_params = 2 * self.n_variables
+
+    def log_prob(self, x, theta):
+        rate, zero = theta.chunk(2, -1)
+        counted = self.counts.log_prob(x, rate) + F.logsigmoid(-zero)
+        return torch.where(x == 0, torch.logaddexp(F.logsigmoid(zero), counted), counted)
+
+    def sample(self, theta, generator):
+        rate, zero = theta.chunk(2, -1)
+        return self.counts.sample(rate, generator) * torch.bernoulli((-zero).sigmoid(), generator=generator)
+
+    def centre(self, theta):
+        rate, zero = theta.chunk(2, -1)
+        return self._rate(rate) * (-zero).sigmoid()
+
+    def start(self, mean, loadings, noise):
+        bias, slope = super().start(mean, loadings, noise)
+        return torch.cat([bias, torch.full_like(bias, -2.0)]), torch.cat([slope, torch.zeros_like(slope)])
+
+
+class _Softmax(AbstractLikelihood):
+    """What categories and bins share: a softmax over the `size` codes of each variable.
+
+    Columns of like size are padded to one rectangle, so that one column of thousands of codes does not widen the rest.
+    """
 
     def __init__(self, variables):
         super().__init__(variables)
         self.sizes = sizes = [v.size for v in variables]
         self.n_params = sum(sizes)
-        # all columns in one gather, padded to the largest cardinality; the pad points at a logit of minus infinity
-        index = torch.full((len(sizes), max(sizes)), self.n_params)
-        for column, (size, end) in enumerate(zip(sizes, torch.tensor(sizes).cumsum(0).tolist(), strict=True)):
-            index[column, :size] = torch.arange(end - size, end)
-        self.register_buffer("index", index)
+        starts = torch.tensor([0, *sizes]).cumsum(0).tolist()
+        self.buckets: list[list[int]] = []
+        for octave in sorted({size.bit_length() for size in sizes}):
+            columns = [j for j, size in enumerate(sizes) if size.bit_length() == octave]
+            widest = max(sizes[j] for j in columns)
+            index = torch.full((len(columns), widest), self.n_params)  # the pad points at a logit of minus infinity
+            for row, j in enumerate(columns):
+                index[row, : sizes[j]] = torch.arange(starts[j], starts[j + 1])
+            self.register_buffer(f"index{len(self.buckets)}", index, persistent=False)
+            self.buckets.append(columns)
 
-    def _log_probs(self, theta):
-        return F.pad(theta, (0, 1), value=-1e9)[..., self.index].log_softmax(-1)  # (..., n_variables, largest)
+    def _by_bucket(self, theta: Tensor, function: Callable[[Tensor, list[int]], Tensor]) -> Tensor:
+        """Columns of `function(log-probabilities (..., k, widest), the k columns)` in their order: (..., n_variables)."""
+        padded = F.pad(theta, (0, 1), value=-1e9)
+        outputs = [
+            function(padded[..., self.get_buffer(f"index{bucket}")].log_softmax(-1), columns)
+            for bucket, columns in enumerate(self.buckets)
+        ]
+        order = [j for columns in self.buckets for j in columns]
+        joined = torch.cat(outputs, -1)
+        return joined if order == sorted(order) else joined[..., torch.tensor(order, device=theta.device).argsort()]
+
+    def _log_prob_of_codes(self, codes: Tensor, theta: Tensor) -> Tensor:
+        def pick(log_probs, columns):
+            cells = codes[..., columns]
+            shape = torch.broadcast_shapes(cells.shape, log_probs.shape[:-1])
+            return log_probs.expand(*shape, -1).gather(-1, cells.expand(shape).unsqueeze(-1)).squeeze(-1)
+
+        return self._by_bucket(theta, pick)
+
+    def _draw_codes(self, theta: Tensor, generator: Generator) -> Tensor:
+        def draw(log_probs, columns):
+            # the category that rings first among exponential clocks of rate p is a draw from p
+            return (log_probs - torch.empty_like(log_probs).exponential_(generator=generator).log()).argmax(-1)
+
+        return self._by_bucket(theta, draw).to(theta.dtype)
+
+
+class Categorical(_Softmax):
+    """One of `size` categories; a cell holds the category's code."""
 
     def log_prob(self, x, theta):
-        log_probs = self._log_probs(theta)
-        shape = torch.broadcast_shapes(x.shape, log_probs.shape[:-1])
-        codes = x.long().expand(shape).unsqueeze(-1)
-        return log_probs.expand(*shape, -1).gather(-1, codes).squeeze(-1)
+        return self._log_prob_of_codes(x.long(), theta)
 
     def sample(self, theta, generator):
-        log_probs = self._log_probs(theta)
-        # the category that rings first among exponential clocks of rate p is a draw from p
-        clocks = torch.empty_like(log_probs).exponential_(generator=generator)
-        return (log_probs - clocks.log()).argmax(-1).to(theta.dtype)
+        return self._draw_codes(theta, generator)
 
-    def mode(self, theta):
-        return self._log_probs(theta).argmax(-1).to(theta.dtype)
+    def centre(self, theta):
+        return self._by_bucket(theta, lambda log_probs, columns: log_probs.argmax(-1)).to(theta.dtype)
 
     def start(self, mean, loadings, noise):
         mean = mean.clamp(min=1e-4)
         return mean.log(), loadings / mean[:, None]
 
 
+class Ordinal(AbstractLikelihood):
+    """One of `size` ordered categories: P(x <= k) = sigmoid(threshold_k - theta), thresholds learned (McCullagh, 1980)."""
+
+    thresholds_: Tensor
+    centre_: Tensor
+    scale_: Tensor
+
+    def __init__(self, variables):
+        super().__init__(variables)
+        self.largest = max(v.size for v in variables)
+        self.register_buffer("last", torch.tensor([v.size - 1 for v in variables]), persistent=False)
+        self.register_buffer("centre_", torch.tensor([float(v.centre) for v in variables]))
+        self.register_buffer("scale_", torch.tensor([float(v.scale) for v in variables]))
+        self.first = nn.Parameter(torch.full((self.n_variables, 1), -1.0))
+        self.log_gaps = nn.Parameter(torch.zeros(self.n_variables, max(self.largest - 2, 0)))
+
+    def features(self, x):
+        return (x - self.centre_) / self.scale_
+
+    def _log_probs(self, theta: Tensor) -> Tensor:
+        """(..., n_variables, largest), minus infinity (nearly) past a variable's last category."""
+        thresholds = torch.cat([self.first, self.first + F.softplus(self.log_gaps).cumsum(-1)], -1)
+        levels = torch.arange(thresholds.shape[-1], device=theta.device)
+        thresholds = torch.where(levels < self.get_buffer("last")[:, None], thresholds, 1e4)  # P(x <= last) = 1
+        cumulated = thresholds - theta.unsqueeze(-1)
+        ends = F.pad(cumulated, (1, 0), value=-1e4), F.pad(cumulated, (0, 1), value=1e4)
+        # log(sigmoid(b) - sigmoid(a)) = logsigmoid(b) + logsigmoid(-a) + log(1 - exp(a - b))
+        gap = (ends[0] - ends[1]).clamp(max=-1e-7)
+        log_probs = F.logsigmoid(ends[1]) + F.logsigmoid(-ends[0]) + torch.log(-torch.expm1(gap))
+        return log_probs[..., : self.largest]
+
+    def log_prob(self, x, theta):
+        log_probs = self._log_probs(theta)
+        shape = torch.broadcast_shapes(x.shape, log_probs.shape[:-1])
+        return log_probs.expand(*shape, -1).gather(-1, x.long().expand(shape).unsqueeze(-1)).squeeze(-1)
+
+    def sample(self, theta, generator):
+        log_probs = self._log_probs(theta)
+        return (log_probs - torch.empty_like(log_probs).exponential_(generator=generator).log()).argmax(-1).to(theta.dtype)
+
+    def centre(self, theta):
+        return self._log_probs(theta).argmax(-1).to(theta.dtype)
+
+    def start(self, mean, loadings, noise):
+        # the logistic that is cut by the thresholds has a scale of pi / sqrt(3) where the noise has its own
+        slope = loadings * (math.pi / math.sqrt(3)) / noise
+        return mean.new_zeros(self.n_variables), slope
+
+
+class Histogram(_Softmax):
+    """A softmax over bins, uniform inside a bin; a cell holds its bin's code plus its place in the bin, from 0 to 1.
+
+    Codes past the ends are tails: what they are worth in the data's own units is the schema's to say.
+    """
+
+    def __init__(self, variables):
+        super().__init__(variables)
+        widest = max(self.sizes)
+        scores = torch.zeros(self.n_variables, widest + 1)
+        for j, v in enumerate(variables):
+            scores[j] = torch.nn.functional.pad(torch.tensor(v.grid), (0, widest - v.size), value=v.grid[-1])
+        self.register_buffer("scores", scores)  # normal scores of the bins' edges
+        self.register_buffer("last", torch.tensor([v.size - 1 for v in variables]), persistent=False)
+
+    def _codes(self, x: Tensor) -> Tensor:
+        return torch.minimum(x.floor().long().clamp(min=0), self.get_buffer("last"))
+
+    def features(self, x):
+        codes = self._codes(x)
+        left, right = self._edges(codes), self._edges(codes + 1)
+        return left + (x - codes).clamp(0, 1) * (right - left)
+
+    def _edges(self, codes: Tensor) -> Tensor:
+        scores = self.get_buffer("scores")
+        return scores.expand(*codes.shape, -1).gather(-1, codes.unsqueeze(-1)).squeeze(-1)
+
+    def log_prob(self, x, theta):
+        return self._log_prob_of_codes(self._codes(x), theta)
+
+    def sample(self, theta, generator):
+        codes = self._draw_codes(theta, generator)
+        return codes + torch.rand(codes.shape, generator=generator, dtype=theta.dtype, device=theta.device)
+
+    def centre(self, theta):
+        """The cell of the median: half the probability lies below it."""
+        shape = theta.shape[:-1]
+
+        def median(log_probs, columns):
+            cumulated = log_probs.exp().cumsum(-1)
+            code = (cumulated < 0.5).sum(-1, keepdim=True).clamp(max=log_probs.shape[-1] - 1)
+            before = F.pad(cumulated, (1, 0)).gather(-1, code)
+            inside = (0.5 - before) / (cumulated.gather(-1, code) - before).clamp(min=1e-12)
+            return (code + inside.clamp(0, 1 - 1e-6)).squeeze(-1)
+
+        return self._by_bucket(theta, median).reshape(*shape, self.n_variables)
+
+    def start(self, mean, loadings, noise):
+        # a normal cut into bins at u has logits u (mean + loadings z) / noise² - u² / (2 noise²): linear in z
+        scores = self.get_buffer("scores")
+        bias, slope = [], []
+        for j, size in enumerate(self.sizes):
+            u = 0.5 * (scores[j, :size] + scores[j, 1 : size + 1])
+            width = (scores[j, 1 : size + 1] - scores[j, :size]).clamp(min=1e-3)
+            bias.append(width.log() - 0.5 * ((u - mean[j]) / noise).square())
+            slope.append(u[:, None] * loadings[j] / noise.square())
+        return torch.cat(bias), torch.cat(slope)
+
+
+def _normal(like: Tensor, generator: Generator) -> Tensor:
+    return torch.randn(like.shape, generator=generator, dtype=like.dtype, device=like.device)
+
+
 LIKELIHOODS: dict[str, Callable[..., AbstractLikelihood]] = {
     "gaussian": Gaussian,
+    "student_t": StudentT,
+    "log_normal": Gaussian,  # its cells are logarithms
+    "continuous_bernoulli": ContinuousBernoulli,
     "bernoulli": Bernoulli,
+    "poisson": Poisson,
+    "negative_binomial": NegativeBinomial,
+    "zero_inflated_negative_binomial": ZeroInflatedNegativeBinomial,
+    "histogram": Histogram,
+    "ordinal": Ordinal,
     "categorical": Categorical,
 }

@@ -1,35 +1,66 @@
 """The variational autoencoder over packed cells: encoder, decoder, prior, and the bounds that join them."""
 
 import math
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Generator, Tensor, nn
 
 from skvae.decoders import FactorisedDecoder
 from skvae.networks import MLP, CellEmbedding
 from skvae.priors import PRIORS
 
 N_IMPORTANCE_SAMPLES = 64  # of `VAE.log_likelihood`; documented in the estimator
+N_ROWS_START, MAX_ONE_HOT = 100_000, 100  # rows, and categories of a column, that the linear start looks at
+
+
+class Rows(NamedTuple):
+    """Packed rows as tensors: x (n, n_variables), observed the same, bool, or None for all, weight (n,) of mean one."""
+
+    x: Tensor
+    observed: Tensor | None
+    weight: Tensor
+
+    def take(self, rows) -> "Rows":
+        """Some of them, by index or slice."""
+        return Rows(self.x[rows], None if self.observed is None else self.observed[rows], self.weight[rows])
+
+    def batches(self, size: int) -> "Iterator[Rows]":
+        """All of them, `size` at a time."""
+        return (self.take(slice(at, at + size)) for at in range(0, len(self.x), size))
 
 
 class Posterior(NamedTuple):
     """q(z | x) = N(mean, exp(log_scale)²), independent latents; both (n, latent_dim)."""
 
-    mean: torch.Tensor
-    log_scale: torch.Tensor
+    mean: Tensor
+    log_scale: Tensor
 
-    def at(self, noise):
+    def at(self, noise: Tensor) -> Tensor:
         """The latents that standard normal noise (..., n or 1, latent_dim) stands for."""
         return self.mean + self.log_scale.exp() * noise
 
-    def log_prob(self, noise):
+    def at_beta_one(self, beta: float) -> "Posterior":
+        """The posterior that training with beta = 1 would have found, were the model linear and Gaussian.
+
+        There, the likelihood adds its precision over beta to the prior's 1; a posterior too narrow for the model would
+        make importance weights explode.
+        """
+        if beta == 1:
+            return self
+        precision = (-2 * self.log_scale).exp() - 1
+        variance = 1 / (1 + beta * precision.clamp(min=0))
+        shrunk = beta * variance * (1 + precision.clamp(min=0)) if beta else torch.zeros_like(variance)
+        return Posterior(self.mean * torch.where(precision > 0, shrunk, 1.0), 0.5 * variance.log())
+
+    def log_prob(self, noise: Tensor) -> Tensor:
         """Density of `at(noise)`, in nats: (..., n)."""
         return (-0.5 * (noise.square() + math.log(2 * math.pi)) - self.log_scale).sum(-1)
 
 
-def normal_noise(n, latent_dim):
+def normal_noise(n: int, latent_dim: int) -> Tensor:
     """A fixed block of standard normal noise, (n, latent_dim), float64: scrambled Sobol points through the inverse cdf.
 
     The same block for every model, so that scores can be compared; randomised quasi-Monte Carlo leaves the estimate
@@ -40,25 +71,27 @@ def normal_noise(n, latent_dim):
     return torch.special.ndtri(points.clamp(1e-6, 1 - 1e-6))
 
 
-def probabilistic_pca(features, seen, weight, latent_dim, least_noise=1e-6):
+def probabilistic_pca(
+    features: Tensor, seen: Tensor | None, weight: Tensor, latent_dim: int, least_noise: float = 1e-3
+) -> tuple[Tensor, ...]:
     """The maximum-likelihood linear-Gaussian model of features (Tipping & Bishop, 1999), in closed form.
 
     features : (n, d); seen : the same, bool, or None; weight : (n,); least_noise : of the noise's variance.
     Returns mean (d,), loadings (d, latent_dim), the noise's standard deviation, and of the posterior of the latents its
     slope (d, latent_dim) and log-scale (latent_dim,).
     """
-    # the spectrum of a sample is enough for a start, and keeps wide data from a d³ decomposition
-    n_rows = 100_000 if features.shape[1] <= 1000 else 2000
-    features, weight = features[:n_rows].double(), weight[:n_rows].double()
-    seen = torch.ones_like(features) if seen is None else seen[:n_rows].double()
+    if features.shape[1] > 1000:  # the spectrum of some rows is enough for a start, and keeps wide data from d³ operations
+        features, weight, seen = features[:2000], weight[:2000], None if seen is None else seen[:2000]
+    features, weight = features.double(), weight.double()
+    seen = torch.ones_like(features) if seen is None else seen.double()
     mean = weight @ (features * seen) / (weight @ seen).clamp(min=1e-12)
     rows = (features - mean) * seen * (weight / weight.sum()).sqrt()[:, None]
     n, d = rows.shape
     values, vectors = torch.linalg.eigh(rows.T @ rows if d <= n else rows @ rows.T)
     values, vectors = values.flip(0).clamp(min=0), vectors.flip(1)
-    k = max(1, min(latent_dim, d - 1, n - 1))
+    k = min(latent_dim, d - 1, n - 1)  # no more than leave a residual
     vectors = vectors[:, :k] if d <= n else F.normalize(rows.T @ vectors[:, :k], dim=0)
-    noise = ((rows.square().sum() - values[:k].sum()) / max(d - k, 1)).clamp(min=max(least_noise, 1e-6 * values[0]))
+    noise = ((rows.square().sum() - values[:k].sum()) / max(d - k, 1)).clamp(min=max(least_noise, 1e-6 * values[0].item()))
     variance = noise.repeat(latent_dim)
     variance[:k] = values[:k].clamp(min=noise)
     loadings = F.pad(vectors, (0, latent_dim - k)) * (variance - noise).sqrt()
@@ -80,75 +113,105 @@ class VAE(nn.Module):
         A key of `skvae.networks.ACTIVATIONS`.
     prior : str
         A key of `skvae.priors.PRIORS`.
+    beta : float
+        Weight of the KL divergence in the objective.
     generator : torch.Generator
         Draws the initial weights.
     """
 
-    centre: torch.Tensor
-    order: torch.Tensor
+    centre: Tensor
+    order: Tensor
 
-    def __init__(self, variables, latent_dim, hidden_layer_sizes, activation, prior, generator):
+    def __init__(
+        self,
+        variables: Sequence,
+        latent_dim: int,
+        hidden_layer_sizes: tuple[int, ...],
+        activation: str,
+        prior: str,
+        beta: float,
+        generator: Generator,
+    ):
         super().__init__()
-        sizes = [v.size for v in variables]
-        self.sizes, self.latent_dim = sizes, latent_dim
-        first = CellEmbedding(sizes, hidden_layer_sizes[0], generator) if hidden_layer_sizes else None
-        path = CellEmbedding(sizes, 2 * latent_dim, generator)
+        self.sizes, self.latent_dim = [v.size for v in variables if v.coded], latent_dim
+        self.n_numbers = len(variables) - len(self.sizes)
+        form = self.n_numbers, self.sizes
+        first = CellEmbedding(*form, hidden_layer_sizes[0], generator) if hidden_layer_sizes else None
+        path = CellEmbedding(*form, 2 * latent_dim, generator)
         self.encoder = MLP(path, first, hidden_layer_sizes, 2 * latent_dim, activation, generator)
         self.decoder = FactorisedDecoder(variables, latent_dim, hidden_layer_sizes[::-1], activation, generator)
-        self.prior = PRIORS[prior](latent_dim)
-        self.register_buffer("centre", torch.zeros(len(sizes)))
+        self.prior, self.beta = PRIORS[prior](latent_dim), beta
+        self.register_buffer("centre", torch.zeros(len(variables)))
         self.register_buffer("order", torch.arange(latent_dim))
 
     @torch.no_grad()
-    def start(self, x, observed, weight):
+    def start(self, rows: Rows) -> None:
         """Set both linear paths to the probabilistic-PCA optimum of the features (Tipping & Bishop, 1999, eqs. 7 to 9).
 
         Its posterior has independent latents, as the encoder's has: before the first step the bound equals the linear
         model's log-likelihood, where cells are Gaussian.
-
-        x : (n, n_variables); observed : the same, bool, or None; weight : (n,).
         """
-        features, seen = self._features(x, observed)
-        # one-hot codes add up to one: a noise fitted to that would have the encoder believe it knows every latent exactly
-        least = 0.1 if any(self.sizes) else 1e-6
-        mean, loadings, noise, recognition, log_scale = probabilistic_pca(features, seen, weight, self.latent_dim, least)
-        self.decoder.start(mean, loadings, noise)
-        path, n_numbers = self.encoder.path, self.encoder.path.n_numbers
-        self.centre[:n_numbers] = mean[:n_numbers]
-        path.numbers.zero_()
-        path.numbers[: self.latent_dim] = recognition[:n_numbers].T
-        path.bias[: self.latent_dim] = -mean[n_numbers:] @ recognition[n_numbers:]
-        path.bias[self.latent_dim :] = log_scale
-        if path.categories is not None:
-            path.categories.weight.zero_()
-            path.categories.weight[:-1, : self.latent_dim] = recognition[n_numbers:]
+        some = rows.take(slice(N_ROWS_START))
+        features, seen, places = self._features(some)
+        # cells that are not continuous may be told exactly by their features: a noise fitted to that would have the encoder
+        # believe it knows every latent without error
+        least = 1e-3 if all(likelihood.continuous for likelihood in self.decoder.likelihoods) else 0.1
+        mean, loadings, noise, recognition, log_scale = probabilistic_pca(
+            features, seen, some.weight, self.latent_dim, least
+        )
+        self.centre[: self.n_numbers] = mean[: self.n_numbers]
+        bias = torch.cat([-mean[self.n_numbers :] @ recognition[self.n_numbers :], log_scale])
+        path = cast(CellEmbedding, self.encoder.path)
+        path.set_(F.pad(recognition, (0, self.latent_dim)), places, bias)
+        means = self._feature_means(rows)
+        slopes = loadings.new_zeros(len(means), self.latent_dim).index_copy(0, places, loadings)
+        self.decoder.start(means, slopes, noise)
 
-    def _features(self, x, observed):
-        """Numbers, and one-hot codes of categories: (n, n_features), and which of them are observed, or None."""
-        n_numbers = self.encoder.path.n_numbers
-        codes = [F.one_hot(x[:, j].long(), size) for j, size in enumerate(self.sizes) if size > 0]
-        features = torch.cat([x[:, :n_numbers], *codes], 1)
-        if observed is None:
-            return features, None
-        widths = torch.tensor([max(1, size) for size in self.sizes], device=x.device)
-        return features, observed.repeat_interleave(widths, 1)
+    def _features(self, rows: Rows) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Numbers, and one-hot codes of categories but the widest: what the linear start is fitted to.
 
-    def encode(self, x, observed=None):
-        """X : (n, n_variables); observed : (n, n_variables), bool, or None for all. Returns a `Posterior`."""
-        out = self.encoder(x - self.centre, observed)
+        Returns (n, k), which of it is observed, or None, and the places (k,) of these among all features.
+        """
+        x, observed, _ = rows
+        numbers = self.decoder.features(x)[:, : self.n_numbers]
+        narrow = [size <= MAX_ONE_HOT for size in self.sizes]
+        codes = [
+            F.one_hot(x[:, j].long(), size)
+            for j, (size, keep) in enumerate(zip(self.sizes, narrow, strict=True), self.n_numbers)
+            if keep
+        ]
+        widths = torch.tensor([1] * self.n_numbers + self.sizes, device=x.device)
+        kept = torch.tensor([True] * self.n_numbers + narrow, device=x.device)
+        seen = None if observed is None else observed[:, kept].repeat_interleave(widths[kept], 1)
+        return torch.cat([numbers, *codes], 1), seen, kept.repeat_interleave(widths).nonzero()[:, 0]
+
+    def _feature_means(self, rows: Rows) -> Tensor:
+        """Means of numbers as the encoder sees them, and shares of every category: (n_features,)."""
+        x, observed, weight = rows
+        counted = weight[:, None] * (torch.ones_like(x) if observed is None else observed)
+        numbers = (counted * self.decoder.features(x))[:, : self.n_numbers].sum(0)
+        parts = [numbers / counted[:, : self.n_numbers].sum(0).clamp(min=1e-12)]
+        for j, size in enumerate(self.sizes, self.n_numbers):
+            share = torch.bincount(x[:, j].long(), counted[:, j], minlength=size)
+            parts.append((share + 1e-6) / (share + 1e-6).sum())
+        return torch.cat(parts).to(x.dtype)
+
+    def encode(self, x: Tensor, observed: Tensor | None = None) -> Posterior:
+        """x : (n, n_variables); observed : (n, n_variables), bool, or None for all. Returns a `Posterior`."""
+        out = self.encoder(self.decoder.features(x) - self.centre, observed)
         mean, log_scale = out.chunk(2, -1)
         return Posterior(mean[..., self.order], log_scale[..., self.order].clamp(-10, 5))
 
-    def decode(self, z):
-        """Z : (..., latent_dim), ordered; returns the latents as the decoder's weights know them."""
+    def decode(self, z: Tensor) -> Tensor:
+        """z : (..., latent_dim), ordered; returns the latents as the decoder's weights know them."""
         return z[..., self.order.argsort()]
 
-    def log_cells(self, x, observed, z):
+    def log_cells(self, x: Tensor, observed: Tensor | None, z: Tensor) -> Tensor:
         """Log p(cell | z) of each cell, zero where it is missing: (..., n, n_variables)."""
         cells = self.decoder.log_prob(x, self.decode(z))
         return cells if observed is None else cells * observed
 
-    def elbo(self, x, observed, noise):
+    def elbo(self, x: Tensor, observed: Tensor | None, noise: Tensor) -> tuple[Tensor, Tensor]:
         """The two terms of the evidence lower bound, in nats (Kingma & Welling, 2014, eq. 3).
 
         x : (n, n_variables); observed : the same, bool, or None; noise : (n or 1, latent_dim).
@@ -158,21 +221,37 @@ class VAE(nn.Module):
         z = posterior.at(noise)
         return self.log_cells(x, observed, z).sum(-1), self.prior.kl(posterior.mean, posterior.log_scale, z)
 
-    def log_likelihood(self, x, observed, noise):
+    def objective(self, rows: Rows, noise: Tensor) -> Tensor:
+        """Mean over rows of weight times bound, its KL times beta (Higgins et al., 2017, eq. 4): a scalar.
+
+        noise : (n or 1, latent_dim), or (n_samples, 1, latent_dim).
+        """
+        log_likelihood, kl = self.elbo(rows.x, rows.observed, noise)
+        return ((log_likelihood - self.beta * kl.sum(-1)) @ rows.weight).mean() / len(rows.x)
+
+    def information(self, rows: Rows) -> Tensor:
+        """Mean KL(q || p) of each latent, (latent_dim,), float64, in nats."""
+        total = torch.zeros(self.latent_dim, dtype=torch.float64, device=rows.x.device)
+        for batch in rows.batches(8192):
+            posterior = self.encode(batch.x, batch.observed)
+            total += batch.weight.double() @ self.prior.kl(posterior.mean, posterior.log_scale, posterior.mean).double()
+        return total / len(rows.x)
+
+    def log_likelihood(self, x: Tensor, observed: Tensor | None, noise: Tensor) -> Tensor:
         """Importance-weighted bound on log p(x) (Burda et al., 2016, eq. 8).
 
         x : (n, n_variables); observed : the same, bool, or None; noise : (n_samples, latent_dim). Returns (n,), nats.
         """
-        posterior = self.encode(x, observed)
+        posterior = self.encode(x, observed).at_beta_one(self.beta)
         noise = noise[:, None]
         z = posterior.at(noise)  # (n_samples, n, latent_dim)
         weights = self.log_cells(x, observed, z).sum(-1) + self.prior.log_prob(z) - posterior.log_prob(noise)
         return weights.logsumexp(0) - math.log(len(noise))
 
-    def sample(self, n, generator):
+    def sample(self, n: int, generator: Generator) -> Tensor:
         """N rows from the prior and the likelihood: (n, n_variables)."""
         return self.decoder.sample(self.decode(self.prior.sample(n, generator)), generator)
 
-    def reconstruct(self, z):
+    def reconstruct(self, z: Tensor) -> Tensor:
         """The centre of p(x | z). z : (n, latent_dim); returns (n, n_variables)."""
-        return self.decoder.mode(self.decode(z))
+        return self.decoder.centre(self.decode(z))

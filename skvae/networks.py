@@ -4,11 +4,12 @@ Every layer is drawn from the caller's generator, so that building a network lea
 """
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Generator, Tensor, nn
 from torch.nn.utils import skip_init
 
 ACTIVATIONS = {
@@ -20,7 +21,7 @@ ACTIVATIONS = {
 }
 
 
-def linear(n_in, n_out, generator, gain=1.0):
+def linear(n_in: int, n_out: int, generator: Generator, gain: float = 1.0) -> nn.Linear:
     """A linear layer, weights normal with variance gain² / n_in (LeCun et al., 1998), biases zero."""
     layer = skip_init(nn.Linear, n_in, n_out)
     nn.init.normal_(layer.weight, std=gain / math.sqrt(max(n_in, 1)), generator=generator)
@@ -33,30 +34,46 @@ class CellEmbedding(nn.Module):
 
     Parameters
     ----------
+    n_numbers : int
+        How many of the variables are numbers; they come first.
     sizes : sequence of int
-        Per variable: 0 for a number, else how many categories. Variables with categories come last.
+        How many categories each of the others has.
     n_out : int
         Width of the output.
     """
 
-    def __init__(self, sizes, n_out, generator, gain=1.0):
+    offsets: Tensor
+
+    def __init__(self, n_numbers: int, sizes: Sequence[int], n_out: int, generator: Generator):
         super().__init__()
-        codes = [size for size in sizes if size > 0]
-        self.n_numbers = len(sizes) - len(codes)
-        std = gain / math.sqrt(len(sizes))
+        self.n_numbers = n_numbers
+        std = 1 / math.sqrt(n_numbers + len(sizes))
         self.numbers = nn.Parameter(torch.empty(n_out, self.n_numbers).normal_(std=std, generator=generator))
         self.bias = nn.Parameter(torch.zeros(n_out))
         self.categories = None
-        if codes:
+        if sizes:
             # EmbeddingBag: the table is never made dense; its last row stands for a missing category and stays zero
-            total = sum(codes)
+            total = sum(sizes)
             self.categories = skip_init(nn.EmbeddingBag, total + 1, n_out, mode="sum", padding_idx=total)
             nn.init.normal_(self.categories.weight, std=std, generator=generator)
             nn.init.zeros_(self.categories.weight[total])
-            self.register_buffer("offsets", torch.tensor([0, *codes[:-1]]).cumsum(0))
+            self.register_buffer("offsets", torch.tensor([0, *sizes[:-1]]).cumsum(0))
 
-    def forward(self, x, observed=None):
-        """X : (n, n_variables), missing cells anything finite; observed : (n, n_variables), bool, or None for all."""
+    @torch.no_grad()
+    def set_(self, slope: Tensor, places: Tensor, bias: Tensor) -> None:
+        """Become x @ slope + bias, with zeros elsewhere.
+
+        slope : (k, n_out), of the numbers and then of some one-hot codes; places : (k,), of those among all features;
+        bias : (n_out,).
+        """
+        self.numbers.copy_(slope[: self.n_numbers].T)
+        self.bias.copy_(bias)
+        if self.categories is not None:
+            self.categories.weight.zero_()
+            self.categories.weight[places[self.n_numbers :] - self.n_numbers] = slope[self.n_numbers :]
+
+    def forward(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
+        """x : (n, n_variables), missing cells anything finite; observed : (n, n_variables), bool, or None for all."""
         numbers = x[:, : self.n_numbers]
         if observed is not None:
             numbers = numbers * observed[:, : self.n_numbers]
@@ -87,7 +104,15 @@ class MLP(nn.Module):
         A key of `ACTIVATIONS`.
     """
 
-    def __init__(self, path, first, hidden_layer_sizes, n_out, activation, generator):
+    def __init__(
+        self,
+        path: nn.Module,
+        first: nn.Module | None,
+        hidden_layer_sizes: Sequence[int],
+        n_out: int,
+        activation: str,
+        generator: Generator,
+    ):
         super().__init__()
         self.path, self.first, self.rest = path, first, None
         if hidden_layer_sizes:
@@ -96,7 +121,9 @@ class MLP(nn.Module):
                 layers += [linear(n_in, n_hidden, generator, math.sqrt(2)), ACTIVATIONS[activation]()]
             self.rest = nn.Sequential(*layers, linear(hidden_layer_sizes[-1], n_out, generator, 0.1))
 
-    def forward(self, *inputs):
-        """Inputs : what `path` and `first` take; returns (n, n_out)."""
+    def forward(self, *inputs: Tensor | None) -> Tensor:
+        """inputs : what `path` and `first` take; returns (n, n_out)."""
         out = self.path(*inputs)
-        return out if self.rest is None else out + self.rest(self.first(*inputs))
+        if self.rest is None or self.first is None:
+            return out
+        return out + self.rest(self.first(*inputs))

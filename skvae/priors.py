@@ -5,26 +5,26 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import torch
-from torch import nn
+from torch import Generator, Tensor, nn
 
 
 class AbstractPrior(nn.Module, ABC):
     """p(z) over vectors of `latent_dim` numbers."""
 
-    def __init__(self, latent_dim):
+    def __init__(self, latent_dim: int):
         super().__init__()
         self.latent_dim = latent_dim
 
     @abstractmethod
-    def log_prob(self, z):
-        """Z : (..., latent_dim); returns (...), in nats."""
+    def log_prob(self, z: Tensor) -> Tensor:
+        """z : (..., latent_dim); returns (...), in nats."""
 
     @abstractmethod
-    def sample(self, n, generator):
-        """N draws, (n, latent_dim), in torch's default type on the generator's device."""
+    def sample(self, n: int, generator: Generator) -> Tensor:
+        """n draws, (n, latent_dim), in torch's default type on the generator's device."""
 
     @abstractmethod
-    def kl(self, mean, log_scale, z):
+    def kl(self, mean: Tensor, log_scale: Tensor, z: Tensor) -> Tensor:
         """KL(q || p) of each latent, for q = N(mean, exp(log_scale)²).
 
         mean, log_scale, and z drawn from q : (n, latent_dim); returns (n, latent_dim), in nats.

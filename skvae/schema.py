@@ -7,21 +7,31 @@ categories, the grids and the bounds of the fit.
 
 import math
 import numbers
+import re
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
+from scipy.special import ndtri
+
+MAX_CATEGORIES = 10_000
+FARTHEST = 1e15  # standard deviations, beyond which float32 has no squares
+MIN_IDENTIFIERS = 50  # fewer different texts may be categories
 
 
 class Variable(NamedTuple):
     """What the model must know of one packed column."""
 
     likelihood: str  # a key of LIKELIHOODS
-    size: int = 0  # number of categories, whose codes the cells are; 0: the cells are numbers
+    size: int = 0  # number of categories or bins
+    coded: bool = False  # whether the cells are codes without an order, for the encoder to embed
+    centre: float = 0.0  # of what the encoder sees, where that is not of scale one by itself
+    scale: float = 1.0
+    grid: tuple[float, ...] = ()  # normal scores of the edges of bins
     step: float = 0.0  # spacing of the lattice that discrete numbers lie on, in packed units; 0: a continuum
     lower: float = -math.inf  # bounds of that lattice, in packed units
     upper: float = math.inf
@@ -35,7 +45,7 @@ class Packed(NamedTuple):
     observed: np.ndarray | None
 
 
-def _packed(values):
+def _packed(values: np.ndarray) -> Packed:
     """`Packed` of values (n, n_variables) with NaN for missing; written in place."""
     missing = np.isnan(values)
     if not missing.any():
@@ -51,124 +61,380 @@ class AbstractSchema(ABC):
     -----------------------
     variables : list of Variable
         Packed columns; numbers before codes, and variables of one likelihood side by side.
-    log_jacobian : ndarray of shape (n_variables,)
-        log |d packed / d original|: added to a density in packed units, it gives the density in the data's own.
-    dtype : dtype
-        float32 where the data have no more than its precision, else float64: what scores and latents come in.
     """
 
     variables: list[Variable]
-    log_jacobian: np.ndarray
-    dtype: np.dtype
 
     @abstractmethod
-    def fit(self, X, weight):
+    def fit(self, X, weight: np.ndarray) -> "AbstractSchema":
         """Learn the form of X. X : (n, ...); weight : (n,), all positive. Returns self."""
 
     @abstractmethod
-    def pack(self, X):
+    def pack(self, X) -> Packed:
         """Rows of the fitted form to `Packed`."""
 
     @abstractmethod
-    def unpack(self, values, index=None):
+    def unpack(self, values: np.ndarray, index=None):
         """Back to the fitted container. values : (n, n_variables); index : the pandas index of the rows, if any."""
 
+    @staticmethod
+    def precision(X) -> str:
+        """The type that latents and scores of X come in: "float32" where X has no more than that, else "float64"."""
+        dtypes = [X.dtype] if isinstance(X, np.ndarray) else nw.from_native(X).schema.values()
+        return "float32" if all(str(dtype).lower() in ("float32", "float16") for dtype in dtypes) else "float64"
+
+    @abstractmethod
+    def log_jacobian(self, values: np.ndarray) -> np.ndarray:
+        """Nats to add to the log-probability of each packed cell for that in the data's own units.
+
+        values : (n, n_variables); returns an array that broadcasts to it. log |d packed / d original| for a density;
+        zero for a probability.
+        """
+
+
+# --- numbers to packed numbers and back ------------------------------------------------------------------------------
+
+
+class AbstractScaling(ABC):
+    """How the numbers (n,) of a column become what a likelihood takes.
+
+    Parameters
+    ----------
+    name : str
+        The column's, for errors.
+    likelihood : str
+        The key of LIKELIHOODS.
+    step : float
+        Spacing of the lattice that the numbers lie on; 0 for a continuum.
+    discrete : bool
+        Whether a cell has a probability (integers) or a density.
+    """
+
+    variable: Variable
+    bounded = True  # whether unpacked numbers are to stay within the bounds that `fit` saw
+
+    def __init__(self, name, likelihood: str, step: float, discrete: bool):
+        self.name, self.likelihood, self.step, self.discrete = name, likelihood, step, discrete
+
+    @abstractmethod
+    def fit(self, values: np.ndarray, weight: np.ndarray) -> None:
+        """Learn from numbers (n,), none missing, with weight (n,); set `variable`."""
+
+    @abstractmethod
+    def pack(self, values: np.ndarray) -> np.ndarray:
+        """Numbers (n,), NaN for missing, to packed numbers (n,)."""
+
+    @abstractmethod
+    def unpack(self, packed: np.ndarray) -> np.ndarray:
+        """Packed numbers (n,) to numbers (n,)."""
+
+    def log_jacobian(self, packed: np.ndarray) -> np.ndarray | float:
+        """As in `AbstractSchema`, for one column (n,)."""
+        return 0.0
+
+    def check(self, values: np.ndarray, wrong: np.ndarray, takes: str) -> None:
+        """Refuse numbers (n,) where wrong (n,)."""
+        if wrong.any():
+            raise ValueError(
+                f"The {self.likelihood} likelihood of column {self.name!r} takes {takes}, got {values[wrong][0]:g}. "
+                "Transform the column, or give it another likelihood."
+            )
+
+
+class StandardScaling(AbstractScaling):
+    """Mean zero, standard deviation one."""
+
+    def fit(self, values, weight):
+        self.centre, self.scale = _moments(values, weight)
+        step = self.step / self.scale if self.discrete else 0.0
+        # on a lattice much finer than the spread, the mass of a cell is its density times the step
+        mass = self.likelihood == "gaussian" and step > 0.02
+        floor = 0.01 if mass else max(0.01, min(step, 1.0))
+        self.variable = Variable(self.likelihood, step=step if mass else 0.0, floor=floor)
+
+    def pack(self, values):
+        return (values - self.centre) / self.scale
+
+    def unpack(self, packed):
+        return packed * self.scale + self.centre
+
+    def log_jacobian(self, packed):
+        if self.variable.step:
+            return 0.0
+        return (math.log(self.step) if self.discrete else 0.0) - math.log(self.scale)
+
+
+class LogarithmScaling(AbstractScaling):
+    """Standardised logarithm of positive numbers."""
+
+    def fit(self, values, weight):
+        self.check(values, values <= 0, "positive numbers")
+        self.centre, self.scale = _moments(np.log(values), weight)
+        self.variable = Variable(self.likelihood)
+
+    def pack(self, values):
+        self.check(values, values <= 0, "positive numbers")
+        return (np.log(values) - self.centre) / self.scale
+
+    def unpack(self, packed):
+        return np.exp(np.minimum(packed * self.scale + self.centre, 700.0))
+
+    def log_jacobian(self, packed):
+        lattice = math.log(self.step) if self.discrete else 0.0
+        return lattice - math.log(self.scale) - (packed * self.scale + self.centre)
+
+
+class ShareScaling(AbstractScaling):
+    """Numbers from 0 to 1, as they are. What is drawn may be 0 or 1 where `fit` saw shares between them."""
+
+    bounded = False
+
+    def fit(self, values, weight):
+        self.pack(values)
+        self.variable = Variable(self.likelihood)
+
+    def pack(self, values):
+        self.check(values, (values < 0) | (values > 1), "values in [0, 1]")
+        return values
+
+    def unpack(self, packed):
+        return packed
+
+
+class CountScaling(AbstractScaling):
+    """Whole numbers from 0 up, as they are; the encoder sees log(1 + x), standardised."""
+
+    def fit(self, values, weight):
+        self.pack(values)
+        centre, scale = _moments(np.log1p(values), weight)
+        self.variable = Variable(self.likelihood, centre=centre, scale=scale)
+
+    def pack(self, values):
+        self.check(values, (values < 0) | (values != np.round(values)) & ~np.isnan(values), "whole numbers from 0 up")
+        return values
+
+    def unpack(self, packed):
+        return packed.round()
+
+
+class BinScaling(AbstractScaling):
+    """The code of a quantile bin, plus the place in it from 0 to 1. A heavy value has a bin of its own, as an atom of it.
+
+    Edges lie midway between the values on either side (between lattice points, for numbers on a lattice), so that bins
+    have a width and the density is honest: uniform in a bin; in the bin of an atom, all but a hundredth lies on the atom,
+    one lattice cell (or half the gap to the next value) wide; and past the ends, a hundredth of the last bin falls off
+    exponentially.
+    """
+
+    elsewhere = 0.01  # of an atom's bin, off the atom; of an outer bin, past its end
+
+    def fit(self, values, weight):
+        found, at = np.unique(values, return_inverse=True)
+        share = np.bincount(at, weight) / weight.sum()
+        groups = _quantile_groups(share, n_bins=int(np.clip(len(values) // 50, 8, 64)))
+        first, last = groups[:-1], groups[1:] - 1
+        gaps = np.diff(found) if len(found) > 1 else np.array([self.step or 1.0])
+        outer = np.array([self.step or gaps[0], self.step or gaps[-1]]) / 2
+        between = self._edge(found[last[:-1]], found[first[1:]])
+        self.edges = np.concatenate([[found[0] - outer[0]], between, [found[-1] + outer[1]]])
+        self.atoms = np.where(first == last, found[first], np.nan)
+        resolution = self.step or gaps.min() / 2
+        self.widths = np.diff(self.edges)
+        self.atom_widths = (
+            np.minimum(resolution, 0.99 * self.widths) if not self.step else np.minimum(self.step, self.widths)
+        )
+        self.tail = _moments(values, weight)[1]
+        cumulated = np.concatenate([[0], np.add.reduceat(share, first).cumsum()])
+        scores = ndtri(np.clip(cumulated, 0.25 / len(values), 1 - 0.25 / len(values)))
+        self.variable = Variable(self.likelihood, size=len(first), grid=tuple(scores.tolist()))
+
+    def _edge(self, left, right):
+        """Between values (k,) and the next ones (k,)."""
+        if not self.step:
+            return (left + right) / 2
+        return left + self.step * (np.floor((right - left) / self.step / 2 - 0.5 + 1e-9).clip(0) + 0.5)
+
+    def pack(self, values):
+        codes = np.searchsorted(self.edges[1:-1], values, side="right")
+        # float32 must not round a place up into the next bin
+        place = ((values - self.edges[codes]) / self.widths[codes]).clip(0, 1 - 2**-16)
+        packed = codes + place
+        below, above = values < self.edges[0], values > self.edges[-1]
+        packed = np.where(below, (values - self.edges[0]) / self.tail, packed)
+        return np.where(above, len(self.widths) + (values - self.edges[-1]) / self.tail, packed)
+
+    def _codes(self, packed):
+        return np.floor(packed).astype(int).clip(0, len(self.widths) - 1)
+
+    def unpack(self, packed):
+        codes = self._codes(packed)
+        values = self.edges[codes] + (packed - codes).clip(0, 1) * self.widths[codes]
+        return np.where(np.isnan(self.atoms[codes]), values, self.atoms[codes])
+
+    def log_jacobian(self, packed):
+        codes = self._codes(packed)
+        values = self.edges[codes] + (packed - codes).clip(0, 1) * self.widths[codes]
+        off = np.abs(values - self.atoms[codes]) > 0.5 * self.atom_widths[codes] * (1 + 1e-6)
+        spread = (self.widths - self.atom_widths)[codes].clip(1e-300)
+        density = np.where(
+            off, math.log(self.elsewhere) - np.log(spread), math.log1p(-self.elsewhere) - np.log(self.atom_widths[codes])
+        )
+        whole = self.widths <= self.atom_widths * (1 + 1e-9)
+        density = np.where(np.isnan(self.atoms[codes]) | whole[codes], -np.log(self.widths[codes]), density)
+        ends = (codes == 0).astype(float) + (codes == len(self.widths) - 1)
+        density = density + np.log1p(-self.elsewhere * ends)
+        past = np.where(packed < 0, -packed, packed - len(self.widths))
+        density = np.where(past > 0, math.log(self.elsewhere / self.tail) - past, density)
+        return density + (math.log(self.step) if self.discrete else 0.0)
+
+
+def _quantile_groups(share: np.ndarray, n_bins: int) -> np.ndarray:
+    """Where groups of consecutive values start, and the end: values of shares (k,) in about n_bins groups of like share.
+
+    A value of more than a bin's share is a group of its own; no more values than bins are a group each.
+    """
+    if len(share) <= n_bins:
+        return np.arange(len(share) + 1)
+    starts, mass = [0], share[0]
+    for k in range(1, len(share)):
+        if mass + share[k] > 1 / n_bins:
+            starts.append(k)
+            mass = 0.0
+        mass += share[k]
+    return np.array([*starts, len(share)])
+
+
+# how the numbers of a column are packed for a likelihood
+SCALINGS: dict[str, type[AbstractScaling]] = {
+    "gaussian": StandardScaling,
+    "student_t": StandardScaling,
+    "log_normal": LogarithmScaling,
+    "bernoulli": ShareScaling,
+    "continuous_bernoulli": ShareScaling,
+    "poisson": CountScaling,
+    "negative_binomial": CountScaling,
+    "zero_inflated_negative_binomial": CountScaling,
+    "histogram": BinScaling,
+}
 
 # --- columns ---------------------------------------------------------------------------------------------------------
 
 
-class AbstractColumn(ABC):
-    """One column of a table: cells (n,) to numbers and back.
+class Cells(NamedTuple):
+    """A column as numpy holds it: values (n,), anything where missing (n,) is true.
 
-    Cells are float64 with NaN for missing where the column's dtype is a number or a boolean, else objects with None.
+    Numbers keep their type; dates and durations are ticks of their unit (int64); the rest are Python objects.
     """
 
-    likelihoods: tuple[str, ...]  # that the kind can take; the first is its own
-    variable: Variable
-    log_jacobian = 0.0
+    values: np.ndarray
+    missing: np.ndarray
+
+
+class AbstractColumn(ABC):
+    """One column of a table: cells to packed numbers and back.
+
+    Parameters
+    ----------
+    name : object
+    dtype : narwhals dtype
+    """
+
+    likelihoods: tuple[str, ...] = ()  # that the kind can take, beside "auto"
+    variable: Variable | None = None  # none: the column is not modelled
 
     def __init__(self, name, dtype):
-        self.name, self.dtype = name, dtype  # the dtype as narwhals names it
+        self.name, self.dtype = name, dtype
 
     @abstractmethod
-    def matches(self, cells):
-        """Whether the kind fits the column's dtype and its cells (n,), none missing."""
+    def matches(self, values: np.ndarray) -> bool:
+        """Whether the kind fits the column's dtype and its values (n,), none missing."""
 
     @abstractmethod
-    def fit(self, cells, weight, likelihood):
-        """Learn from cells (n,), none missing, with weight (n,); set `variable`."""
+    def fit(self, values: np.ndarray, weight: np.ndarray, likelihood: str) -> None:
+        """Learn from values (n,), none missing, with weight (n,); set `variable`."""
 
     @abstractmethod
-    def pack(self, cells):
-        """Cells (n,) to numbers (n,), NaN where missing."""
+    def unpack(self, packed: np.ndarray) -> np.ndarray:
+        """Packed numbers (n,) to values (n,)."""
 
-    @abstractmethod
-    def unpack(self, values):
-        """Numbers (n,) to cells (n,)."""
+    def pack(self, cells: Cells) -> np.ndarray:
+        """Cells to packed numbers (n,), NaN where missing."""
+        raise NotImplementedError
 
-    def refuse(self, fitted_with, cell):
-        return ValueError(f"Column {self.name!r} was fitted with {fitted_with}, got {_plain(cell)!r}.")
+    def log_jacobian(self, packed: np.ndarray) -> np.ndarray | float:
+        """As in `AbstractSchema`, for one column (n,)."""
+        return 0.0
+
+    def refuse(self, fitted_with, value):
+        return ValueError(f"Column {self.name!r} was fitted with {fitted_with}, got {_plain(value)!r}.")
 
 
 class BooleanColumn(AbstractColumn):
     likelihoods = ("bernoulli",)
 
-    def matches(self, cells):
-        return self.dtype == nw.Boolean or _all_are((bool, np.bool_), self.dtype, cells)
+    def matches(self, values):
+        return self.dtype == nw.Boolean or _all_are((bool, np.bool_), self.dtype, values)
 
-    def fit(self, cells, weight, likelihood):
+    def fit(self, values, weight, likelihood):
         self.variable = Variable("bernoulli")
 
     def pack(self, cells):
-        known = ~pd.isna(cells)
-        if (wrong := known & ~np.isin(cells.astype(object), (False, True))).any():
-            raise self.refuse("booleans", cells[wrong][0])
-        return np.where(known, cells, np.nan).astype(float)
+        wrong = ~cells.missing & ~np.isin(cells.values.astype(object), (False, True))
+        if wrong.any():
+            raise self.refuse("booleans", cells.values[wrong][0])
+        return np.where(cells.missing, np.nan, cells.values).astype(float)
 
-    def unpack(self, values):
-        return values > 0.5
+    def unpack(self, packed):
+        return packed > 0.5
 
 
 class NumericColumn(AbstractColumn):
-    """Real numbers on the decimal grid and within the bounds that `fit` saw. Integers are discrete."""
+    """Real numbers, dates and durations, on the grid and within the bounds that `fit` saw.
 
-    likelihoods = ("gaussian", "bernoulli")
+    Integers are discrete. So are dates and durations: whole numbers of the coarsest unit that writes them all, counted
+    from the earliest.
+    """
 
-    def matches(self, cells):
-        return self.dtype.is_numeric() or _all_are(numbers.Real, self.dtype, cells)
+    likelihoods = tuple(SCALINGS)
 
-    def fit(self, cells, weight, likelihood):
-        self.integer = self.dtype.is_integer() or _all_are(numbers.Integral, self.dtype, cells)
-        cells = self._numbers(cells)
-        self.lower, self.upper = _range(cells)
-        self.decimals = _decimals(cells)
-        self.binary = likelihood == "auto" and _is_binary(cells)
-        likelihood = "bernoulli" if self.binary else likelihood
-        self.centre, self.scale = _moments(cells, weight) if likelihood != "bernoulli" else (0.0, 1.0)
-        if likelihood == "bernoulli":
-            self._check_shares(cells)
-            self.variable = Variable("bernoulli")
-            return
-        step = 1 / self.scale if self.integer else 0.0
-        # on a lattice much finer than the spread, the mass of a cell is its density times the step
-        self.variable = Variable("gaussian", step=step if step > 0.02 else 0.0)
-        self.log_jacobian = 0.0 if self.variable.step else -math.log(self.scale)
+    def matches(self, values):
+        return self.dtype.is_numeric() or self._is_time or _all_are(numbers.Real, self.dtype, values)
+
+    @property
+    def _is_time(self):
+        return self.dtype in (nw.Datetime, nw.Date, nw.Duration)
+
+    def fit(self, values, weight, likelihood):
+        self.integer = values.dtype.kind in "iu" or _all_are(numbers.Integral, self.dtype, values)
+        if self.integer and values.dtype.kind == "O" and any(abs(value) >= 2**53 for value in values):
+            raise ValueError(f"Column {self.name!r} holds Python ints beyond 2**53. Convert it to int64, or to strings.")
+        self.origin, self.unit = _lattice(values, self._is_time) if self.integer else (0, 1)
+        numbers_ = self._numbers(Cells(values, np.zeros(len(values), bool)))
+        self.lower, self.upper = _range(numbers_)
+        self.decimals = 0 if self.integer else _decimals(numbers_)
+        self.binary = likelihood == "auto" and _is_binary(numbers_)
+        if likelihood == "auto" or len(values) == 0:
+            likelihood = "bernoulli" if self.binary else "gaussian"
+        step = 0.0 if self.decimals is None else 10.0**-self.decimals
+        self.scaling = SCALINGS[likelihood](self.name, likelihood, step, self.integer)
+        self.scaling.fit(numbers_, weight)
+        self.variable = self.scaling.variable
 
     def _numbers(self, cells):
-        for cell in cells if cells.dtype == object else ():
-            if not isinstance(cell, numbers.Real | None):
-                raise self.refuse("numbers", cell)
-        values = cells.astype(float)
-        if np.isinf(values).any():
+        """Cells to float64 (n,), NaN where missing, counted from the origin."""
+        values, missing = cells
+        if values.dtype.kind == "O":
+            for value in values[~missing]:
+                if not isinstance(value, numbers.Real):
+                    raise self.refuse("numbers", value)
+            values = np.where(missing, 0, values).astype(float)
+        if values.dtype.kind in "iu" and self.origin:
+            floats = _difference(values, self.origin) / self.unit
+        else:
+            floats = (values.astype(float) - self.origin) / self.unit
+        if np.isinf(floats[~missing]).any():
             raise ValueError(f"Input X contains infinity or a value too large for float64, in column {self.name!r}.")
-        return values
-
-    def _check_shares(self, values):
-        if (wrong := (values < 0) | (values > 1)).any():
-            raise ValueError(
-                f"The bernoulli likelihood of column {self.name!r} takes values in [0, 1], got {values[wrong][0]:g}. "
-                "Scale the column, or give it another likelihood."
-            )
+        return np.where(missing, np.nan, floats)
 
     def pack(self, cells):
         values = self._numbers(cells)
@@ -176,47 +442,120 @@ class NumericColumn(AbstractColumn):
             unseen = (values != 0) & (values != 1) & ~np.isnan(values)
             _warn_unseen(self.name, values, unseen)
             values = np.where(unseen, np.nan, values)
-        elif self.variable.likelihood == "bernoulli":
-            self._check_shares(values)
-        return (values - self.centre) / self.scale
+        packed = self.scaling.pack(values)
+        if (far := np.abs(packed) > FARTHEST).any():
+            raise ValueError(
+                f"Column {self.name!r} holds {values[far][0]:g}, too far from the "
+                f"{self.lower:g} to {self.upper:g} that fit saw."
+            )
+        return packed
 
-    def unpack(self, values):
-        values = values * self.scale + self.centre
+    def unpack(self, packed):
+        values = self.scaling.unpack(packed)
         if self.decimals is not None:
             values = values.round(self.decimals)
-        values = values.clip(self.lower, self.upper)
-        return values.astype(np.int64) if self.integer else values
+        if self.scaling.bounded:
+            values = values.clip(self.lower, self.upper)
+        if not self.integer:
+            return values
+        ticks = _sum(values, self.origin, self.unit)
+        if not self._is_time:
+            return ticks
+        unit = "D" if self.dtype == nw.Date else self.dtype.time_unit
+        return ticks.astype(np.int64).view(f"{'m' if self.dtype == nw.Duration else 'M'}8[{unit}]")
+
+    def log_jacobian(self, packed):
+        return self.scaling.log_jacobian(packed)
+
+
+class IdentifierColumn(AbstractColumn):
+    """Texts that are all different, or consecutive numbers: names of rows. Not modelled; new ones are made in kind.
+
+    Texts of a prefix and a number continue to count; other texts become the column's name and a number.
+    """
+
+    def matches(self, values):
+        if len(values) < MIN_IDENTIFIERS:
+            return False
+        if self.dtype.is_integer():
+            # a difference of unsigned 64-bit numbers may not fit: floats are near enough to see that it is too large
+            return float(values.max()) - float(values.min()) == len(values) - 1 and len(np.unique(values)) == len(values)
+        texts = self.dtype == nw.String or _all_are(str, self.dtype, values)
+        return texts and len(pd.unique(values)) == len(values)
+
+    def fit(self, values, weight, likelihood):
+        self.next, self.prefix, self.digits = 1, None, 0
+        if self.dtype.is_integer():
+            self.next = int(values.max()) + 1
+            return
+        parts = [re.fullmatch(r"(.*?)(\d{1,18})", value, re.DOTALL) for value in values]
+        found = [part.groups() for part in parts if part]
+        if len(found) == len(values) and len({prefix for prefix, _ in found}) == 1:
+            self.prefix, self.digits = found[0][0], min(len(number) for _, number in found)
+            self.next = max(int(number) for _, number in found) + 1
+
+    def pack(self, cells):
+        return np.zeros(len(cells.values))
+
+    def unpack(self, packed):
+        count = np.arange(self.next, self.next + len(packed))
+        if self.dtype.is_integer():
+            return count
+        prefix = f"{self.name}-" if self.prefix is None else self.prefix
+        return np.array([f"{prefix}{number:0{self.digits}d}" for number in count], dtype=object)
 
 
 class CategoricalColumn(AbstractColumn):
     """One of the values that `fit` saw: strings, numbers, booleans. A value that it did not see packs as missing."""
 
-    likelihoods = ("categorical",)
+    likelihoods = ("categorical", "ordinal")
 
-    def matches(self, cells):
+    def matches(self, values):
         strings = self.dtype in (nw.String, nw.Categorical, nw.Enum)
-        return strings or _all_are((str, numbers.Real, np.bool_), self.dtype, cells)
+        return strings or _all_are((str, numbers.Real, np.bool_), self.dtype, values)
 
-    def fit(self, cells, weight, likelihood):
-        self.categories = np.array(sorted(pd.unique(cells), key=lambda c: (isinstance(c, str), c)), dtype=cells.dtype)
-        self.variable = Variable("categorical", size=max(1, len(self.categories)))
+    def fit(self, values, weight, likelihood):
+        found = pd.unique(values)
+        if len(found) > MAX_CATEGORIES:
+            raise ValueError(
+                f"Column {self.name!r} holds {len(found)} different values, more than the {MAX_CATEGORIES} that are "
+                f"modelled as categories. Drop it (X.drop(columns=[{self.name!r}])), or group its rare values."
+            )
+        self.categories = np.array(self._in_order(found), dtype=values.dtype)
+        size = max(1, len(self.categories))
+        if likelihood == "ordinal" and size > 1:
+            centre, scale = _moments(self._codes(values), weight)
+            self.variable = Variable("ordinal", size, centre=centre, scale=scale)
+        else:
+            self.variable = Variable("categorical", size, coded=True)
+
+    def _in_order(self, found):
+        """Values (k,) in the order of the dtype's levels, if it has one, else sorted: numbers before texts."""
+        if self.levels is not None:
+            return [level for level in self.levels if level in set(found)]
+        return sorted(found, key=lambda value: (isinstance(value, str), value))
+
+    levels: list | None = None  # of an ordered dtype
+
+    def _codes(self, values):
+        index = pd.Index(self.categories, dtype=self.categories.dtype)
+        return index.get_indexer(pd.Index(values, dtype=self.categories.dtype)).astype(float)
 
     def pack(self, cells):
-        index = pd.Index(self.categories, dtype=self.categories.dtype)
-        codes = index.get_indexer(pd.Index(cells, dtype=self.categories.dtype)).astype(float)
-        codes[codes < 0] = np.nan
-        _warn_unseen(self.name, cells, np.isnan(codes) & ~pd.isna(cells))
-        return codes
+        codes = np.where(cells.missing, -1, self._codes(cells.values))
+        _warn_unseen(self.name, cells.values, (codes < 0) & ~cells.missing)
+        return np.where(codes < 0, np.nan, codes)
 
-    def unpack(self, values):
+    def unpack(self, packed):
         if len(self.categories) == 0:
-            return np.full(len(values), None)
-        return self.categories[values.astype(int)]
+            return np.full(len(packed), None)
+        return self.categories[packed.astype(int)]
 
 
 # the first that matches takes the column
 KINDS: dict[str, Callable[..., AbstractColumn]] = {
     "boolean": BooleanColumn,
+    "identifier": IdentifierColumn,
     "number": NumericColumn,
     "category": CategoricalColumn,
 }
@@ -226,33 +565,34 @@ def _plain(cell):
     return cell.item() if isinstance(cell, np.generic) else cell
 
 
-def _all_are(types, dtype, cells):
+def _all_are(types, dtype, values) -> bool:
     """Whether a column of Python objects holds nothing but these types."""
-    return dtype == nw.Object and all(isinstance(cell, types) for cell in cells)
+    return dtype == nw.Object and all(isinstance(value, types) for value in values)
 
 
-def _warn_unseen(name, cells, unseen):
-    """cells, unseen : (n,)."""
+def _warn_unseen(name, values: np.ndarray, unseen: np.ndarray) -> None:
+    """values, unseen : (n,)."""
     if unseen.any():
         warnings.warn(
-            f"Column {name!r} holds {_plain(cells[unseen][0])!r}, which fit did not see: such cells are treated as missing.",
+            f"Column {name!r} holds {_plain(values[unseen][0])!r}, which fit did not see: "
+            "such cells are treated as missing.",
             UserWarning,
             stacklevel=2,
         )
 
 
-def _is_binary(values):
+def _is_binary(values: np.ndarray) -> bool:
     """Whether numbers (n,) are a yes or no under another name: 0 and 1, neither so rare that a third value may follow."""
     found, counts = np.unique(values, return_counts=True)
     return np.array_equal(found, (0, 1)) and counts.min() >= max(3, 0.01 * len(values))
 
 
-def _decimals(values):
+def _decimals(values: np.ndarray) -> int | None:
     """The fewest decimals, up to 6, that write every value (n,) exactly; None where they do not suffice."""
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         single = values.astype(np.float32)
-    values = single if np.array_equal(single, values) else values  # 0.1 in float32 is 0.1 to float32 only
-    return next((d for d in range(7) if np.array_equal(values.round(d), values)), None)
+        values = single if np.array_equal(single, values) else values  # 0.1 in float32 is 0.1 to float32 only
+        return next((d for d in range(7) if np.array_equal(values.round(d), values)), None)
 
 
 def _range(values: np.ndarray) -> tuple[float, float]:
@@ -265,8 +605,32 @@ def _moments(values: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
     lower, upper = _range(values)
     if lower == upper:
         return lower, 1.0
-    mean = np.average(values, weights=weight)
-    return float(mean), math.sqrt(np.average((values - mean) ** 2, weights=weight))
+    size = max(-lower, upper)  # squares of numbers near 1e300, or 1e-300, leave the range of float64
+    mean = np.average(values / size, weights=weight)
+    return float(mean) * size, math.sqrt(np.average((values / size - mean) ** 2, weights=weight)) * size or 1.0
+
+
+def _lattice(values: np.ndarray, is_time: bool) -> tuple[int, int]:
+    """Origin and unit to count whole numbers (n,) from, so that float64 holds the counts."""
+    if values.dtype.kind == "O" or len(values) == 0:
+        return 0, 1
+    lower, upper = int(values.min()), int(values.max())
+    if not is_time:
+        return (0, 1) if max(-lower, upper) < 2**53 else (lower, 1)
+    return lower, int(np.gcd.reduce((values - lower).astype(np.uint64))) or 1
+
+
+def _difference(values: np.ndarray, origin: int) -> np.ndarray:
+    """values (n,), 64-bit integers, less the origin, as float64: exact up to 2^53 whatever the size of either."""
+    unsigned, zero = values.astype(np.uint64), np.uint64(origin % 2**64)  # wraps around, which is what we want
+    return np.where(values >= origin, (unsigned - zero).astype(float), -(zero - unsigned).astype(float))
+
+
+def _sum(counts: np.ndarray, origin: int, unit: int) -> np.ndarray:
+    """origin + unit * counts (n,) in 64-bit integers, signed unless the origin needs more."""
+    whole = counts.astype(np.uint64) if origin else counts.astype(np.int64).astype(np.uint64)
+    total = whole * np.uint64(unit) + np.uint64(origin % 2**64)
+    return total if origin >= 2**63 else total.view(np.int64)
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------
@@ -286,130 +650,167 @@ class TableSchema(AbstractSchema):
         Columns to take as categories, whatever their dtype.
     """
 
-    def __init__(self, likelihood="auto", categorical=()):
+    def __init__(self, likelihood: str | dict = "auto", categorical: Collection = ()):
         self.likelihood, self.categorical = likelihood, categorical
 
     def fit(self, X, weight):
-        frame = self._frame(X)
+        frame = _frame(X)
         self.container = "numpy" if isinstance(X, np.ndarray) else str(frame.implementation)
-        self.names = frame.columns
-        native = frame.to_native()
-        self.dtypes = [X.dtype] if self.container == "numpy" else [native[name].dtype for name in self.names]
-        single = all(str(dtype) in ("Float32", "Float16") for dtype in frame.schema.values())
-        self.dtype = np.dtype(np.float32 if single else np.float64)
-        if isinstance(self.likelihood, dict) and (unknown := set(self.likelihood) - set(self.names)):
-            raise ValueError(f"likelihood has a key {unknown.pop()!r} which is not a column of X. Columns: {self.names}.")
-        self.columns, indicators = [], []
+        names, native = frame.columns, frame.to_native()
+        self.names = native.columns
+        self.dtypes = [X.dtype] if self.container == "numpy" else [native[name].dtype for name in names]
+        if isinstance(self.likelihood, dict) and (unknown := set(self.likelihood) - set(names)):
+            raise ValueError(f"likelihood has a key {unknown.pop()!r} which is not a column of X. Columns: {names}.")
+        self.columns, indicated = [], []
         for series in frame.iter_columns():
             cells = _cells(series)
-            missing = pd.isna(cells)
-            self.columns.append(self._fit_column(series, cells[~missing], weight[~missing]))
-            indicators.append(missing.any())
-        self._lay_out(indicators)
+            self.columns.append(self._fit_column(series, cells.values[~cells.missing], weight[~cells.missing]))
+            indicated.append(bool(cells.missing.any()))
+        self._lay_out(indicated)
         return self
 
-    def _fit_column(self, series, cells, weight):
-        kinds = [KINDS["category"]] if series.name in self.categorical else KINDS.values()
-        column = _new_column(kinds, series, cells)
+    def _fit_column(self, series, values, weight):
+        column = self._new_column(series, values)
         wanted = self.likelihood.get(series.name, "auto") if isinstance(self.likelihood, dict) else self.likelihood
-        if wanted not in column.likelihoods:
-            if isinstance(self.likelihood, dict) and wanted != "auto":
+        if wanted != "auto" and wanted not in column.likelihoods:
+            if isinstance(self.likelihood, dict):
                 raise ValueError(
-                    f"The likelihood of column {series.name!r} must be a str among {{'auto', "
-                    f"{', '.join(map(repr, column.likelihoods))}}}. Got {wanted!r} instead."
+                    f"The likelihood of column {series.name!r} must be a str among "
+                    f"{{{', '.join(map(repr, ('auto', *column.likelihoods)))}}}. Got {wanted!r} instead."
                 )
             wanted = "auto"
-        column.fit(cells, weight, wanted)
+        column.fit(values, weight, wanted)
         return column
 
-    def _lay_out(self, indicators):
-        """Order the packed columns; indicators : bool of each column, whether its missing cells are modelled."""
-        slots = [(column.variable, column.log_jacobian, j, False) for j, column in enumerate(self.columns)]
-        slots += [(Variable("bernoulli"), 0.0, j, True) for j, missing in enumerate(indicators) if missing]
-        slots.sort(key=lambda slot: (slot[0].size > 0, slot[0].likelihood))
+    def _new_column(self, series, values):
+        """An unfitted column of the first kind that matches; values (n,) : its cells that are not missing."""
+        if series.name in self.categorical:
+            return CategoricalColumn(series.name, series.dtype)
+        for kind in KINDS.values():
+            column = kind(series.name, series.dtype)
+            if column.matches(values):
+                return column
+        wrong = next((c for c in values if not isinstance(c, str | numbers.Real | np.bool_)), None)
+        if series.dtype == nw.Object:
+            what = f"argument must be a string or a number, not {type(wrong).__name__!r}."
+        else:
+            what = f"dtype {series.to_native().dtype} is not supported. Convert it to numbers or strings, or drop it."
+        raise TypeError(f"Column {series.name!r}: {what}")
+
+    def _lay_out(self, indicated: list[bool]) -> None:
+        """Order the packed columns; indicated : of each column, whether its missing cells are modelled."""
+        slots = [(c.variable, j, False) for j, c in enumerate(self.columns) if c.variable is not None]
+        slots += [(Variable("bernoulli"), j, True) for j, missing in enumerate(indicated) if missing]
+        slots.sort(key=lambda slot: (slot[0].coded, slot[0].likelihood))
         self.variables = [variable for variable, *_ in slots]
-        self.log_jacobian = np.array([jacobian for _, jacobian, *_ in slots])
-        place = {(j, indicator): at for at, (_, _, j, indicator) in enumerate(slots)}
-        self.value_at = [place[j, False] for j in range(len(self.columns))]
+        place = {(j, indicator): at for at, (_, j, indicator) in enumerate(slots)}
+        self.value_at = [place.get((j, False)) for j in range(len(self.columns))]
         self.indicator_at = [place.get((j, True)) for j in range(len(self.columns))]
 
     def pack(self, X):
-        frame = self._frame(X)
+        frame = _frame(X)
         values = np.empty((len(frame), len(self.variables)))
-        for j, (column, series) in enumerate(zip(self.columns, frame.iter_columns(), strict=True)):
+        for column, series, at, missing_at in zip(
+            self.columns, frame.iter_columns(), self.value_at, self.indicator_at, strict=True
+        ):
             cells = _cells(series)
-            values[:, self.value_at[j]] = column.pack(cells)
-            if self.indicator_at[j] is not None:
-                values[:, self.indicator_at[j]] = pd.isna(cells)
+            if at is not None:
+                values[:, at] = column.pack(cells)
+            if missing_at is not None:
+                values[:, missing_at] = cells.missing
         return _packed(values)
 
     def unpack(self, values, index=None):
-        cells = []
-        for j, column in enumerate(self.columns):
-            column_cells = column.unpack(values[:, self.value_at[j]])
-            if self.indicator_at[j] is not None and (missing := values[:, self.indicator_at[j]] > 0.5).any():
-                column_cells = column_cells.astype(object)
-                column_cells[missing] = None
-            cells.append(column_cells)
-        return CONTAINERS[self.container](self.names, self.dtypes, cells, index)
+        table, missing = [], []
+        for column, at, missing_at in zip(self.columns, self.value_at, self.indicator_at, strict=True):
+            table.append(column.unpack(values[:, at] if at is not None else np.zeros(len(values))))
+            missing.append(values[:, missing_at] > 0.5 if missing_at is not None else np.zeros(len(values), bool))
+        cells = [Cells(*pair) for pair in zip(table, missing, strict=True)]
+        return CONTAINERS[self.container](self.columns, self.dtypes, cells, index, self.names)
 
-    @staticmethod
-    def _frame(X):
-        if isinstance(X, np.ndarray):
-            X = pd.DataFrame(X, columns=[f"x{j}" for j in range(X.shape[1])], copy=False)
-        return nw.from_native(X, eager_only=True)
-
-
-def _cells(series):
-    """Cells (n,) of a narwhals series: float64 with NaN for missing, or objects with None."""
-    if series.dtype.is_numeric() or series.dtype == nw.Boolean:
-        return series.cast(nw.Float64).to_numpy()
-    cells = np.empty(len(series), dtype=object)
-    cells[:] = series.to_list()
-    cells[pd.isna(cells)] = None
-    return cells
+    def log_jacobian(self, values):
+        out = np.zeros_like(values)
+        for column, at in zip(self.columns, self.value_at, strict=True):
+            if at is not None:
+                out[:, at] = column.log_jacobian(values[:, at])
+        return out
 
 
-def _new_column(kinds, series, cells):
-    """A column of the first kind that matches a narwhals series; cells (n,) : its cells that are not missing."""
-    for kind in kinds:
-        column = kind(series.name, series.dtype)
-        if column.matches(cells) or len(kinds) == 1:
-            return column
-    wrong = next((c for c in cells if not isinstance(c, str | numbers.Real | np.bool_)), None)
-    if series.dtype == nw.Object:
-        raise TypeError(f"Column {series.name!r}: argument must be a string or a number, not {type(wrong).__name__!r}.")
-    raise TypeError(
-        f"Column {series.name!r} has dtype {series.dtype}, which is not supported. Convert it to numbers or strings, "
-        "or drop it."
-    )
+def _frame(X):
+    """A narwhals frame of a frame, or of an array (n, n_columns)."""
+    if isinstance(X, np.ndarray):
+        X = pd.DataFrame(X, columns=[f"x{j}" for j in range(X.shape[1])], copy=False)
+    return nw.from_native(X, eager_only=True)
 
 
-def _pandas_frame(names, dtypes, cells, index):
-    columns = {}
-    for at, (dtype, column) in enumerate(zip(dtypes, cells, strict=True)):
-        columns[at] = pd.Series(column, index=index, dtype=column.dtype).astype(dtype)
-    frame = pd.DataFrame(columns, index=index)
+def _cells(series) -> Cells:
+    """`Cells` of a narwhals series."""
+    missing = series.is_null().to_numpy()
+    if series.dtype in (nw.Datetime, nw.Date, nw.Duration):
+        return Cells(_ticks(series.to_native(), series.dtype), missing)
+    if series.dtype.is_integer() or series.dtype == nw.Boolean:
+        return Cells(
+            (series.fill_null(0 if series.dtype.is_integer() else False) if missing.any() else series).to_numpy(), missing
+        )
+    if series.dtype.is_float():
+        values = series.cast(nw.Float64).to_numpy()
+        return Cells(values, missing | np.isnan(values))
+    values = np.empty(len(series), dtype=object)
+    values[:] = series.to_list()
+    missing = pd.isna(values)
+    values[missing] = None
+    return Cells(values, missing)
+
+
+def _ticks(native, dtype) -> np.ndarray:
+    """Dates or durations as int64 counts of their unit, in UTC, anything where missing."""
+    if not isinstance(native, pd.Series):
+        return native.to_physical().fill_null(0).to_numpy().astype(np.int64)
+    if getattr(dtype, "time_zone", None):
+        native = native.dt.tz_convert("UTC").dt.tz_localize(None)
+    unit = "D" if dtype == nw.Date else dtype.time_unit
+    values = native.to_numpy(dtype=f"{'m' if dtype == nw.Duration else 'M'}8[{unit}]", na_value=np.datetime64("NaT"))
+    return values.view(np.int64)
+
+
+def _pandas_frame(columns, dtypes, cells, index, names):
+    built = {}
+    for at, (column, dtype, (values, missing)) in enumerate(zip(columns, dtypes, cells, strict=True)):
+        if missing.any():
+            values = values.astype(object) if values.dtype.kind not in "mM" else values.copy()
+            values[missing] = None
+        series = pd.Series(values, index=index, dtype=values.dtype)
+        if getattr(column.dtype, "time_zone", None):
+            series = series.dt.tz_localize("UTC").dt.tz_convert(column.dtype.time_zone)
+        built[at] = series.astype(dtype)
+    frame = pd.DataFrame(built, index=index)
     frame.columns = names
     return frame
 
 
-def _polars_frame(names, dtypes, cells, index):
+def _polars_frame(columns, dtypes, cells, index, names):
     import polars as pl
 
-    columns = zip(names, cells, dtypes, strict=True)
-    return pl.DataFrame([pl.Series(name, column.tolist(), dtype=dtype, strict=False) for name, column, dtype in columns])
+    built = []
+    for column, dtype, (values, missing) in zip(columns, dtypes, cells, strict=True):
+        if values.dtype.kind in "mM":
+            series = pl.Series(column.name, values.view(np.int64)).cast(dtype)
+        else:
+            series = pl.Series(column.name, values.tolist(), dtype=dtype, strict=False)
+        built.append(series.set(pl.Series(missing), None) if missing.any() else series)
+    return pl.DataFrame(built)
 
 
-def _array(names, dtypes, cells, index):
-    columns = [np.where(pd.isna(c), np.nan, c) if c.dtype.kind == "O" and dtypes[0].kind != "O" else c for c in cells]
-    out = np.empty((len(cells[0]), len(cells)), dtype=dtypes[0])
-    for j, column in enumerate(columns):
-        out[:, j] = column
+def _array(columns, dtypes, cells, index, names):
+    out = np.empty((len(cells[0].values), len(cells)), dtype=dtypes[0])
+    for j, (values, missing) in enumerate(cells):
+        out[:, j] = values
+        if missing.any():
+            out[missing, j] = None if out.dtype == object else np.nan
     return out
 
 
-# how a table is put together again: names, dtypes, cells of each column, index
+# how a table is put together again, of columns, native dtypes, cells of each column, index, and names as they were
 CONTAINERS = {"numpy": _array, "pandas": _pandas_frame, "polars": _polars_frame}
 
 
@@ -443,12 +844,14 @@ class ImageSchema(AbstractSchema):
             )
         self.shape, self.pixel_dtype = X.shape[1:], X.dtype
         self.image_shape = self.shape if self.image_shape is None else tuple(self.image_shape)
-        self.dtype = np.dtype(np.float32 if X.dtype in (np.float16, np.float32) else np.float64)
         levels = np.unique(X)
         levels = levels[~np.isnan(levels)].astype(float) if len(levels) else levels
         byte = X.dtype == np.uint8
         self.lower, self.upper = (0.0, 255.0) if byte else _range(levels)
         self.step = 1.0 if byte else _spacing(levels)
+        if X.dtype.kind in "iub" and not self.step and self.upper - self.lower < 256:
+            self.step = 1.0
+        self.bounded = bool(self.step)  # the lattice's end cells hold the tails: beyond them there is nothing
         binary = len(levels) == 2
         if self.likelihood == "bernoulli" or (self.likelihood == "auto" and binary):
             self._fit_bernoulli(levels if binary else (0.0, 255.0 if byte else 1.0))
@@ -456,21 +859,26 @@ class ImageSchema(AbstractSchema):
             self._fit_gaussian(X.reshape(len(X), -1), weight)
         return self
 
+    def log_jacobian(self, values):
+        return np.float64(self._log_jacobian)
+
     def _fit_bernoulli(self, levels):
-        self.centre, self.scale = levels[0], levels[1] - levels[0]
-        if self.lower < self.centre or self.upper > levels[1]:
+        self.centre, self.scale, self.bounded = levels[0], levels[1] - levels[0], True
+        self.lower, self.upper = min(self.lower, levels[0]), max(self.upper, levels[1])
+        if self.lower < levels[0] or self.upper > levels[1]:
             raise ValueError(
                 "The bernoulli likelihood takes pixels that are bytes, have two values, or lie in [0, 1]; "
                 f"X ranges from {self.lower:g} to {self.upper:g}. Scale X, or choose likelihood='gaussian'."
             )
         n_pixels = math.prod(self.shape)
-        self.variables, self.log_jacobian = [Variable("bernoulli")] * n_pixels, np.zeros(n_pixels)
+        self.variables, self._log_jacobian = [Variable("bernoulli")] * n_pixels, 0.0
 
     def _fit_gaussian(self, X, weight):
-        pixels = np.ma.masked_invalid(X)
-        self.centre = float(np.ma.average(pixels.mean(1), weights=weight))
-        variance = float(np.ma.average(((pixels - self.centre) ** 2).mean(1), weights=weight))
-        self.scale = math.sqrt(variance) or 1.0
+        pixels = X[~np.isnan(X)] if X.dtype.kind == "f" else X
+        rows = np.broadcast_to(weight[:, None], X.shape)
+        self.centre, self.scale = _moments(
+            pixels.ravel().astype(float), (rows[~np.isnan(X)] if pixels is not X else rows).ravel()
+        )
         lattice = {}
         if self.step:
             lower, upper = (self.lower - self.centre) / self.scale, (self.upper - self.centre) / self.scale
@@ -478,21 +886,17 @@ class ImageSchema(AbstractSchema):
         self.variables = [Variable("gaussian", **lattice)] * X.shape[1]
         # a float on a lattice is still a density: the probability of its cell, over the cell's width
         width = self.step if self.step else self.scale
-        jacobian = 0.0 if self.step and self.pixel_dtype.kind in "iu" else -math.log(width)
-        self.log_jacobian = np.full(X.shape[1], jacobian)
+        discrete = self.step and self.pixel_dtype.kind in "iub"
+        self._log_jacobian = 0.0 if discrete else -math.log(width)
 
     def pack(self, X):
         values = X.reshape(len(X), -1).astype(float)
-        if (outside := (values < self.lower) | (values > self.upper)).any() and self._bounded:
+        if self.bounded and (outside := (values < self.lower) | (values > self.upper)).any():
             raise ValueError(
                 f"Pixels were fitted within [{self.lower:g}, {self.upper:g}], got {values[outside][0]:g}. "
                 "Scale X as it was scaled for fit."
             )
         return _packed((values - self.centre) / self.scale)
-
-    @property
-    def _bounded(self):
-        return self.variables[0].likelihood == "bernoulli"
 
     def unpack(self, values, index=None):
         pixels = values * self.scale + self.centre

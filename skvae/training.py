@@ -1,10 +1,12 @@
 """The training loop. It knows no autoencoder: a module, a loss of a batch of tensors, a score to watch."""
 
 import math
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field
 
 import torch
+from torch import Generator, Tensor, nn
 
 MAX_ROLLBACKS = 5
 
@@ -15,6 +17,7 @@ class History:
 
     losses: list[float] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
+    start_score: float = -math.inf
     best_score: float = -math.inf
     interrupted: bool = False
 
@@ -24,19 +27,19 @@ class DivergedError(ArithmeticError):
 
 
 def train(
-    module,
-    loss,
-    data,
+    module: nn.Module,
+    loss: Callable[..., Tensor],
+    data: tuple[Tensor | None, ...],
     *,
-    score=None,
-    n_epochs,
-    batch_size,
-    learning_rate,
-    patience=math.inf,
-    tol=0.0,
-    generator,
-    on_epoch_end=None,
-):
+    score: Callable[[], float] | None = None,
+    n_epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    patience: float = math.inf,
+    tol: float = 0.0,
+    generator: Generator,
+    on_epoch_end: Callable[[History], bool] | None = None,
+) -> History:
     """Minimise a loss over batches, and leave the module at the best weights that were seen.
 
     AdamW with a short warm-up and a cosine decay over the planned epochs. A loss that turns infinite or NaN takes the
@@ -68,7 +71,7 @@ def train(
     run = _Run(module, loss, data, n_epochs, batch_size, learning_rate, generator)
     best, mark, waited, rollbacks = _weights(module), -math.inf, 0, 0
     if score is not None:
-        history.best_score = mark = score()
+        history.start_score = history.best_score = mark = score()
     try:
         while len(history.losses) < n_epochs:
             mean_loss = run.epoch(len(history.losses))
@@ -134,5 +137,5 @@ class _Run:
             group["lr"] = rate
 
 
-def _weights(module):
+def _weights(module: nn.Module) -> dict[str, Tensor]:
     return deepcopy(module.state_dict())

@@ -6,7 +6,9 @@ from skvae.decoders import FactorisedDecoder
 from skvae.schema import Variable
 
 VARIABLES = (
-    [Variable("bernoulli")] * 2 + [Variable("gaussian")] * 3 + [Variable("categorical", 3), Variable("categorical", 4)]
+    [Variable("bernoulli")] * 2
+    + [Variable("gaussian")] * 3
+    + [Variable("categorical", 3, coded=True), Variable("categorical", 4, coded=True)]
 )
 
 
@@ -38,7 +40,7 @@ def test_many_latents_a_row(decoder, z):
 
 def test_mode_of_categories_is_the_most_probable_code(decoder, z):
     theta = decoder.network(z)
-    assert torch.equal(decoder.mode(z)[:, 5].long(), theta[:, 5:8].argmax(-1))
+    assert torch.equal(decoder.centre(z)[:, 5].long(), theta[:, 5:8].argmax(-1))
 
 
 def test_start_sets_the_marginals_of_every_block(decoder):

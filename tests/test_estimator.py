@@ -65,6 +65,43 @@ def test_rescaling_a_column_moves_the_score_by_the_log_jacobian(X):
     assert_allclose(other.score_samples(X * factor), one.score_samples(X) - np.log(factor).sum(), rtol=1e-9)
 
 
+@pytest.mark.parametrize("beta", [0.1, 0.3, 1.0, 3.0])
+def test_scores_integrate_to_one_whatever_beta(beta):
+    """Over a grid of the plane, within the error of one block of noise: so scores of models can be compared."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(1000, 2)) @ [[1, 0.8], [0, 0.6]]
+    vae = VAETransformer(beta=beta, hidden_layer_sizes=(32,), random_state=0).fit(X)
+    axis = np.arange(-6, 6, 0.1)
+    grid = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
+    assert 0.9 < np.exp(vae.score_samples(grid)).sum() * 0.1**2 < 1.03
+
+
+ONE_COLUMN = {
+    "booleans": ([True, False, False] * 100, [True, False]),
+    "categories": (["a", "b", "b"] * 100, ["a", "b"]),
+    "zeros and ones": ([0.0, 1.0, 1.0] * 100, [0.0, 1.0]),
+    "small integers": (list(range(6)) * 50, list(range(-5, 12))),
+    "floats": (np.random.default_rng(0).normal(size=300), np.arange(-6, 6, 0.01)),
+}
+
+
+@pytest.mark.parametrize("name", ONE_COLUMN)
+@pytest.mark.parametrize("latent_dim", [1, 3])
+@pytest.mark.parametrize("missing", [False, True])
+def test_one_column_has_the_probabilities_of_its_values(name, latent_dim, missing):
+    """Also with more latents than there is to tell, which must not draw the model away from the marginal."""
+    column, values = ONE_COLUMN[name]
+    frame, grid = pd.DataFrame({"a": column}), pd.DataFrame({"a": values})
+    if missing:
+        frame["a"] = frame["a"].astype(object if name in ("booleans", "small integers") else None or frame["a"].dtype)
+        frame.loc[::4, "a"] = None
+        grid["a"] = grid["a"].astype(frame["a"].dtype)
+        grid.loc[len(grid), "a"] = None
+    vae = VAETransformer(latent_dim, max_iter=10, hidden_layer_sizes=(16,), random_state=0).fit(frame)
+    width = np.where(grid["a"].isna(), 1, 0.01 if name == "floats" else 1)
+    assert (np.exp(vae.score_samples(grid)) * width).sum() == pytest.approx(1, abs=0.04)
+
+
 def test_discrete_columns_are_scored_as_probabilities():
     """Independent columns whose entropies are known: the score is minus their sum."""
     rng = np.random.default_rng(0)
@@ -246,6 +283,29 @@ def test_flat_images_with_their_shape_are_the_images():
     assert images.sample(2).shape == (2, 8, 8)
 
 
+def test_frames_of_pixels_are_images():
+    digits = load_digits(as_frame=True).data
+    of_frame = VAETransformer(max_iter=2, image_shape=(8, 8), random_state=0).fit(digits)
+    of_array = VAETransformer(max_iter=2, image_shape=[8, 8], random_state=0).fit(digits.to_numpy())
+    assert of_frame.sample(2).shape == (2, 64)
+    assert_array_equal(of_frame.feature_names_in_, digits.columns)
+    assert_array_equal(of_frame.transform(digits), of_array.transform(digits.to_numpy()))
+
+
+@pytest.mark.parametrize("X", [np.full((40, 3, 3), 7), np.zeros((40, 3, 3), bool), np.zeros((40, 3, 3), np.uint8)])
+def test_constant_images_are_certain_not_more(X):
+    score = VAETransformer(max_iter=5, random_state=0).fit(X).score(X)
+    assert -0.5 < score <= 1e-6
+
+
+def test_grey_images_as_shares_of_yes_reconstruct_to_grey():
+    X = load_digits().images / 16
+    vae = VAETransformer(2, likelihood="bernoulli", max_iter=30, random_state=0).fit(X)
+    back = vae.inverse_transform(vae.transform(X))
+    assert ((back > 0.2) & (back < 0.8)).mean() > 0.1
+    assert set(np.unique(vae.sample(5))) == {0.0, 1.0}
+
+
 # --- fit -------------------------------------------------------------------------------------------------------------
 
 FIT_IN_ANOTHER_PROCESS = """
@@ -332,7 +392,7 @@ def test_loss_curve_and_scores_are_bounds_in_the_units_of_the_data(iris_vae, X):
 
 
 def test_best_weights_are_restored(X):
-    train, test = X[::2], X[1::2]
+    train, test = X[::6], X[1::2]
     vae = VAETransformer(8, max_iter=300, batch_size=16, n_iter_no_change=300, learning_rate_init=0.01, random_state=0)
     vae.fit(train, X_val=test)
     assert vae.validation_scores_[-1] < vae.best_validation_score_ - 0.1  # it did overfit
@@ -365,6 +425,29 @@ def test_weights_shift_what_is_sampled():
     assert (sample["group"] == "a").mean() == pytest.approx(0.9, abs=0.04)
 
 
+@pytest.mark.parametrize("batch_size", [1, 20])
+def test_weights_count_within_and_between_batches(batch_size):
+    """The loss is the weighted mean of the rows' losses, however rows fall into batches; its scale does not matter."""
+    rng = np.random.default_rng(0)
+    X, weight = rng.normal(size=(200, 2)), np.where(np.arange(200) < 100, 19.0, 1.0)
+    X[:100] += 3
+    options = {"batch_size": batch_size, "early_stopping": False, "max_iter": 20, "random_state": 0}
+    vae = VAETransformer(1, **options).fit(X, sample_weight=weight)
+    assert (vae.sample(2000, random_state=0).mean(axis=1) > 1.5).mean() == pytest.approx(0.95, abs=0.04)
+    assert vae.loss_curve_[-1] == pytest.approx(-np.average(vae.score_samples(X), weights=weight), abs=0.3)
+    tiny = VAETransformer(1, **options).fit(X, sample_weight=weight * 1e-30)
+    assert_allclose(tiny.transform(X), vae.transform(X), atol=1e-3)
+
+
+def test_curves_count_the_units_of_observed_cells_only():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(600, 4)) * 1000
+    X[rng.random(X.shape) < 0.5] = np.nan
+    vae = VAETransformer(1, random_state=0).fit(X[:400], X_val=X[400:])
+    assert vae.best_validation_score_ == pytest.approx(vae.score(X[400:]), abs=0.2)
+    assert -vae.loss_curve_[-1] == pytest.approx(vae.score(X[:400]), abs=0.3)
+
+
 def test_beta_moves_information(X):
     information = [
         VAETransformer(2, beta=beta, max_iter=60, early_stopping=False, random_state=0).fit(X).explained_information_.sum()
@@ -378,6 +461,50 @@ def test_warm_start_goes_on(X):
     first = vae.loss_curve_[0]
     assert vae.fit(X).loss_curve_[0] < first - 0.2
     assert vae.set_params(warm_start=False).fit(X).loss_curve_[0] == first
+
+
+@pytest.mark.parametrize("params", [{"latent_dim": 3}, {"hidden_layer_sizes": (4,)}, {"activation": "relu"}])
+def test_warm_start_refuses_a_model_of_another_shape(X, params):
+    vae = VAETransformer(max_iter=2, warm_start=True, random_state=0).fit(X).set_params(**params)
+    with pytest.raises(ValueError, match=f"goes on with the fitted model, whose {next(iter(params))} is"):
+        vae.fit(X)
+    assert vae.transform(X).shape == (150, 2)
+
+
+def test_an_interrupted_fit_warns_and_keeps_the_best_model(X, monkeypatch):
+    from skvae.model import VAE
+
+    objective, calls = VAE.objective, iter(range(1000))
+
+    def interrupted(*args):
+        if next(calls) == 20:
+            raise KeyboardInterrupt
+        return objective(*args)
+
+    monkeypatch.setattr(VAE, "objective", interrupted)
+    with pytest.warns(UserWarning, match="Training interrupted by user"):
+        vae = VAETransformer(random_state=0).fit(X)
+    assert 1 <= vae.n_iter_ < 20
+    assert np.isfinite(vae.score(X))
+
+
+def test_a_fit_that_diverges_says_what_to_do(X):
+    with pytest.raises(ValueError, match=r"learning_rate_init=1e\+20. Lower it"):
+        VAETransformer(learning_rate_init=1e20, early_stopping=False, random_state=0).fit(X)
+
+
+def test_the_state_of_torch_does_not_matter(X):
+    expected = VAETransformer(max_iter=3, random_state=0).fit(X).transform(X)
+    with torch.inference_mode():
+        assert_array_equal(VAETransformer(max_iter=3, random_state=0).fit(X).transform(X), expected)
+    torch.set_default_dtype(torch.float64)
+    try:
+        vae = VAETransformer(max_iter=3, random_state=0).fit(X)
+        assert vae.transform(X).shape == expected.shape
+        assert next(vae.module_.parameters()).dtype == torch.float32
+        assert vae.sample(2).shape == (2, 4)
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 def test_healthy_runs_are_silent(capsys, mixed_frame):
@@ -449,6 +576,8 @@ WRONG_PARAMETERS = [
     ({"categorical_features": [7]}, "categorical_features set as integer indices must be in"),
     ({"categorical_features": [True]}, "boolean mask must have shape"),
     ({"categorical_features": ["a"]}, "fitted on data without feature names"),
+    ({"image_shape": (2.0, 2.0)}, "image_shape must hold ints"),
+    ({"image_shape": (-2, -2)}, "image_shape must hold ints"),
     ({"image_shape": (3, 3)}, r"rows of shape \(4,\), but VAETransformer is expecting images of shape \(3, 3\)"),
     ({"max_iter": 0}, "'max_iter' parameter"),
     ({"batch_size": "large"}, "'batch_size' parameter"),
@@ -493,6 +622,8 @@ def test_refused_rows_after_fit(mixed_vae, mixed_frame, iris_vae, X):
         mixed_vae.sample(0)
     with pytest.raises(ValueError, match="infinity"):
         iris_vae.score(np.full((2, 4), np.inf))
+    with pytest.raises(ValueError, match=r"Column 'x0' holds 1e.300, too far from the 4.3 to 7.9 that fit saw"):
+        iris_vae.score(np.full((2, 4), 1e300))
 
 
 @pytest.mark.parametrize("method", ["transform", "inverse_transform", "score_samples", "score", "sample"])

@@ -8,7 +8,7 @@ import torch
 from sklearn.decomposition import PCA
 from torch.testing import assert_close
 
-from skvae.model import VAE, normal_noise, probabilistic_pca
+from skvae.model import VAE, Rows, normal_noise, probabilistic_pca
 from skvae.schema import Variable
 
 N_COLUMNS, LATENT_DIM = 5, 2
@@ -22,9 +22,9 @@ def draw_rows(n=500):
 
 def linear_vae(start=True, hidden=()):
     variables = [Variable("gaussian", floor=1e-3)] * N_COLUMNS
-    vae = VAE(variables, LATENT_DIM, hidden, "tanh", "normal", torch.Generator().manual_seed(1))
+    vae = VAE(variables, LATENT_DIM, hidden, "tanh", "normal", 1.0, torch.Generator().manual_seed(1))
     if start:
-        vae.start(draw_rows(), None, torch.ones(500))
+        vae.start(Rows(draw_rows(), None, torch.ones(500)))
     return vae.double()
 
 

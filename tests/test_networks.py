@@ -10,7 +10,7 @@ def generator():
 
 
 def test_cell_embedding_is_the_linear_map_of_numbers_and_one_hot_codes(generator):
-    embedding = CellEmbedding([0, 0, 3, 2], 4, generator)
+    embedding = CellEmbedding(2, [3, 2], 4, generator)
     x = torch.tensor([[0.5, -1.0, 2.0, 1.0], [2.0, 0.0, 0.0, 0.0]])
     hot = torch.cat([torch.nn.functional.one_hot(x[:, 2].long(), 3), torch.nn.functional.one_hot(x[:, 3].long(), 2)], 1)
     expected = x[:, :2] @ embedding.numbers.T + embedding.bias + hot.float() @ embedding.categories.weight[:-1]
@@ -19,7 +19,7 @@ def test_cell_embedding_is_the_linear_map_of_numbers_and_one_hot_codes(generator
 
 @pytest.mark.parametrize("column", range(3))
 def test_a_missing_cell_adds_nothing_whatever_it_holds(generator, column):
-    embedding = CellEmbedding([0, 0, 3], 4, generator)
+    embedding = CellEmbedding(2, [3], 4, generator)
     x = torch.tensor([[0.5, -1.0, 1.0]])
     observed = torch.ones(1, 3, dtype=torch.bool)
     observed[0, column] = False
@@ -29,9 +29,19 @@ def test_a_missing_cell_adds_nothing_whatever_it_holds(generator, column):
     assert not torch.equal(embedding(x), embedding(x, observed))
 
 
-@pytest.mark.parametrize("sizes", [[0], [3], [0, 4]])
-def test_embedding_of_numbers_only_and_of_categories_only(generator, sizes):
-    assert CellEmbedding(sizes, 2, generator)(torch.ones(5, len(sizes))).shape == (5, 2)
+@pytest.mark.parametrize(("n_numbers", "sizes"), [(1, []), (0, [3]), (1, [4])])
+def test_embedding_of_numbers_only_and_of_categories_only(generator, n_numbers, sizes):
+    assert CellEmbedding(n_numbers, sizes, 2, generator)(torch.ones(5, n_numbers + len(sizes))).shape == (5, 2)
+
+
+def test_embedding_becomes_a_given_linear_map(generator):
+    """Of two numbers and the codes of the second of two categories; the first category counts for nothing."""
+    embedding = CellEmbedding(2, [2, 3], 4, generator)
+    slope, bias = torch.randn(5, 4, generator=generator), torch.randn(4, generator=generator)
+    embedding.set_(slope, torch.tensor([0, 1, 4, 5, 6]), bias)
+    x = torch.tensor([[0.5, -1.0, 1.0, 2.0], [2.0, 0.0, 0.0, 0.0]])
+    features = torch.cat([x[:, :2], torch.nn.functional.one_hot(x[:, 3].long(), 3)], 1)
+    assert torch.allclose(embedding(x), features @ slope + bias, atol=1e-6)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -47,7 +57,7 @@ def test_mlp_is_its_linear_path_plus_a_perceptron(generator, activation, hidden)
 
 def test_building_leaves_the_global_stream_alone(generator):
     state = torch.get_rng_state()
-    MLP(CellEmbedding([0, 2], 4, generator), CellEmbedding([0, 2], 8, generator), (8, 8), 4, "silu", generator)
+    MLP(CellEmbedding(1, [2], 4, generator), CellEmbedding(1, [2], 8, generator), (8, 8), 4, "silu", generator)
     assert torch.equal(state, torch.get_rng_state())
 
 
