@@ -21,7 +21,7 @@ class AbstractPrior(nn.Module, ABC):
 
     @abstractmethod
     def sample(self, n: int, generator: Generator) -> Tensor:
-        """n draws, (n, latent_dim), in torch's default type on the generator's device."""
+        """n draws, (n, latent_dim), in float32, on the generator's device."""
 
     @abstractmethod
     def kl(self, mean: Tensor, log_scale: Tensor, z: Tensor) -> Tensor:
@@ -38,7 +38,8 @@ class StandardNormal(AbstractPrior):
         return -0.5 * (z.square() + math.log(2 * math.pi)).sum(-1)
 
     def sample(self, n, generator):
-        return torch.randn(n, self.latent_dim, generator=generator, device=generator.device)
+        shape = n, self.latent_dim
+        return torch.randn(shape, generator=generator, dtype=torch.float32, device=generator.device)
 
     def kl(self, mean, log_scale, z):
         return 0.5 * (mean.square() + (2 * log_scale).exp() - 1) - log_scale
