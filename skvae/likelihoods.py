@@ -409,12 +409,17 @@ class Histogram(_Softmax):
 
     def __init__(self, variables):
         super().__init__(variables)
-        widest = max(self.sizes)
-        scores = torch.zeros(self.n_variables, widest + 1)
-        for j, v in enumerate(variables):
-            scores[j] = torch.nn.functional.pad(torch.tensor(v.grid), (0, widest - v.size), value=v.grid[-1])
-        self.register_buffer("scores", scores)  # normal scores of the bins' edges
+        self.register_buffer("scores", self._padded([v.grid for v in variables]))  # normal scores of the bins' edges
+        edges, atoms = self._padded([v.edges for v in variables]), self._padded([v.atoms for v in variables])
+        self.register_buffer("edges", edges)  # the edges in standardised units of the data
+        self.register_buffer("atoms", atoms[:, :-1])
+        place = atoms[:, :-1].nan_to_num(0.5)
+        self.register_buffer("values", edges[:, :-1] + place * edges.diff())  # the mean of each bin
         self.register_buffer("last", torch.tensor([v.size - 1 for v in variables]), persistent=False)
+
+    def _padded(self, rows: list[tuple[float, ...]]) -> Tensor:
+        """Rows of unlike length as one (n_variables, widest + 1), the last number of each repeated."""
+        return torch.tensor([[*row, *[row[-1]] * (max(self.sizes) + 1 - len(row))] for row in rows])
 
     def _codes(self, x: Tensor) -> Tensor:
         return torch.minimum(x.floor().long().clamp(min=0), self.get_buffer("last"))
@@ -433,20 +438,22 @@ class Histogram(_Softmax):
 
     def sample(self, theta, generator):
         codes = self._draw_codes(theta, generator)
-        return codes + torch.rand(codes.shape, generator=generator, dtype=theta.dtype, device=theta.device)
+        place = torch.rand(codes.shape, generator=generator, dtype=theta.dtype, device=theta.device)
+        atoms = self.get_buffer("atoms").expand(*codes.shape, -1).gather(-1, codes.long().unsqueeze(-1)).squeeze(-1)
+        return codes + torch.where(atoms.isnan(), place, atoms)
 
     def centre(self, theta):
-        """The cell of the median: half the probability lies below it."""
-        shape = theta.shape[:-1]
+        """The mean, which may lie between the data's values."""
+        values, edges = self.get_buffer("values"), self.get_buffer("edges")
 
-        def median(log_probs, columns):
-            cumulated = log_probs.exp().cumsum(-1)
-            code = (cumulated < 0.5).sum(-1, keepdim=True).clamp(max=log_probs.shape[-1] - 1)
-            before = F.pad(cumulated, (1, 0)).gather(-1, code)
-            inside = (0.5 - before) / (cumulated.gather(-1, code) - before).clamp(min=1e-12)
-            return (code + inside.clamp(0, 1 - 1e-6)).squeeze(-1)
+        def place(log_probs, columns):
+            mean = (log_probs.exp() * values[columns, : log_probs.shape[-1]]).sum(-1, keepdim=True)
+            inner = torch.arange(1, edges.shape[1], device=edges.device) < self.get_buffer("last")[columns, None] + 1
+            code = ((mean >= edges[columns, 1:]) & inner).sum(-1, keepdim=True)
+            left, right = (edges[columns].expand(*code.shape[:-1], -1).gather(-1, code + k) for k in (0, 1))
+            return (code + ((mean - left) / (right - left)).clamp(0, 1 - 1e-6)).squeeze(-1)
 
-        return self._by_bucket(theta, median).reshape(*shape, self.n_variables)
+        return self._by_bucket(theta, place)
 
     def start(self, mean, loadings, noise):
         # a normal cut into bins at u has logits u (mean + loadings z) / noise² - u² / (2 noise²): linear in z

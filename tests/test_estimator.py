@@ -99,7 +99,7 @@ def test_one_column_has_the_probabilities_of_its_values(name, latent_dim, missin
         grid.loc[len(grid), "a"] = None
     vae = VAETransformer(latent_dim, max_iter=10, hidden_layer_sizes=(16,), random_state=0).fit(frame)
     width = np.where(grid["a"].isna(), 1, 0.01 if name == "floats" else 1)
-    assert (np.exp(vae.score_samples(grid)) * width).sum() == pytest.approx(1, abs=0.04)
+    assert 0.93 < (np.exp(vae.score_samples(grid)) * width).sum() < 1.03  # a lower bound of each, so less than one
 
 
 def test_discrete_columns_are_scored_as_probabilities():

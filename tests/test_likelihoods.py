@@ -14,7 +14,7 @@ INF = math.inf
 COUNTS = torch.arange(0, 4000)
 REALS = torch.arange(-40, 40, 0.01)
 UNIT = torch.arange(0.0005, 1, 0.001)
-GRID = (-2.0, -0.5, 0.0, 0.7, 2.5)
+GRID, EDGES, NAN = (-2.0, -0.5, 0.0, 0.7, 2.5), (-3.0, -1.0, -0.5, 2.0, 4.0), math.nan
 
 # of each likelihood: the variables of a block, and the points that carry all mass of each, with their width
 CASES = {
@@ -36,7 +36,14 @@ CASES = {
         torch.arange(5.0),
         1.0,
     ),
-    "histogram": ([Variable("histogram", 4, grid=GRID), Variable("histogram", 3, grid=GRID[:4])], 4 * UNIT, 0.004),
+    "histogram": (
+        [
+            Variable("histogram", 4, grid=GRID, edges=EDGES, atoms=(NAN,) * 4),
+            Variable("histogram", 3, grid=GRID[:4], edges=EDGES[:4], atoms=(NAN,) * 3),
+        ],
+        4 * UNIT,
+        0.004,
+    ),
     "categorical": (
         [
             Variable("categorical", 3, coded=True),
@@ -136,9 +143,12 @@ def test_centre_is_the_mean_of_numbers_and_the_most_probable_category(case, requ
         centre, log_prob = likelihood.centre(theta), log_probs(likelihood, theta, points)
     if name in CATEGORIES:
         assert torch.equal(centre, points[log_prob.argmax(0)])
-    elif name == "histogram":
-        below = torch.where(points[:, None, None] < centre, log_prob.exp() * width, 0).sum(0)
-        assert_close(below, torch.full_like(below, 0.5), atol=0.01, rtol=0)
+    elif name == "histogram":  # the mean in the data's units, packed again
+        for j, edges in enumerate((torch.tensor(EDGES), torch.tensor(EDGES[:4]))):
+            code, width = centre[:, j].long(), edges.diff()
+            mean = edges[code] + (centre[:, j] - code) * width[code]
+            p = log_prob[:: len(points) // 4, :, j].exp()[: len(width)]
+            assert_close(mean, (p.T @ (0.5 * (edges[1:] + edges[:-1])).double()), atol=1e-4, rtol=1e-4)
     elif name != "gaussian on a lattice":  # where the mean is that before rounding and clipping
         mean = (points[:, None, None] * log_prob.exp() * width).sum(0)
         assert_close(centre, mean, atol=2e-2, rtol=2e-2)
@@ -199,7 +209,9 @@ def test_start_reproduces_the_mean_and_the_slope(name):
 def test_histogram_starts_as_a_normal_cut_into_bins():
     """Of many narrow bins: mean and spread are those of the linear model at every z."""
     scores = torch.linspace(-4, 4, 161)
-    likelihood = LIKELIHOODS["histogram"]([Variable("histogram", 160, grid=tuple(scores.tolist()))])
+    likelihood = LIKELIHOODS["histogram"](
+        [Variable("histogram", 160, grid=(g := tuple(scores.tolist())), edges=g, atoms=(NAN,) * 160)]
+    )
     bias, weight = likelihood.start(torch.tensor([0.2]), torch.tensor([[0.5]]), torch.tensor(0.6))
     middle = 0.5 * (scores[1:] + scores[:-1])
     for z in (-1.0, 0.0, 2.0):
@@ -215,3 +227,10 @@ def test_lattice_mass_is_the_difference_of_the_normal_cdf():
     for x in (-3.0, 0.0, 2.0):
         expected = (normal.cdf(torch.tensor(x + 0.5)) - normal.cdf(torch.tensor(x - 0.5))).log()
         assert likelihood.log_prob(torch.tensor([[x]]).double(), theta).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_draws_of_an_atom_are_the_atom():
+    variables = [Variable("histogram", 3, grid=GRID[:4], edges=EDGES[:4], atoms=(NAN, 0.25, NAN))]
+    draws = LIKELIHOODS["histogram"](variables).sample(torch.zeros(3000, 3), torch.Generator().manual_seed(0))
+    assert set(draws[(draws >= 1) & (draws < 2)].tolist()) == {1.25}
+    assert len(set(draws[draws < 1].tolist())) > 900
