@@ -290,34 +290,47 @@ class ZeroInflatedNegativeBinomial(_Count):
 class _Softmax(AbstractLikelihood):
     """What categories and bins share: a softmax over the `size` codes of each variable.
 
-    Columns of like size are padded to one rectangle, so that one column of thousands of codes does not widen the rest.
+    Variables of like size share a rectangle of theta, padded to the widest of them: so one variable of thousands of codes
+    does not widen the rest, and no gather stands between decoder and softmax (its backward would cost more than both).
     """
 
     def __init__(self, variables):
         super().__init__(variables)
         self.sizes = sizes = [v.size for v in variables]
-        self.n_params = sum(sizes)
-        starts = torch.tensor([0, *sizes]).cumsum(0).tolist()
-        self.buckets: list[list[int]] = []
+        self.buckets: list[tuple[list[int], int]] = []  # columns, and the width of their rectangle
+        places: list[Tensor] = [torch.empty(0)] * len(sizes)  # of each variable's codes in theta
+        start = 0
         for octave in sorted({size.bit_length() for size in sizes}):
             columns = [j for j, size in enumerate(sizes) if size.bit_length() == octave]
             widest = max(sizes[j] for j in columns)
-            index = torch.full((len(columns), widest), self.n_params)  # the pad points at a logit of minus infinity
+            pad = torch.zeros(len(columns), widest)
             for row, j in enumerate(columns):
-                index[row, : sizes[j]] = torch.arange(starts[j], starts[j + 1])
-            self.register_buffer(f"index{len(self.buckets)}", index, persistent=False)
-            self.buckets.append(columns)
+                pad[row, sizes[j] :] = -1e9
+                places[j] = torch.arange(sizes[j]) + start + row * widest
+            self.register_buffer(f"pad{len(self.buckets)}", pad, persistent=False)
+            self.buckets.append((columns, widest))
+            start += len(columns) * widest
+        self.n_params = start
+        self.register_buffer("places", torch.cat(places), persistent=False)
+        order = torch.tensor([j for columns, _ in self.buckets for j in columns])
+        self.register_buffer("order", order.argsort(), persistent=False)
 
     def _by_bucket(self, theta: Tensor, function: Callable[[Tensor, list[int]], Tensor]) -> Tensor:
         """Columns of `function(log-probabilities (..., k, widest), the k columns)` in their order: (..., n_variables)."""
-        padded = F.pad(theta, (0, 1), value=-1e9)
-        outputs = [
-            function(padded[..., self.get_buffer(f"index{bucket}")].log_softmax(-1), columns)
-            for bucket, columns in enumerate(self.buckets)
-        ]
-        order = [j for columns in self.buckets for j in columns]
-        joined = torch.cat(outputs, -1)
-        return joined if order == sorted(order) else joined[..., torch.tensor(order, device=theta.device).argsort()]
+        outputs, start = [], 0
+        for bucket, (columns, widest) in enumerate(self.buckets):
+            rectangle = theta[..., start : start + len(columns) * widest].unflatten(-1, (len(columns), widest))
+            if any(self.sizes[j] < widest for j in columns):
+                rectangle = rectangle + self.get_buffer(f"pad{bucket}")
+            outputs.append(function(rectangle.log_softmax(-1), columns))
+            start += len(columns) * widest
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1)[..., self.get_buffer("order")]
+
+    def _laid_out(self, bias: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
+        """bias (n_codes,) and slope (n_codes, latent_dim), variable after variable, as theta has them."""
+        places = self.get_buffer("places")
+        out = bias.new_zeros(self.n_params), slope.new_zeros(self.n_params, slope.shape[1])
+        return out[0].index_copy(0, places, bias), out[1].index_copy(0, places, slope)
 
     def _log_prob_of_codes(self, codes: Tensor, theta: Tensor) -> Tensor:
         def pick(log_probs, columns):
@@ -349,7 +362,7 @@ class Categorical(_Softmax):
 
     def start(self, mean, loadings, noise):
         mean = mean.clamp(min=1e-4)
-        return mean.log(), loadings / mean[:, None]
+        return self._laid_out(mean.log(), loadings / mean[:, None])
 
 
 class Ordinal(AbstractLikelihood):
@@ -464,7 +477,7 @@ class Histogram(_Softmax):
             width = (scores[j, 1 : size + 1] - scores[j, :size]).clamp(min=1e-3)
             bias.append(width.log() - 0.5 * ((u - mean[j]) / noise).square())
             slope.append(u[:, None] * loadings[j] / noise.square())
-        return torch.cat(bias), torch.cat(slope)
+        return self._laid_out(torch.cat(bias), torch.cat(slope))
 
 
 def _normal(like: Tensor, generator: Generator) -> Tensor:
