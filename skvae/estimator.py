@@ -433,7 +433,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
     def _mean_log_jacobian(self, rows):
         """Nats per row from packed to original units, as weighted as the objective."""
-        parts = [self._log_jacobian(*batch[:2]) @ batch.weight.cpu().double() for batch in rows.batches(65536)]
+        parts = [batch.weight.cpu().double() @ self._log_jacobian(*batch[:2]).sum(-1) for batch in rows.batches(65536)]
         return sum(part.item() for part in parts) / len(rows.x)
 
     def _report(self, history):
@@ -557,8 +557,54 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         module, chunks = self._inference(X, copies=N_IMPORTANCE_SAMPLES)
         noise = normal_noise(N_IMPORTANCE_SAMPLES, module.latent_dim).to(next(module.parameters()))
         with torch.inference_mode():
-            parts = [module.log_likelihood(x, seen, noise).cpu() + self._log_jacobian(x, seen) for x, seen in chunks]
+            parts = [module.log_likelihood(*chunk, noise).cpu() + self._log_jacobian(*chunk).sum(-1) for chunk in chunks]
         return torch.cat(parts).numpy().astype(self._schema.precision(X), copy=False)
+
+    def score_cells(self, X):
+        """Log-likelihood of each cell, given the rest of what the latents know of its row: the reasons of an anomaly.
+
+        The mean of log p(cell | z) over the posterior of z, with the samples of `score_samples`. A row's cells add up to
+        its score plus what its latents tell: KL(p(z | x) || p(z)), which is not negative.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features), or images as in `fit`
+
+        Returns
+        -------
+        log_likelihood : {ndarray, DataFrame} of the shape of X
+            In nats, and in the data's own units. A missing cell is scored for being missing, where `fit` saw missing cells
+            in the column, else 0; so is a column that is not modelled.
+        """
+        check_is_fitted(self)
+        X = self._validate(X)
+        module, chunks = self._inference(X, copies=N_IMPORTANCE_SAMPLES)
+        noise = normal_noise(N_IMPORTANCE_SAMPLES, module.latent_dim).to(next(module.parameters()))
+        with torch.inference_mode():
+            parts = [module.log_likelihood_of_cells(*chunk, noise).cpu() + self._log_jacobian(*chunk) for chunk in chunks]
+        return self._schema.by_column(torch.cat(parts).double().numpy(), X)
+
+    def impute(self, X):
+        """Fill missing cells with the centre of their distribution given the row's other cells.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features), or images as in `fit`
+
+        Returns
+        -------
+        X : {ndarray, DataFrame} like that of `fit`
+            Means of numbers on their grid, most probable categories; cells that are not missing are untouched, and the
+            pandas index is kept. Cells of columns that `fit` saw missing throughout, or that are not modelled, remain
+            missing.
+        """
+        check_is_fitted(self)
+        X = self._validate(X)
+        module, chunks = self._inference(X)
+        with torch.inference_mode():
+            values = torch.cat([module.reconstruct(module.encode(*chunk).mean).cpu() for chunk in chunks])
+        index = getattr(X, "index", None) if hasattr(X, "iloc") else None
+        return self._schema.fill(X, values.double().numpy(), index)
 
     def score(self, X, y=None):
         """Mean log-likelihood of the rows: the mean of `score_samples`.
@@ -625,9 +671,9 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         return Rows(values, observed, weight)
 
     def _log_jacobian(self, x, observed):
-        """Nats from packed to original units of each row. x : (n, n_variables); observed : the same, or None."""
+        """Nats from packed to original units of each cell. x : (n, n_variables); observed : the same, or None."""
         cells = torch.as_tensor(self._schema.log_jacobian(x.cpu().double().numpy())).expand_as(x)
-        return (cells if observed is None else cells * observed.cpu()).sum(-1)
+        return cells if observed is None else cells * observed.cpu()
 
     def _inference(self, X, copies=1):
         """The model in the type of X, and tensors of X, some rows at a time.

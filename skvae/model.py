@@ -242,11 +242,23 @@ class VAE(nn.Module):
 
         x : (n, n_variables); observed : the same, bool, or None; noise : (n_samples, latent_dim). Returns (n,), nats.
         """
+        return self._importance(x, observed, noise)[1].logsumexp(0) - math.log(len(noise))
+
+    def log_likelihood_of_cells(self, x: Tensor, observed: Tensor | None, noise: Tensor) -> Tensor:
+        """Mean of log p(cell | z) over the posterior, as importance weights have it: (n, n_variables), in nats.
+
+        Arguments as in `log_likelihood`. Summed over a row, it exceeds log p(x) by KL(p(z | x) || p(z)).
+        """
+        cells, log_weights = self._importance(x, observed, noise)
+        return (log_weights.softmax(0).unsqueeze(-1) * cells).sum(0)
+
+    def _importance(self, x: Tensor, observed: Tensor | None, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """log p(cell | z), (n_samples, n, n_variables), and log p(x, z) / q(z | x), (n_samples, n), at draws of q."""
         posterior = self.encode(x, observed).at_beta_one(self.beta)
         noise = noise[:, None]
         z = posterior.at(noise)  # (n_samples, n, latent_dim)
-        weights = self.log_cells(x, observed, z).sum(-1) + self.prior.log_prob(z) - posterior.log_prob(noise)
-        return weights.logsumexp(0) - math.log(len(noise))
+        cells = self.log_cells(x, observed, z)
+        return cells, cells.sum(-1) + self.prior.log_prob(z) - posterior.log_prob(noise)
 
     def sample(self, n: int, generator: Generator) -> Tensor:
         """N rows from the prior and the likelihood: (n, n_variables)."""

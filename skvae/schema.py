@@ -87,6 +87,14 @@ class AbstractSchema(ABC):
         return "float32" if all(str(dtype).lower() in ("float32", "float16") for dtype in dtypes) else "float64"
 
     @abstractmethod
+    def fill(self, X, values: np.ndarray, index=None):
+        """X in the fitted container, its missing cells from values (n, n_variables), the others as they are."""
+
+    @abstractmethod
+    def by_column(self, cells: np.ndarray, X):
+        """Sums of figures (n, n_variables) of the variables of each column, in a table of the form of X."""
+
+    @abstractmethod
     def log_jacobian(self, values: np.ndarray) -> np.ndarray:
         """Nats to add to the log-probability of each packed cell for that in the data's own units.
 
@@ -353,6 +361,7 @@ class AbstractColumn(ABC):
 
     likelihoods: tuple[str, ...] = ()  # that the kind can take, beside "auto"
     variable: Variable | None = None  # none: the column is not modelled
+    empty = False  # whether `fit` saw missing cells only
 
     def __init__(self, name, dtype):
         self.name, self.dtype = name, dtype
@@ -708,6 +717,7 @@ class TableSchema(AbstractSchema):
                 )
             wanted = "auto"
         column.fit(values, weight, wanted)
+        column.empty = len(values) == 0
         return column
 
     def _new_column(self, series, values):
@@ -755,6 +765,32 @@ class TableSchema(AbstractSchema):
             missing.append(values[:, missing_at] > 0.5 if missing_at is not None else np.zeros(len(values), bool))
         cells = [Cells(*pair) for pair in zip(table, missing, strict=True)]
         return CONTAINERS[self.container](self.columns, self.dtypes, cells, index, self.names)
+
+    def fill(self, X, values, index=None):
+        filled = []
+        for column, series, at in zip(self.columns, _frame(X).iter_columns(), self.value_at, strict=True):
+            given, missing = _cells(series)
+            cells = column.unpack(values[:, at] if at is not None else np.zeros(len(values)))
+            if given.dtype.kind == "i" and cells.dtype.kind in "mM":
+                given = given.view(cells.dtype)
+            cells = np.where(missing, cells, given)
+            # an identifier, or a column that was missing throughout, has nothing to fill in
+            filled.append(Cells(cells, missing & (at is None or column.empty)))
+        return CONTAINERS[self.container](self.columns, self.dtypes, filled, index, self.names)
+
+    def by_column(self, cells, X):
+        out = np.zeros((len(cells), len(self.columns)))
+        for j, places in enumerate(zip(self.value_at, self.indicator_at, strict=True)):
+            for at in places:
+                out[:, j] += 0.0 if at is None else cells[:, at]
+        if isinstance(X, np.ndarray):
+            return out
+        native = nw.from_native(X, eager_only=True)
+        frame = nw.from_numpy(out, [str(j) for j in range(out.shape[1])], backend=native.implementation).to_native()
+        frame.columns = X.columns
+        if isinstance(X, pd.DataFrame):
+            frame.index = X.index
+        return frame
 
     def log_jacobian(self, values):
         out = np.zeros_like(values)
@@ -886,6 +922,13 @@ class ImageSchema(AbstractSchema):
         else:
             self._fit_gaussian(X.reshape(len(X), -1), weight)
         return self
+
+    def fill(self, X, values, index=None):
+        X = X.reshape(-1, *self.shape)
+        return np.where(np.isnan(X), self.unpack(values), X).astype(self.pixel_dtype)
+
+    def by_column(self, cells, X):
+        return cells.reshape(X.shape)
 
     def log_jacobian(self, values):
         return np.float64(self._log_jacobian)

@@ -669,3 +669,66 @@ def test_odd_tables(frame):
         assert (sample["constant"] == 1).all()
     if "missing" in frame:
         assert sample["missing"].isna().mean() > 0.9
+
+
+# --- cells -----------------------------------------------------------------------------------------------------------
+
+
+def test_cells_of_a_row_add_up_to_its_score_and_what_its_latents_tell(mixed_vae, mixed_frame):
+    cells = mixed_vae.score_cells(mixed_frame)
+    assert list(cells.columns) == list(mixed_frame.columns)
+    assert_array_equal(cells.index, mixed_frame.index)
+    told = cells.to_numpy().sum(axis=1) - mixed_vae.score_samples(mixed_frame)
+    assert (told > -1e-9).all()
+    assert told.mean() == pytest.approx(mixed_vae.explained_information_.sum(), rel=0.3)
+
+
+@pytest.mark.parametrize("container", [np.asarray, pl.DataFrame, pd.DataFrame])
+def test_the_cell_that_is_odd_scores_least(X, container):
+    vae = VAETransformer(2, random_state=0).fit(container(X))
+    odd = X[:20].copy()
+    odd[np.arange(20), np.arange(20) % 4] += 8 * X.std(axis=0)[np.arange(20) % 4]
+    cells = np.asarray(vae.score_cells(container(odd)))
+    assert cells.shape == (20, 4)
+    assert (cells.argmin(axis=1) == np.arange(20) % 4).mean() > 0.7  # by chance a quarter
+
+
+def test_impute_fills_the_missing_cells_and_leaves_the_others(mixed_vae, mixed_frame):
+    before = mixed_frame.copy()
+    filled = mixed_vae.impute(mixed_frame)
+    pd.testing.assert_frame_equal(mixed_frame, before)
+    assert (filled.dtypes == mixed_frame.dtypes).all()
+    assert_array_equal(filled.index, mixed_frame.index)
+    assert not filled.isna().any().any()
+    for column in mixed_frame:
+        seen = mixed_frame[column].notna()
+        pd.testing.assert_series_equal(filled.loc[seen, column], mixed_frame.loc[seen, column])
+
+
+def test_impute_is_better_than_the_mean_and_the_most_frequent(mixed_vae, mixed_frame):
+    rng = np.random.default_rng(1)
+    holes = mixed_frame.dropna(subset=["income", "colour"]).copy()
+    truth = holes[["income", "colour"]].copy()
+    gone = rng.random(len(holes)) < 0.5
+    holes.loc[gone, "income"], holes.loc[~gone, "colour"] = None, None
+    filled = mixed_vae.impute(holes)
+    error = (filled["income"] - truth["income"])[gone].std()
+    assert error < 0.7 * truth["income"][gone].std()
+    right = (filled["colour"] == truth["colour"])[~gone].mean()
+    assert right > truth["colour"].value_counts(normalize=True).max() + 0.2
+
+
+def test_impute_of_dates_images_and_what_was_never_seen():
+    rng = np.random.default_rng(0)
+    when = pd.Series(pd.date_range("2020-01-01", periods=300)).sample(300, random_state=0, ignore_index=True)
+    frame = pd.DataFrame({"when": when, "x": when.dt.day_of_year + rng.normal(size=300), "empty": np.nan})
+    frame.loc[::5, "when"] = pd.NaT
+    filled = VAETransformer(random_state=0).fit(frame).impute(frame)
+    assert filled["when"].notna().all()
+    assert filled["empty"].isna().all()
+    assert abs(filled["when"] - when).mean() < pd.Timedelta(days=30)
+    images = load_digits().images[:300].copy()
+    images[:, 4, 4] = np.where(np.arange(300) % 2, np.nan, images[:, 4, 4])
+    filled = VAETransformer(max_iter=5, random_state=0).fit(images).impute(images)
+    assert np.isfinite(filled).all()
+    assert_array_equal(filled[:, :4], images[:, :4])
