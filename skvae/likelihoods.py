@@ -6,7 +6,7 @@ normalised in packed units, so that log-probabilities of different likelihoods a
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -422,17 +422,12 @@ class Histogram(_Softmax):
 
     def __init__(self, variables):
         super().__init__(variables)
-        self.register_buffer("scores", self._padded([v.grid for v in variables]))  # normal scores of the bins' edges
-        edges, atoms = self._padded([v.edges for v in variables]), self._padded([v.atoms for v in variables])
-        self.register_buffer("edges", edges)  # the edges in standardised units of the data
-        self.register_buffer("atoms", atoms[:, :-1])
-        place = atoms[:, :-1].nan_to_num(0.5)
-        self.register_buffer("values", edges[:, :-1] + place * edges.diff())  # the mean of each bin
+        self.register_buffer("scores", _padded([v.grid for v in variables]))  # normal scores of the bins' edges
+        self.register_buffer("means", _padded([v.means for v in variables]))
+        self.register_buffer("atoms", _padded([v.atoms for v in variables]))
+        self.register_buffer("knots", _padded([[x for x, _ in v.knots] for v in variables]))
+        self.register_buffer("packed_knots", _padded([[p for _, p in v.knots] for v in variables]))
         self.register_buffer("last", torch.tensor([v.size - 1 for v in variables]), persistent=False)
-
-    def _padded(self, rows: list[tuple[float, ...]]) -> Tensor:
-        """Rows of unlike length as one (n_variables, widest + 1), the last number of each repeated."""
-        return torch.tensor([[*row, *[row[-1]] * (max(self.sizes) + 1 - len(row))] for row in rows])
 
     def _codes(self, x: Tensor) -> Tensor:
         return torch.minimum(x.floor().long().clamp(min=0), self.get_buffer("last"))
@@ -457,16 +452,15 @@ class Histogram(_Softmax):
 
     def centre(self, theta):
         """The mean, which may lie between the data's values."""
-        values, edges = self.get_buffer("values"), self.get_buffer("edges")
-
-        def place(log_probs, columns):
-            mean = (log_probs.exp() * values[columns, : log_probs.shape[-1]]).sum(-1, keepdim=True)
-            inner = torch.arange(1, edges.shape[1], device=edges.device) < self.get_buffer("last")[columns, None] + 1
-            code = ((mean >= edges[columns, 1:]) & inner).sum(-1, keepdim=True)
-            left, right = (edges[columns].expand(*code.shape[:-1], -1).gather(-1, code + k) for k in (0, 1))
-            return (code + ((mean - left) / (right - left)).clamp(0, 1 - 1e-6)).squeeze(-1)
-
-        return self._by_bucket(theta, place)
+        means, knots, packed = (self.get_buffer(name) for name in ("means", "knots", "packed_knots"))
+        mean = self._by_bucket(theta, lambda log_probs, j: (log_probs.exp() * means[j, : log_probs.shape[-1]]).sum(-1))
+        rows = mean.reshape(-1, self.n_variables).T.contiguous()  # (n_variables, n)
+        right = torch.searchsorted(knots, rows).clamp(1, knots.shape[1] - 1)
+        left_x, right_x = knots.gather(1, right - 1), knots.gather(1, right)
+        left_p, right_p = packed.gather(1, right - 1), packed.gather(1, right)
+        share = ((rows - left_x) / (right_x - left_x).clamp(min=1e-30)).clamp(0, 1)
+        out = (left_p + share * (right_p - left_p)).T.reshape(mean.shape)
+        return torch.minimum(out, self.get_buffer("last") + (1 - 1e-6))
 
     def start(self, mean, loadings, noise):
         # a normal cut into bins at u has logits u (mean + loadings z) / noise² - u² / (2 noise²): linear in z
@@ -478,6 +472,12 @@ class Histogram(_Softmax):
             bias.append(width.log() - 0.5 * ((u - mean[j]) / noise).square())
             slope.append(u[:, None] * loadings[j] / noise.square())
         return self._laid_out(torch.cat(bias), torch.cat(slope))
+
+
+def _padded(rows: Sequence[Sequence[float]]) -> Tensor:
+    """Rows of unlike length as one (n_rows, widest), the last number of each repeated."""
+    widest = max(len(row) for row in rows)
+    return torch.tensor([[*row, *[row[-1]] * (widest - len(row))] for row in rows], dtype=torch.float32)
 
 
 def _normal(like: Tensor, generator: Generator) -> Tensor:

@@ -11,6 +11,7 @@ import re
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
+from itertools import pairwise
 from typing import NamedTuple
 
 import narwhals.stable.v2 as nw
@@ -32,9 +33,10 @@ class Variable(NamedTuple):
     coded: bool = False  # whether the cells are codes without an order, for the encoder to embed
     centre: float = 0.0  # of what the encoder sees, where that is not of scale one by itself
     scale: float = 1.0
-    grid: tuple[float, ...] = ()  # of bins: the edges' normal scores
-    edges: tuple[float, ...] = ()  # the edges, standardised
-    atoms: tuple[float, ...] = ()  # the place in each bin, from 0 to 1, that draws come from; NaN for the whole bin
+    grid: tuple[float, ...] = ()  # of bins: the normal scores of their edges
+    means: tuple[float, ...] = ()  # the mean of each, standardised
+    atoms: tuple[float, ...] = ()  # the place in each, from 0 to 1, that draws come from; NaN for the whole bin
+    knots: tuple[tuple[float, float], ...] = ()  # of the map between standardised numbers and packed ones
     step: float = 0.0  # spacing of the lattice that discrete numbers lie on, in packed units; 0: a continuum
     lower: float = -math.inf  # bounds of that lattice, in packed units
     upper: float = math.inf
@@ -231,10 +233,10 @@ class CountScaling(AbstractScaling):
 class BinScaling(AbstractScaling):
     """The code of a quantile bin, plus the place in it from 0 to 1. A heavy value has a bin of its own, as an atom of it.
 
-    Edges lie midway between the values on either side (between lattice points, for numbers on a lattice), so that bins
-    have a width and the density is honest: uniform in a bin; in the bin of an atom, all but a hundredth lies on the atom,
-    one lattice cell (or half the gap to the next value) wide; and past the ends, a hundredth of the last bin falls off
-    exponentially.
+    Inside a bin, places are shares of its rows, read off a few knots; so the map from numbers to packed ones is one rising,
+    piecewise linear function. Its knots lie midway between values (between lattice points, for numbers on a lattice), and
+    the density is honest: in the bin of an atom, all but a hundredth lies on the atom, one lattice cell (or half the gap to
+    the next value) wide; and past the ends, a hundredth of the last bin falls off exponentially.
     """
 
     elsewhere = 0.01  # of an atom's bin, off the atom; of an outer bin, past its end
@@ -242,70 +244,100 @@ class BinScaling(AbstractScaling):
     def fit(self, values, weight):
         found, at = np.unique(values, return_inverse=True)
         share = np.bincount(at, weight) / weight.sum()
-        groups = _quantile_groups(share, n_bins=int(np.clip(len(values) // 50, 8, 64)))
-        first, last = groups[:-1], groups[1:] - 1
-        gaps = np.diff(found) if len(found) > 1 else np.array([self.step or 1.0])
-        outer = np.array([self.step or gaps[0], self.step or gaps[-1]]) / 2
-        between = self._edge(found[last[:-1]], found[first[1:]])
-        self.edges = np.concatenate([[found[0] - outer[0]], between, [found[-1] + outer[1]]])
-        self.atoms = np.where(first == last, found[first], np.nan)
-        resolution = self.step or gaps.min() / 2
-        self.widths = np.diff(self.edges)
-        self.atom_widths = (
-            np.minimum(resolution, 0.99 * self.widths) if not self.step else np.minimum(self.step, self.widths)
-        )
-        self.tail = _moments(values, weight)[1]
-        cumulated = np.concatenate([[0], np.add.reduceat(share, first).cumsum()])
-        scores = ndtri(np.clip(cumulated, 0.25 / len(values), 1 - 0.25 / len(values)))
-        centre, scale = _moments(values, weight)
-        edges, places = (self.edges - centre) / scale, (self.atoms - self.edges[:-1]) / self.widths
+        bounds = _quantile_groups(share, n_bins=int(np.clip(len(values) // 50, 8, 64)))
+        self._fit_knots(found, share, bounds, len(values))
+        single = np.diff(bounds) == 1
+        self.atoms = np.where(single, found[bounds[:-1]], np.nan)
+        gaps = np.diff(found) if len(found) > 1 else np.array([1.0])
+        self.atom_widths = np.minimum(self.step or gaps.min() / 2, np.diff(self.edges))
+        self.centre, self.tail = _moments(values, weight)
+        mass = np.add.reduceat(share, bounds[:-1])
+        means = (np.add.reduceat(share * found, bounds[:-1]) / mass - self.centre) / self.tail
+        least = 0.25 / len(values)
+        scores = ndtri(np.clip(np.concatenate([[0], mass.cumsum()]), least, 1 - least))
+        places = (self.atoms - self.edges[:-1]) / np.diff(self.edges)
+        knots = zip((self.knots - self.centre) / self.tail, self.packed_knots, strict=True)
         self.variable = Variable(
-            self.likelihood,
-            len(first),
-            grid=tuple(scores.tolist()),
-            edges=tuple(edges.tolist()),
-            atoms=tuple(places.tolist()),
-        )
+            self.likelihood, len(mass), grid=_plain_tuple(scores), means=_plain_tuple(means), atoms=_plain_tuple(places),
+            knots=tuple((float(x), float(p)) for x, p in knots),
+        )  # fmt: skip
 
-    def _edge(self, left, right):
-        """Between values (k,) and the next ones (k,)."""
+    def _fit_knots(self, found, share, bounds, n_rows):
+        """`edges` of bins, and `knots` with their `packed_knots`; the bins hold values bounds[k] to bounds[k + 1] - 1."""
+        last = len(bounds) - 2
+        starts: list[int] = []  # the value that each piece of the map starts at
+        places: list[float] = []
+        for k, (first, end) in enumerate(pairwise(bounds)):
+            cumulated = share[first:end].cumsum()
+            inner = _inner_knots(cumulated / cumulated[-1], cumulated[-1] * n_rows, k == 0, k == last)
+            starts += [first, *(first + inner)]
+            places += [k, *(k + cumulated[inner - 1] / cumulated[-1])]
+        gaps = np.diff(found) if len(found) > 1 else np.array([self.step or 1.0])
+        ends = found[0] - (self.step or gaps[0]) / 2, found[-1] + (self.step or gaps[-1]) / 2
+        self.knots = np.concatenate(
+            [[ends[0]], self._between(found[np.array(starts[1:], dtype=int) - 1], found[starts[1:]]), [ends[1]]]
+        )
+        self.packed_knots = np.array([*places, last + 1], dtype=float)
+        self.edges = self.knots[np.isin(self.packed_knots, np.arange(last + 2))]
+
+    def _between(self, left, right):
+        """A knot between values (k,) and the next ones (k,)."""
         if not self.step:
-            return (left + right) / 2
+            return left + (right - left) / 2
         return left + self.step * (np.floor((right - left) / self.step / 2 - 0.5 + 1e-9).clip(0) + 0.5)
 
     def pack(self, values):
         codes = np.searchsorted(self.edges[1:-1], values, side="right")
         # float32 must not round a place up into the next bin
-        place = ((values - self.edges[codes]) / self.widths[codes]).clip(0, 1 - 2**-16)
-        packed = codes + place
-        below, above = values < self.edges[0], values > self.edges[-1]
-        packed = np.where(below, (values - self.edges[0]) / self.tail, packed)
-        return np.where(above, len(self.widths) + (values - self.edges[-1]) / self.tail, packed)
+        packed = codes + (np.interp(values, self.knots, self.packed_knots) - codes).clip(0, 1 - 2**-16)
+        packed = np.where(values < self.edges[0], (values - self.edges[0]) / self.tail, packed)
+        return np.where(values > self.edges[-1], len(self.atoms) + (values - self.edges[-1]) / self.tail, packed)
 
     def _codes(self, packed):
-        return np.floor(packed).astype(int).clip(0, len(self.widths) - 1)
+        return np.floor(packed).astype(int).clip(0, len(self.atoms) - 1)
+
+    def _off_atom(self, packed):
+        """Numbers (n,), and how far each is from the atom of its bin; NaN without one."""
+        values = np.interp(packed, self.packed_knots, self.knots)
+        return values, np.abs(values - self.atoms[self._codes(packed)])
 
     def unpack(self, packed):
         codes = self._codes(packed)
-        values = self.edges[codes] + (packed - codes).clip(0, 1) * self.widths[codes]
-        near = np.abs(values - self.atoms[codes]) <= 0.5 * self.atom_widths[codes]
-        return np.where(near, self.atoms[codes], values)
+        values, off = self._off_atom(packed)
+        return np.where(off <= 0.5 * self.atom_widths[codes], self.atoms[codes], values)
 
     def log_jacobian(self, packed):
         codes = self._codes(packed)
-        values = self.edges[codes] + (packed - codes).clip(0, 1) * self.widths[codes]
-        off = np.abs(values - self.atoms[codes]) > 0.5 * self.atom_widths[codes] * (1 + 1e-6)
-        spread = (self.widths - self.atom_widths)[codes].clip(1e-300)
-        density = np.where(
-            off, math.log(self.elsewhere) - np.log(spread), math.log1p(-self.elsewhere) - np.log(self.atom_widths[codes])
-        )
-        whole = self.widths <= self.atom_widths * (1 + 1e-9)
-        density = np.where(np.isnan(self.atoms[codes]) | whole[codes], -np.log(self.widths[codes]), density)
-        ends = (codes == 0).astype(float) + (codes == len(self.widths) - 1)
-        density = density + np.log1p(-self.elsewhere * ends)
-        past = np.where(packed < 0, -packed, packed - len(self.widths))
-        density = np.where(past > 0, math.log(self.elsewhere / self.tail) - past, density)
+        _, off = self._off_atom(packed)
+        piece = (np.searchsorted(self.packed_knots, packed, side="right") - 1).clip(0, len(self.knots) - 2)
+        density = np.log(np.diff(self.packed_knots)[piece]) - np.log(np.diff(self.knots)[piece])
+        widths, atom_widths = np.diff(self.edges)[codes], self.atom_widths[codes]
+        on_atom = np.where(off > 0.5 * atom_widths * (1 + 1e-6), math.log(self.elsewhere), math.log1p(-self.elsewhere))
+        room = np.where(off > 0.5 * atom_widths * (1 + 1e-6), (widths - atom_widths).clip(1e-300), atom_widths)
+        density = np.where(np.isnan(off) | (widths <= atom_widths * (1 + 1e-9)), density, on_atom - np.log(room))
+        ends = (codes == 0).astype(float) + (codes == len(self.atoms) - 1)
+        past = np.where(packed < 0, -packed, packed - len(self.atoms))
+        density = np.where(past > 0, math.log(self.elsewhere / self.tail) - past, density + np.log1p(-self.elsewhere * ends))
         return density + (math.log(self.step) if self.discrete else 0.0)
+
+
+def _plain_tuple(values: np.ndarray) -> tuple[float, ...]:
+    return tuple(values.tolist())
+
+
+def _inner_knots(cumulated: np.ndarray, n_rows: float, is_first: bool, is_last: bool) -> np.ndarray:
+    """Where knots inside a bin stand: before which of its values, of cumulated shares (k,); at least 20 rows apart.
+
+    Towards the ends of the data they stand ever closer, down to a row, so that draws have tails as long as the data's.
+    """
+    targets = np.linspace(0, 1, int(np.clip(n_rows // 20, 1, 16)) + 1)[1:-1]
+    halves = 0.5 ** np.arange(1, max(2, math.log2(max(n_rows, 2)) + 1))
+    if is_last:
+        targets = np.union1d(targets, 1 - halves)
+    if is_first:
+        targets = np.union1d(targets, halves)
+    at = np.unique(np.searchsorted(cumulated, targets + 1e-12))
+    return at[(at > 0) & (at < len(cumulated))]
 
 
 def _quantile_groups(share: np.ndarray, n_bins: int) -> np.ndarray:

@@ -1,6 +1,7 @@
 """One body over LIKELIHOODS: every one is a normalised distribution with the support, draws and mode that it claims."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -15,6 +16,15 @@ COUNTS = torch.arange(0, 4000)
 REALS = torch.arange(-40, 40, 0.01)
 UNIT = torch.arange(0.0005, 1, 0.001)
 GRID, EDGES, NAN = (-2.0, -0.5, 0.0, 0.7, 2.5), (-3.0, -1.0, -0.5, 2.0, 4.0), math.nan
+
+
+def bins(size, grid=GRID, edges=EDGES, atoms=None):
+    """A variable of evenly filled bins."""
+    grid, edges = grid[: size + 1], edges[: size + 1]
+    means = tuple((left + right) / 2 for left, right in pairwise(edges))
+    knots = tuple((edge, float(code)) for code, edge in enumerate(edges))
+    return Variable("histogram", size, grid=grid, means=means, atoms=atoms or (NAN,) * size, knots=knots)
+
 
 # of each likelihood: the variables of a block, and the points that carry all mass of each, with their width
 CASES = {
@@ -36,14 +46,7 @@ CASES = {
         torch.arange(5.0),
         1.0,
     ),
-    "histogram": (
-        [
-            Variable("histogram", 4, grid=GRID, edges=EDGES, atoms=(NAN,) * 4),
-            Variable("histogram", 3, grid=GRID[:4], edges=EDGES[:4], atoms=(NAN,) * 3),
-        ],
-        4 * UNIT,
-        0.004,
-    ),
+    "histogram": ([bins(4), bins(3)], 4 * UNIT, 0.004),
     "categorical": (
         [
             Variable("categorical", 3, coded=True),
@@ -212,9 +215,7 @@ def test_start_reproduces_the_mean_and_the_slope(name):
 def test_histogram_starts_as_a_normal_cut_into_bins():
     """Of many narrow bins: mean and spread are those of the linear model at every z."""
     scores = torch.linspace(-4, 4, 161)
-    likelihood = LIKELIHOODS["histogram"](
-        [Variable("histogram", 160, grid=(g := tuple(scores.tolist())), edges=g, atoms=(NAN,) * 160)]
-    )
+    likelihood = LIKELIHOODS["histogram"]([bins(160, tuple(scores.tolist()), tuple(scores.tolist()))])
     bias, weight = likelihood.start(torch.tensor([0.2]), torch.tensor([[0.5]]), torch.tensor(0.6))
     middle = 0.5 * (scores[1:] + scores[:-1])
     for z in (-1.0, 0.0, 2.0):
@@ -233,7 +234,7 @@ def test_lattice_mass_is_the_difference_of_the_normal_cdf():
 
 
 def test_draws_of_an_atom_are_the_atom():
-    variables = [Variable("histogram", 3, grid=GRID[:4], edges=EDGES[:4], atoms=(NAN, 0.25, NAN))]
+    variables = [bins(3, atoms=(NAN, 0.25, NAN))]
     draws = LIKELIHOODS["histogram"](variables).sample(torch.zeros(3000, 3), torch.Generator().manual_seed(0))
     assert set(draws[(draws >= 1) & (draws < 2)].tolist()) == {1.25}
     assert len(set(draws[draws < 1].tolist())) > 900
