@@ -85,8 +85,8 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         are closer and latents tell more; above, latents are fewer. `score_samples` always scores with 1.
 
     categorical_features : "from_dtype", None or array-like of {bool, int, str}, default="from_dtype"
-        Columns to take as categories although they hold numbers: a mask, indices or names. With "from_dtype", those of a
-        categorical dtype. Columns of strings always are categories.
+        Columns to take as categories although they hold numbers: a mask, indices or names, beside the columns of strings
+        and of a categorical dtype, which always are categories. "from_dtype" and None: those only.
 
     image_shape : tuple of int, default=None
         Shape of the images when X holds them flat. Arrays with more than two axes are images already.
