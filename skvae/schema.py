@@ -562,6 +562,7 @@ class CategoricalColumn(AbstractColumn):
     """One of the values that `fit` saw: strings, numbers, booleans. A value that it did not see packs as missing."""
 
     likelihoods = ("categorical", "ordinal")
+    levels: list | None = None  # in the order of the dtype, if it has one
 
     def matches(self, values):
         strings = self.dtype in (nw.String, nw.Categorical, nw.Enum)
@@ -583,12 +584,11 @@ class CategoricalColumn(AbstractColumn):
             self.variable = Variable("categorical", size, coded=True)
 
     def _in_order(self, found):
-        """Values (k,) in the order of the dtype's levels, if it has one, else sorted: numbers before texts."""
+        """Values (k,) in the order of the levels, else sorted, numbers before texts."""
         if self.levels is not None:
-            return [level for level in self.levels if level in set(found)]
+            seen = set(found)
+            return [level for level in self.levels if level in seen]
         return sorted(found, key=lambda value: (isinstance(value, str), value))
-
-    levels: list | None = None  # of an ordered dtype
 
     def _codes(self, values):
         index = pd.Index(self.categories, dtype=self.categories.dtype)
@@ -748,6 +748,8 @@ class TableSchema(AbstractSchema):
                     f"{{{', '.join(map(repr, ('auto', *column.likelihoods)))}}}. Got {wanted!r} instead."
                 )
             wanted = "auto"
+        if series.dtype in (nw.Categorical, nw.Enum):
+            column.levels = series.cat.get_categories().to_list()
         column.fit(values, weight, wanted)
         column.empty = len(values) == 0
         return column

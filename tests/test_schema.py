@@ -136,6 +136,16 @@ def test_bins_are_a_distribution_in_the_units_of_the_data(column):
     assert total == pytest.approx(1, abs=0.01)
 
 
+@pytest.mark.parametrize("container", [pd.DataFrame, pl.DataFrame])
+def test_ordinal_codes_follow_the_order_of_the_dtype(container):
+    levels = ["low", "middle", "high"]
+    dtype = pd.CategoricalDtype(levels, ordered=True) if container is pd.DataFrame else pl.Enum(levels)
+    series = pd.Series if container is pd.DataFrame else pl.Series
+    frame = container({"a": series(["high", "low", "middle", "low"], dtype=dtype)})
+    values, _ = TableSchema("ordinal").fit(frame, np.ones(4)).pack(frame)
+    assert_array_equal(values[:, 0], [2, 0, 1, 0])
+
+
 def test_identifiers_are_not_modelled_but_made_in_kind():
     n = 60
     frame = pd.DataFrame(
