@@ -174,7 +174,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     A category that `fit` did not see counts as missing, with a warning. Texts that are all different and consecutive
     integers (from 50 rows on) are names of rows: they are not modelled, and new ones are made in kind. A column of more than
     10,000 different texts is refused. Dates and durations are counted from the earliest in the coarsest unit that writes
-    them all, and integers beyond 2**53 from the least; a range of more than 2**53 such units is rounded.
+    them all, and integers beyond 2**53 from the least; a range of more than 2**50 such units is rounded.
 
     Results on the CPU are the same bits for the same `random_state`, versions of libraries and number of threads.
 

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from polars.testing import assert_frame_equal as assert_polars_equal
 
@@ -322,6 +324,45 @@ def test_numbers_as_categories_by_name():
     schema = TableSchema(categorical=("zip",)).fit(frame, np.ones(4))
     assert [v.likelihood for v in schema.variables] == ["gaussian", "categorical"]
     pd.testing.assert_frame_equal(round_trip(schema, frame), frame)
+
+
+CELLS = {
+    "float64": st.floats(-1e6, 1e6) | st.sampled_from([0.0, 0.1, 1e300, -1e-300]),
+    "float32": st.floats(-1e6, 1e6, width=32),
+    "int64": st.integers(-(2**63), 2**63 - 1) | st.integers(-5, 5),
+    "uint8": st.integers(0, 255),
+    "Int64": st.none() | st.integers(-(2**40), 2**40),
+    "boolean": st.none() | st.booleans(),
+    "bool": st.booleans(),
+    "str": st.none() | st.text(max_size=5),
+    "category": st.none() | st.sampled_from(["a", "b", "c", ""]),
+    "datetime64[us]": st.none() | st.datetimes().map(lambda when: when.replace(microsecond=0)),
+    "timedelta64[s]": st.none() | st.integers(-(10**9), 10**9).map(lambda seconds: np.timedelta64(seconds, "s")),
+}
+
+
+@st.composite
+def frames(draw):
+    n = draw(st.integers(1, 12))
+    dtypes = draw(st.lists(st.sampled_from(sorted(CELLS)), min_size=1, max_size=4))
+    columns = [pd.Series(draw(st.lists(CELLS[dtype], min_size=n, max_size=n)), dtype=dtype) for dtype in dtypes]
+    return pd.concat(columns, axis=1, keys=range(len(columns)))
+
+
+@settings(deadline=None, max_examples=150, derandomize=True)
+@given(frames())
+def test_any_frame_comes_back(frame):
+    """Exactly; but floats, and integers of a range beyond 2**50, to the digits that float64 holds of their range."""
+    out = round_trip(TableSchema(), frame)
+    assert (out.dtypes == frame.dtypes).all()
+    assert out.isna().equals(frame.isna())
+    for name in frame:
+        if frame[name].dtype.kind in "fiu" and frame[name].notna().any():
+            size = frame[name].abs().max() if frame[name].dtype.kind == "f" else np.abs(frame[name].astype(float)).max()
+            error = np.abs(out[name].astype(float) - frame[name].astype(float)).max()
+            assert error <= size * (1e-6 if frame[name].dtype == "float32" else 1e-14)
+        else:
+            pd.testing.assert_series_equal(out[name], frame[name])
 
 
 REFUSED = {
