@@ -418,6 +418,16 @@ class AbstractColumn(ABC):
         """As in `AbstractSchema`, for one column (n,)."""
         return 0.0
 
+    def cells(self, series) -> Cells:
+        """Cells of a narwhals series, which must hold dates or durations where the fitted one did, and only there."""
+        times = nw.Datetime, nw.Date, nw.Duration
+        alike = series.dtype in (self.dtype.base_type(),) if self.dtype in times else series.dtype not in times
+        if not alike and not series.is_null().all():
+            raise ValueError(f"Column {self.name!r} was fitted with dtype {self.dtype}, got {series.dtype}.")
+        if not alike:
+            return Cells(np.zeros(len(series), dtype=np.int64), np.ones(len(series), bool))
+        return _cells(series, getattr(self.dtype, "time_unit", None))
+
     def refuse(self, fitted_with, value):
         return ValueError(f"Column {self.name!r} was fitted with {fitted_with}, got {_plain(value)!r}.")
 
@@ -736,6 +746,11 @@ class TableSchema(AbstractSchema):
             self.columns.append(self._fit_column(series, cells.values[~cells.missing], weight[~cells.missing]))
             indicated.append(bool(cells.missing.any()))
         self._lay_out(indicated)
+        if not self.variables:
+            raise ValueError(
+                f"X has no column to model: {list(names)} hold texts that are all different, or consecutive numbers, which "
+                "name rows. List them in categorical_features, if they mean something."
+            )
         return self
 
     def _fit_column(self, series, values, weight):
@@ -785,7 +800,7 @@ class TableSchema(AbstractSchema):
         for column, series, at, missing_at in zip(
             self.columns, frame.iter_columns(), self.value_at, self.indicator_at, strict=True
         ):
-            cells = _cells(series)
+            cells = column.cells(series)
             if at is not None:
                 values[:, at] = column.pack(cells)
             if missing_at is not None:
@@ -803,7 +818,7 @@ class TableSchema(AbstractSchema):
     def fill(self, X, values, index=None):
         filled = []
         for column, series, at in zip(self.columns, _frame(X).iter_columns(), self.value_at, strict=True):
-            given, missing = _cells(series)
+            given, missing = column.cells(series)
             cells = column.unpack(values[:, at] if at is not None else np.zeros(len(values)))
             if given.dtype.kind == "i" and cells.dtype.kind in "mM":
                 given = given.view(cells.dtype)
@@ -841,11 +856,11 @@ def _frame(X):
     return nw.from_native(X, eager_only=True)
 
 
-def _cells(series) -> Cells:
-    """`Cells` of a narwhals series."""
+def _cells(series, unit: str | None = None) -> Cells:
+    """`Cells` of a narwhals series; unit : of the ticks of dates or durations, by default the series' own."""
     missing = series.is_null().to_numpy()
     if series.dtype in (nw.Datetime, nw.Date, nw.Duration):
-        return Cells(_ticks(series.to_native(), series.dtype), missing)
+        return Cells(_ticks(series.to_native(), series.dtype, unit), missing)
     if series.dtype.is_integer() or series.dtype == nw.Boolean:
         return Cells(
             (series.fill_null(0 if series.dtype.is_integer() else False) if missing.any() else series).to_numpy(), missing
@@ -860,13 +875,14 @@ def _cells(series) -> Cells:
     return Cells(values, missing)
 
 
-def _ticks(native, dtype) -> np.ndarray:
-    """Dates or durations as int64 counts of their unit, in UTC, anything where missing."""
+def _ticks(native, dtype, unit: str | None) -> np.ndarray:
+    """Dates or durations as int64 counts of a unit (their own by default), in UTC, anything where missing."""
+    unit = "D" if dtype == nw.Date else unit or dtype.time_unit
     if not isinstance(native, pd.Series):
+        native = native if dtype == nw.Date else native.dt.cast_time_unit(unit)
         return native.to_physical().fill_null(0).to_numpy().astype(np.int64)
     if getattr(dtype, "time_zone", None):
         native = native.dt.tz_convert("UTC").dt.tz_localize(None)
-    unit = "D" if dtype == nw.Date else dtype.time_unit
     values = native.to_numpy(dtype=f"{'m' if dtype == nw.Duration else 'M'}8[{unit}]", na_value=np.datetime64("NaT"))
     return values.view(np.int64)
 

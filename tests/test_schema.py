@@ -392,6 +392,32 @@ def test_a_column_of_another_kind_is_refused(fitted, given, message):
         schema.pack(pd.DataFrame({"c": given}))
 
 
+@pytest.mark.parametrize("container", [pd.DataFrame, pl.DataFrame])
+def test_dates_of_another_unit_or_zone_are_the_same_dates(container):
+    when = pd.Series(pd.to_datetime(["2020-01-01", "2021-03-05", None, "1999-12-31"])).astype("M8[us]")
+    frame, finer = (container({"when": when.astype(dtype)}) for dtype in ("M8[us]", "M8[ns]"))
+    schema = TableSchema().fit(frame, np.ones(4))
+    assert_array_equal(schema.pack(finer).values, schema.pack(frame).values)
+    if container is pd.DataFrame:
+        zoned = pd.DataFrame({"when": when.dt.tz_localize("UTC").dt.tz_convert("Asia/Tokyo")})
+        assert_array_equal(schema.pack(zoned).values, schema.pack(frame).values)
+
+
+@pytest.mark.parametrize(("fitted", "given"), [("M8[us]", float), (float, "M8[us]"), ("M8[us]", "m8[us]")])
+def test_dates_for_numbers_and_numbers_for_dates_are_refused(fitted, given):
+    one, two = (pd.DataFrame({"c": pd.Series([1, 2, 4]).astype(dtype)}) for dtype in (fitted, given))
+    schema = TableSchema().fit(one, np.ones(3))
+    with pytest.raises(ValueError, match=r"Column 'c' was fitted with dtype .*, got "):
+        schema.pack(two)
+    nothing = pd.DataFrame({"c": pd.Series([None] * 3, dtype=object)})
+    assert not schema.pack(nothing).observed.any()
+
+
+def test_a_table_of_identifiers_only_is_refused():
+    with pytest.raises(ValueError, match=r"no column to model: \['id'\]"):
+        TableSchema().fit(pd.DataFrame({"id": np.arange(100)}), np.ones(100))
+
+
 def test_likelihood_by_column():
     frame = pd.DataFrame({"share": [0.1, 0.5, 0.9], "x": [1.0, 2.0, 4.0]})
     schema = TableSchema({"share": "bernoulli"}).fit(frame, np.ones(3))
