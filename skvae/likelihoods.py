@@ -21,7 +21,7 @@ class AbstractLikelihood(nn.Module, ABC):
     Parameters
     ----------
     variables : sequence of Variable
-        The block's variables (`skvae.schema.Variable`): how many categories, which lattice, which bounds.
+        The block's variables (`skvae.scalings.Variable`): how many categories, which lattice, which bounds.
 
     Attributes
     ----------

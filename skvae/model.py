@@ -105,7 +105,7 @@ class VAE(nn.Module):
     Parameters
     ----------
     variables : sequence of Variable
-        What each packed column is (`skvae.schema.Variable`).
+        What each packed column is (`skvae.scalings.Variable`).
     latent_dim : int
     hidden_layer_sizes : tuple of int
         Widths of the encoder's hidden layers; the decoder takes them in reverse.

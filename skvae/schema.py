@@ -11,36 +11,18 @@ import re
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
-from itertools import pairwise
 from typing import NamedTuple
 
 import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
-from scipy.special import ndtri
+
+from skvae.scalings import SCALINGS, Variable, moments, value_range
 
 MAX_CATEGORIES = 10_000
 FARTHEST = 1e15  # standard deviations, beyond which float32 has no squares
 MIN_ROWS_BINS = 200
 MIN_IDENTIFIERS = 50  # fewer different texts may be categories
-
-
-class Variable(NamedTuple):
-    """What the model must know of one packed column."""
-
-    likelihood: str  # a key of LIKELIHOODS
-    size: int = 0  # number of categories or bins
-    coded: bool = False  # whether the cells are codes without an order, for the encoder to embed
-    centre: float = 0.0  # of what the encoder sees, where that is not of scale one by itself
-    scale: float = 1.0
-    grid: tuple[float, ...] = ()  # of bins: the normal scores of their edges
-    means: tuple[float, ...] = ()  # the mean of each, standardised
-    atoms: tuple[float, ...] = ()  # the place in each, from 0 to 1, that draws come from; NaN for the whole bin
-    knots: tuple[tuple[float, float], ...] = ()  # of the map between standardised numbers and packed ones
-    step: float = 0.0  # spacing of the lattice that discrete numbers lie on, in packed units; 0: a continuum
-    lower: float = -math.inf  # bounds of that lattice, in packed units
-    upper: float = math.inf
-    floor: float = 0.01  # the smallest scale of a density, in packed units
 
 
 class Packed(NamedTuple):
@@ -104,270 +86,6 @@ class AbstractSchema(ABC):
         zero for a probability.
         """
 
-
-# --- numbers to packed numbers and back ------------------------------------------------------------------------------
-
-
-class AbstractScaling(ABC):
-    """How the numbers (n,) of a column become what a likelihood takes.
-
-    Parameters
-    ----------
-    name : str
-        The column's, for errors.
-    likelihood : str
-        The key of LIKELIHOODS.
-    step : float
-        Spacing of the lattice that the numbers lie on; 0 for a continuum.
-    discrete : bool
-        Whether a cell has a probability (integers) or a density.
-    """
-
-    variable: Variable
-    bounded = True  # whether unpacked numbers are to stay within the bounds that `fit` saw
-
-    def __init__(self, name, likelihood: str, step: float, discrete: bool):
-        self.name, self.likelihood, self.step, self.discrete = name, likelihood, step, discrete
-
-    @abstractmethod
-    def fit(self, values: np.ndarray, weight: np.ndarray) -> None:
-        """Learn from numbers (n,), none missing, with weight (n,); set `variable`."""
-
-    @abstractmethod
-    def pack(self, values: np.ndarray) -> np.ndarray:
-        """Numbers (n,), NaN for missing, to packed numbers (n,)."""
-
-    @abstractmethod
-    def unpack(self, packed: np.ndarray) -> np.ndarray:
-        """Packed numbers (n,) to numbers (n,)."""
-
-    def log_jacobian(self, packed: np.ndarray) -> np.ndarray | float:
-        """As in `AbstractSchema`, for one column (n,)."""
-        return 0.0
-
-    def check(self, values: np.ndarray, wrong: np.ndarray, takes: str) -> None:
-        """Refuse numbers (n,) where wrong (n,)."""
-        if wrong.any():
-            raise ValueError(
-                f"The {self.likelihood} likelihood of column {self.name!r} takes {takes}, got {values[wrong][0]:g}. "
-                "Transform the column, or give it another likelihood."
-            )
-
-
-class StandardScaling(AbstractScaling):
-    """Mean zero, standard deviation one."""
-
-    def fit(self, values, weight):
-        self.centre, self.scale = _moments(values, weight)
-        step = self.step / self.scale if self.discrete else 0.0
-        # on a lattice much finer than the spread, the mass of a cell is its density times the step
-        mass = self.likelihood == "gaussian" and step > 0.02
-        floor = 0.01 if mass else max(0.01, min(step, 1.0))
-        self.variable = Variable(self.likelihood, step=step if mass else 0.0, floor=floor)
-
-    def pack(self, values):
-        return (values - self.centre) / self.scale
-
-    def unpack(self, packed):
-        return packed * self.scale + self.centre
-
-    def log_jacobian(self, packed):
-        if self.variable.step:
-            return 0.0
-        return (math.log(self.step) if self.discrete else 0.0) - math.log(self.scale)
-
-
-class LogarithmScaling(AbstractScaling):
-    """Standardised logarithm of positive numbers."""
-
-    def fit(self, values, weight):
-        self.check(values, values <= 0, "positive numbers")
-        self.centre, self.scale = _moments(np.log(values), weight)
-        self.variable = Variable(self.likelihood)
-
-    def pack(self, values):
-        self.check(values, values <= 0, "positive numbers")
-        return (np.log(values) - self.centre) / self.scale
-
-    def unpack(self, packed):
-        return np.exp(np.minimum(packed * self.scale + self.centre, 700.0))
-
-    def log_jacobian(self, packed):
-        lattice = math.log(self.step) if self.discrete else 0.0
-        return lattice - math.log(self.scale) - (packed * self.scale + self.centre)
-
-
-class ShareScaling(AbstractScaling):
-    """Numbers from 0 to 1, as they are. What is drawn may be 0 or 1 where `fit` saw shares between them."""
-
-    bounded = False
-
-    def fit(self, values, weight):
-        self.pack(values)
-        self.variable = Variable(self.likelihood)
-
-    def pack(self, values):
-        self.check(values, (values < 0) | (values > 1), "values in [0, 1]")
-        return values
-
-    def unpack(self, packed):
-        return packed
-
-
-class CountScaling(AbstractScaling):
-    """Whole numbers from 0 up, as they are; the encoder sees log(1 + x), standardised."""
-
-    def fit(self, values, weight):
-        self.pack(values)
-        centre, scale = _moments(np.log1p(values), weight)
-        self.variable = Variable(self.likelihood, centre=centre, scale=scale)
-
-    def pack(self, values):
-        self.check(values, (values < 0) | (values != np.round(values)) & ~np.isnan(values), "whole numbers from 0 up")
-        return values
-
-    def unpack(self, packed):
-        return packed.round()
-
-
-class BinScaling(AbstractScaling):
-    """The code of a quantile bin, plus the place in it from 0 to 1. A heavy value has a bin of its own, as an atom of it.
-
-    Inside a bin, places are shares of its rows, read off a few knots; so the map from numbers to packed ones is one rising,
-    piecewise linear function. Its knots lie midway between values (between lattice points, for numbers on a lattice), and
-    the density is honest: in the bin of an atom, all but a hundredth lies on the atom, one lattice cell (or half the gap to
-    the next value) wide; and past the ends, a hundredth of the last bin falls off exponentially.
-    """
-
-    elsewhere = 0.01  # of an atom's bin, off the atom; of an outer bin, past its end
-
-    def fit(self, values, weight):
-        found, at = np.unique(values, return_inverse=True)
-        share = np.bincount(at, weight) / weight.sum()
-        bounds = _quantile_groups(share, n_bins=int(np.clip(len(values) // 50, 8, 64)))
-        self._fit_knots(found, share, bounds, len(values))
-        single = np.diff(bounds) == 1
-        self.atoms = np.where(single, found[bounds[:-1]], np.nan)
-        gaps = np.diff(found) if len(found) > 1 else np.array([1.0])
-        self.atom_widths = np.minimum(self.step or gaps.min() / 2, np.diff(self.edges))
-        self.centre, self.tail = _moments(values, weight)
-        mass = np.add.reduceat(share, bounds[:-1])
-        means = (np.add.reduceat(share * found, bounds[:-1]) / mass - self.centre) / self.tail
-        least = 0.25 / len(values)
-        scores = ndtri(np.clip(np.concatenate([[0], mass.cumsum()]), least, 1 - least))
-        places = (self.atoms - self.edges[:-1]) / np.diff(self.edges)
-        knots = zip((self.knots - self.centre) / self.tail, self.packed_knots, strict=True)
-        self.variable = Variable(
-            self.likelihood, len(mass), grid=_plain_tuple(scores), means=_plain_tuple(means), atoms=_plain_tuple(places),
-            knots=tuple((float(x), float(p)) for x, p in knots),
-        )  # fmt: skip
-
-    def _fit_knots(self, found, share, bounds, n_rows):
-        """`edges` of bins, and `knots` with their `packed_knots`; the bins hold values bounds[k] to bounds[k + 1] - 1."""
-        last = len(bounds) - 2
-        starts: list[int] = []  # the value that each piece of the map starts at
-        places: list[float] = []
-        for k, (first, end) in enumerate(pairwise(bounds)):
-            cumulated = share[first:end].cumsum()
-            inner = _inner_knots(cumulated / cumulated[-1], cumulated[-1] * n_rows, k == 0, k == last)
-            starts += [first, *(first + inner)]
-            places += [k, *(k + cumulated[inner - 1] / cumulated[-1])]
-        gaps = np.diff(found) if len(found) > 1 else np.array([self.step or 1.0])
-        ends = found[0] - (self.step or gaps[0]) / 2, found[-1] + (self.step or gaps[-1]) / 2
-        self.knots = np.concatenate(
-            [[ends[0]], self._between(found[np.array(starts[1:], dtype=int) - 1], found[starts[1:]]), [ends[1]]]
-        )
-        self.packed_knots = np.array([*places, last + 1], dtype=float)
-        self.edges = self.knots[np.isin(self.packed_knots, np.arange(last + 2))]
-
-    def _between(self, left, right):
-        """A knot between values (k,) and the next ones (k,)."""
-        if not self.step:
-            return left + (right - left) / 2
-        return left + self.step * (np.floor((right - left) / self.step / 2 - 0.5 + 1e-9).clip(0) + 0.5)
-
-    def pack(self, values):
-        codes = np.searchsorted(self.edges[1:-1], values, side="right")
-        # float32 must not round a place up into the next bin
-        packed = codes + (np.interp(values, self.knots, self.packed_knots) - codes).clip(0, 1 - 2**-16)
-        packed = np.where(values < self.edges[0], (values - self.edges[0]) / self.tail, packed)
-        return np.where(values > self.edges[-1], len(self.atoms) + (values - self.edges[-1]) / self.tail, packed)
-
-    def _codes(self, packed):
-        return np.floor(packed).astype(int).clip(0, len(self.atoms) - 1)
-
-    def _off_atom(self, packed):
-        """Numbers (n,), and how far each is from the atom of its bin; NaN without one."""
-        values = np.interp(packed, self.packed_knots, self.knots)
-        return values, np.abs(values - self.atoms[self._codes(packed)])
-
-    def unpack(self, packed):
-        codes = self._codes(packed)
-        values, off = self._off_atom(packed)
-        return np.where(off <= 0.5 * self.atom_widths[codes], self.atoms[codes], values)
-
-    def log_jacobian(self, packed):
-        codes = self._codes(packed)
-        _, off = self._off_atom(packed)
-        piece = (np.searchsorted(self.packed_knots, packed, side="right") - 1).clip(0, len(self.knots) - 2)
-        density = np.log(np.diff(self.packed_knots)[piece]) - np.log(np.diff(self.knots)[piece])
-        widths, atom_widths = np.diff(self.edges)[codes], self.atom_widths[codes]
-        on_atom = np.where(off > 0.5 * atom_widths * (1 + 1e-6), math.log(self.elsewhere), math.log1p(-self.elsewhere))
-        room = np.where(off > 0.5 * atom_widths * (1 + 1e-6), (widths - atom_widths).clip(1e-300), atom_widths)
-        density = np.where(np.isnan(off) | (widths <= atom_widths * (1 + 1e-9)), density, on_atom - np.log(room))
-        ends = (codes == 0).astype(float) + (codes == len(self.atoms) - 1)
-        past = np.where(packed < 0, -packed, packed - len(self.atoms))
-        density = np.where(past > 0, math.log(self.elsewhere / self.tail) - past, density + np.log1p(-self.elsewhere * ends))
-        return density + (math.log(self.step) if self.discrete else 0.0)
-
-
-def _plain_tuple(values: np.ndarray) -> tuple[float, ...]:
-    return tuple(values.tolist())
-
-
-def _inner_knots(cumulated: np.ndarray, n_rows: float, is_first: bool, is_last: bool) -> np.ndarray:
-    """Where knots inside a bin stand: before which of its values, of cumulated shares (k,); at least 20 rows apart.
-
-    Towards the ends of the data they stand ever closer, down to a row, so that draws have tails as long as the data's.
-    """
-    targets = np.linspace(0, 1, int(np.clip(n_rows // 20, 1, 16)) + 1)[1:-1]
-    halves = 0.5 ** np.arange(1, max(2, math.log2(max(n_rows, 2)) + 1))
-    if is_last:
-        targets = np.union1d(targets, 1 - halves)
-    if is_first:
-        targets = np.union1d(targets, halves)
-    at = np.unique(np.searchsorted(cumulated, targets + 1e-12))
-    return at[(at > 0) & (at < len(cumulated))]
-
-
-def _quantile_groups(share: np.ndarray, n_bins: int) -> np.ndarray:
-    """Where groups of consecutive values start, and the end: values of shares (k,) in about n_bins groups of like share.
-
-    A value of more than a bin's share is a group of its own; no more values than bins are a group each.
-    """
-    if len(share) <= n_bins:
-        return np.arange(len(share) + 1)
-    starts, mass = [0], share[0]
-    for k in range(1, len(share)):
-        if mass + share[k] > 1 / n_bins:
-            starts.append(k)
-            mass = 0.0
-        mass += share[k]
-    return np.array([*starts, len(share)])
-
-
-# how the numbers of a column are packed for a likelihood
-SCALINGS: dict[str, type[AbstractScaling]] = {
-    "gaussian": StandardScaling,
-    "student_t": StandardScaling,
-    "log_normal": LogarithmScaling,
-    "bernoulli": ShareScaling,
-    "continuous_bernoulli": ShareScaling,
-    "poisson": CountScaling,
-    "negative_binomial": CountScaling,
-    "zero_inflated_negative_binomial": CountScaling,
-    "histogram": BinScaling,
-}
 
 # --- columns ---------------------------------------------------------------------------------------------------------
 
@@ -473,7 +191,7 @@ class NumericColumn(AbstractColumn):
             raise ValueError(f"Column {self.name!r} holds Python ints beyond 2**53. Convert it to int64, or to strings.")
         self.origin, self.unit = _lattice(values, self._is_time) if self.integer else (0, 1)
         numbers_ = self._numbers(Cells(values, np.zeros(len(values), bool)))
-        self.lower, self.upper = _range(numbers_)
+        self.lower, self.upper = value_range(numbers_)
         self.decimals = 0 if self.integer else _decimals(numbers_)
         self.binary = likelihood == "auto" and _is_binary(numbers_)
         if likelihood == "auto" or len(values) == 0:
@@ -588,7 +306,7 @@ class CategoricalColumn(AbstractColumn):
         self.categories = np.array(self._in_order(found), dtype=values.dtype)
         size = max(1, len(self.categories))
         if likelihood == "ordinal" and size > 1:
-            centre, scale = _moments(self._codes(values), weight)
+            centre, scale = moments(self._codes(values), weight)
             self.variable = Variable("ordinal", size, centre=centre, scale=scale)
         else:
             self.variable = Variable("categorical", size, coded=True)
@@ -672,21 +390,6 @@ def _decimals(values: np.ndarray) -> int | None:
         single = values.astype(np.float32)
         values = single if np.array_equal(single, values) else values  # 0.1 in float32 is 0.1 to float32 only
         return next((d for d in range(7) if np.array_equal(values.round(d), values)), None)
-
-
-def _range(values: np.ndarray) -> tuple[float, float]:
-    """Least and greatest of values (n,); zeros where there are none."""
-    return (float(values.min()), float(values.max())) if len(values) else (0.0, 0.0)
-
-
-def _moments(values: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
-    """Weighted mean and standard deviation of values (n,); deviation 1 where they do not vary."""
-    lower, upper = _range(values)
-    if lower == upper:
-        return lower, 1.0
-    size = max(-lower, upper)  # squares of numbers near 1e300, or 1e-300, leave the range of float64
-    mean = np.average(values / size, weights=weight)
-    return float(mean) * size, math.sqrt(np.average((values / size - mean) ** 2, weights=weight)) * size or 1.0
 
 
 def _lattice(values: np.ndarray, is_time: bool) -> tuple[int, int]:
@@ -961,7 +664,7 @@ class ImageSchema(AbstractSchema):
         levels = np.unique(X)
         levels = levels[~np.isnan(levels)].astype(float) if len(levels) else levels
         byte = X.dtype == np.uint8
-        self.lower, self.upper = (0.0, 255.0) if byte else _range(levels)
+        self.lower, self.upper = (0.0, 255.0) if byte else value_range(levels)
         self.step = 1.0 if byte else _spacing(levels)
         if X.dtype.kind in "iub" and not self.step and self.upper - self.lower < 256:
             self.step = 1.0
@@ -997,7 +700,7 @@ class ImageSchema(AbstractSchema):
     def _fit_gaussian(self, X, weight):
         pixels = X[~np.isnan(X)] if X.dtype.kind == "f" else X
         rows = np.broadcast_to(weight[:, None], X.shape)
-        self.centre, self.scale = _moments(
+        self.centre, self.scale = moments(
             pixels.ravel().astype(float), (rows[~np.isnan(X)] if pixels is not X else rows).ravel()
         )
         lattice = {}

@@ -13,7 +13,8 @@ HEAVY = {"torch", "pandas", "polars", "narwhals", "sklearn", "matplotlib"}
 
 # module: (modules of ours it may import anywhere, heavy libraries it may import at module level)
 RULES = {
-    "schema": (set(), {"pandas", "narwhals"}),
+    "scalings": (set(), set()),
+    "schema": ({"scalings"}, {"pandas", "narwhals"}),
     "networks": (set(), {"torch"}),
     "likelihoods": (set(), {"torch"}),
     "training": (set(), {"torch"}),

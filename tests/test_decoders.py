@@ -3,7 +3,7 @@ import torch
 from torch.testing import assert_close
 
 from skvae.decoders import FactorisedDecoder
-from skvae.schema import Variable
+from skvae.scalings import Variable
 
 VARIABLES = (
     [Variable("bernoulli")] * 2

@@ -8,7 +8,7 @@ import torch
 from torch.testing import assert_close
 
 from skvae.likelihoods import LIKELIHOODS
-from skvae.schema import Variable
+from skvae.scalings import Variable
 
 INF = math.inf
 

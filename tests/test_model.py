@@ -9,7 +9,7 @@ from sklearn.decomposition import PCA
 from torch.testing import assert_close
 
 from skvae.model import VAE, Rows, normal_noise, probabilistic_pca
-from skvae.schema import Variable
+from skvae.scalings import Variable
 
 N_COLUMNS, LATENT_DIM = 5, 2
 
