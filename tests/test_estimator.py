@@ -380,7 +380,7 @@ def test_pickle_holds_no_training_row():
     inner = X[:, :2][(X[:, :2] != X[:, :2].min(0)) & (X[:, :2] != X[:, :2].max(0))]
     assert not any(cell.tobytes() in file for cell in inner)
     assert not any(cell.tobytes() in file for cell in inner.astype(np.float32))
-    assert b"torch" not in file.replace(b"torch.nn", b"torch")  # arrays only: no tensor to rebuild
+    assert b"torch" not in file  # arrays only: no tensor to rebuild
     assert len(file) == pytest.approx(
         len(pickle.dumps(VAETransformer(max_iter=2, random_state=0).fit(frame[:20]))), rel=0.01
     )
