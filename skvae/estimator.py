@@ -278,7 +278,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         ----------
         X : {array-like, DataFrame} of shape (n_samples, n_features), or images of shape (n_samples, height, width), \
                 (n_samples, height, width, channels) or (n_samples, channels, height, width)
-            At least two rows. Columns hold numbers, booleans, strings or categories; cells may be missing.
+            At least two rows. Columns hold numbers, booleans, strings, categories, dates or durations; cells may be missing.
 
         y : None
             Ignored.
@@ -299,7 +299,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         ValueError
             If X is empty, has one row, duplicate column names or infinite cells, or if a parameter is out of range.
         TypeError
-            If X is sparse, or a column holds anything but numbers, booleans, strings and missing cells.
+            If X is sparse, or a column holds anything else.
         """
         before = self.__dict__.copy()
         try:
@@ -320,7 +320,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
                 self._check_unchanged()
             else:
                 self._schema = self._new_schema(X).fit(X, weight)
-                self._architecture = {"variables": self._schema.variables, **self._model_parameters()}
+            self._architecture = {"variables": self._schema.variables, **self._model_parameters()}
             rows = self._rows(X, weight)
             train_rows, held_out = self._split(rows, X_val, random_state)
             module = self._new_module(train_rows, random_state) if not going_on else deepcopy(self.module_)

@@ -38,10 +38,10 @@ class AbstractLikelihood(nn.Module, ABC):
         super().__init__()
         self.n_variables = self.n_params = len(variables)
 
-    def _buffers_of(self, variables, *names: str) -> None:
-        """Buffers (n_variables,) of fields of the variables, under the fields' names."""
+    def _buffers_of(self, variables, *names: str, suffix: str = "") -> None:
+        """Buffers (n_variables,) of fields of the variables, under the fields' names and a suffix."""
         for name in names:
-            self.register_buffer(name, torch.tensor([float(getattr(v, name)) for v in variables]))
+            self.register_buffer(name + suffix, torch.tensor([float(getattr(v, name)) for v in variables]))
 
     @abstractmethod
     def log_prob(self, x: Tensor, theta: Tensor) -> Tensor:
@@ -204,7 +204,7 @@ class ContinuousBernoulli(AbstractLikelihood):
         return torch.where(theta.abs() < 0.05, 0.5 + theta / 12, 1 / (-torch.expm1(-safe)) - 1 / safe)
 
     def start(self, mean, loadings, noise):
-        # near 1/2 the mean is 1/2 + theta / 12; a tanh keeps the start finite for means near the ends
+        # near 1/2 the mean is 1/2 + theta / 12; means near the ends are cut off
         return 12 * torch.atanh((mean - 0.5).clamp(-0.45, 0.45)), 12 * loadings
 
 
@@ -216,8 +216,7 @@ class _Count(AbstractLikelihood):
 
     def __init__(self, variables):
         super().__init__(variables)
-        self.register_buffer("centre_", torch.tensor([float(v.centre) for v in variables]))
-        self.register_buffer("scale_", torch.tensor([float(v.scale) for v in variables]))
+        self._buffers_of(variables, "centre", "scale", suffix="_")
 
     def features(self, x):
         return (torch.log1p(x) - self.centre_) / self.scale_
@@ -376,8 +375,7 @@ class Ordinal(AbstractLikelihood):
         super().__init__(variables)
         self.largest = max(v.size for v in variables)
         self.register_buffer("last", torch.tensor([v.size - 1 for v in variables]), persistent=False)
-        self.register_buffer("centre_", torch.tensor([float(v.centre) for v in variables]))
-        self.register_buffer("scale_", torch.tensor([float(v.scale) for v in variables]))
+        self._buffers_of(variables, "centre", "scale", suffix="_")
         self.first = nn.Parameter(torch.full((self.n_variables, 1), -1.0))
         self.log_gaps = nn.Parameter(torch.zeros(self.n_variables, max(self.largest - 2, 0)))
 

@@ -207,7 +207,7 @@ class VAE(nn.Module):
         return z[..., self.order.argsort()]
 
     def log_cells(self, x: Tensor, observed: Tensor | None, z: Tensor) -> Tensor:
-        """Log p(cell | z) of each cell, zero where it is missing: (..., n, n_variables)."""
+        """log p(cell | z) of each cell, zero where it is missing: (..., n, n_variables)."""
         cells = self.decoder.log_prob(x, self.decode(z))
         return cells if observed is None else cells * observed
 

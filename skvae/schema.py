@@ -698,11 +698,8 @@ class ImageSchema(AbstractSchema):
         self.variables, self._log_jacobian = [Variable("bernoulli")] * n_pixels, 0.0
 
     def _fit_gaussian(self, X, weight):
-        pixels = X[~np.isnan(X)] if X.dtype.kind == "f" else X
-        rows = np.broadcast_to(weight[:, None], X.shape)
-        self.centre, self.scale = moments(
-            pixels.ravel().astype(float), (rows[~np.isnan(X)] if pixels is not X else rows).ravel()
-        )
+        seen = ~np.isnan(X)
+        self.centre, self.scale = moments(X[seen].astype(float), np.broadcast_to(weight[:, None], X.shape)[seen])
         lattice = {}
         if self.step:
             lower, upper = (self.lower - self.centre) / self.scale, (self.upper - self.centre) / self.scale

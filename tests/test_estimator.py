@@ -474,6 +474,11 @@ def test_warm_start_refuses_a_model_of_another_shape(X, params):
     assert vae.transform(X).shape == (150, 2)
 
 
+def test_warm_start_with_another_beta_survives_a_pickle(X):
+    vae = VAETransformer(max_iter=5, warm_start=True, random_state=0).fit(X).set_params(beta=0.1).fit(X)
+    assert_array_equal(pickle.loads(pickle.dumps(vae)).score_samples(X), vae.score_samples(X))
+
+
 def test_an_interrupted_fit_warns_and_keeps_the_best_model(X, monkeypatch):
     from skvae.model import VAE
 
