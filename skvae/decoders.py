@@ -1,17 +1,48 @@
-"""From latents to the distribution of a row: p(x | z)."""
+"""The distribution of a row: from latents, its cells independent; or cell by cell, each given others."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from skvae.likelihoods import LIKELIHOODS, AbstractLikelihood
-from skvae.networks import MLP, linear
+from skvae.networks import MLP, CellPerceptrons, linear
 
 
-class FactorisedDecoder(nn.Module):
+class _Decoder(nn.Module):
+    """What decoders share: a likelihood for each block of like variables.
+
+    Parameters
+    ----------
+    variables : sequence of Variable
+        In packed order: variables of one likelihood side by side.
+    located : bool
+        As likelihoods take it.
+    """
+
+    def __init__(self, variables: Sequence, located: bool):
+        super().__init__()
+        blocks = [(name, list(block)) for name, block in groupby(variables, lambda v: v.likelihood)]
+        likelihoods = [LIKELIHOODS[name](block, located) for name, block in blocks]
+        self.likelihoods = nn.ModuleList(likelihoods)
+        self.widths = [len(block) for _, block in blocks]  # packed columns a block
+        self.n_params = [likelihood.n_params for likelihood in likelihoods]
+        self.n_features = [sum(v.size if v.coded else 1 for v in block) for _, block in blocks]
+
+    def _blocks(self, *tensors_and_widths: tuple[Tensor, list[int]]) -> Iterator[tuple]:
+        """Each likelihood with its part of every tensor (..., k), given with the blocks' widths of its last axis."""
+        parts = [tensor.split(widths, -1) for tensor, widths in tensors_and_widths]
+        return zip(cast(Iterable[AbstractLikelihood], self.likelihoods), *parts, strict=True)
+
+    def features(self, x: Tensor) -> Tensor:
+        """What networks see of cells. x : (..., n_variables); returns the same."""
+        return torch.cat([likelihood.features(cells) for likelihood, cells in self._blocks((x, self.widths))], -1)
+
+
+class FactorisedDecoder(_Decoder):
     """Given z, the cells are independent: log p(x | z) is a sum over cells.
 
     Parameters
@@ -32,26 +63,11 @@ class FactorisedDecoder(nn.Module):
         activation: str,
         generator: Generator,
     ):
-        super().__init__()
-        blocks = [(name, list(block)) for name, block in groupby(variables, lambda v: v.likelihood)]
-        likelihoods = [LIKELIHOODS[name](block) for name, block in blocks]
-        self.likelihoods = nn.ModuleList(likelihoods)
-        self.widths = [len(block) for _, block in blocks]  # packed columns a block
-        self.n_features = [sum(v.size if v.coded else 1 for v in block) for _, block in blocks]
-        self.n_params = [likelihood.n_params for likelihood in likelihoods]
+        super().__init__(variables, located=False)
         total = sum(self.n_params)
         first = linear(latent_dim, hidden_layer_sizes[0], generator) if hidden_layer_sizes else None
         path = linear(latent_dim, total, generator)
         self.network = MLP(path, first, hidden_layer_sizes, total, activation, generator)
-
-    def _blocks(self, *tensors_and_widths: tuple[Tensor, list[int]]) -> Iterator[tuple]:
-        """Each likelihood with its part of every tensor (..., k), given with the blocks' widths of its last axis."""
-        parts = [tensor.split(widths, -1) for tensor, widths in tensors_and_widths]
-        return zip(cast(Iterable[AbstractLikelihood], self.likelihoods), *parts, strict=True)
-
-    def features(self, x: Tensor) -> Tensor:
-        """What the encoder sees of cells. x : (..., n_variables); returns the same."""
-        return torch.cat([likelihood.features(cells) for likelihood, cells in self._blocks((x, self.widths))], -1)
 
     def log_prob(self, x: Tensor, z: Tensor) -> Tensor:
         """Nats of each cell. x : (n, n_variables), missing cells anything in the support; z : (..., n, latent_dim)."""
@@ -79,3 +95,276 @@ class FactorisedDecoder(nn.Module):
         path = cast(nn.Linear, self.network.path)
         path.bias.copy_(torch.cat([bias for bias, _ in parts]))
         path.weight.copy_(torch.cat([weight for _, weight in parts]))
+
+
+class LinearGaussian(nn.Module):
+    """A normal distribution of numbers, and its conditionals in closed form.
+
+    mean : (k,); covariance : (k, k), of the features of the k variables that are numbers.
+    """
+
+    mean: Tensor
+    covariance: Tensor
+
+    def __init__(self, k: int):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(k))
+        self.register_buffer("covariance", torch.eye(k))
+
+    @torch.no_grad()
+    def fit(self, u: Tensor, observed: Tensor | None, weight: Tensor) -> None:
+        """As if one more row, of independent cells, were seen.
+
+        u : (n, k); observed : the same, bool, or None; weight : (n,).
+        """
+        seen = (torch.ones_like(u) if observed is None else observed).double() * weight[:, None].double()
+        mean = (seen * u).sum(0) / seen.sum(0).clamp(min=1e-12)
+        rows = (u - mean) * seen.sqrt()
+        pairs = (seen.sqrt().T @ seen.sqrt()).clamp(min=1.0)
+        covariance = rows.T @ rows / pairs
+        variance = covariance.diagonal().clamp(min=1e-6)
+        # correlations of pairs seen in different rows may contradict each other: towards independence until they do not
+        ridge, n = 1 / len(u), len(variance)
+        while True:
+            mixed = covariance / (1 + ridge) + torch.eye(n, device=u.device) * variance * ridge / (1 + ridge)
+            if torch.linalg.cholesky_ex(mixed - 0.1 * ridge * torch.diag(variance)).info == 0:
+                break
+            ridge *= 2
+        self.mean.copy_(mean)
+        self.covariance.copy_(mixed)
+
+    def in_order(self, u: Tensor, observed: Tensor | None, order: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of each variable given those before it, an unobserved one taken at its mean.
+
+        u : (n, k); observed : the same, bool, or None; order : (k,), of variables. Returns (n, k) and (k,).
+        """
+        lower = torch.linalg.cholesky(self.covariance[order][:, order])
+        scale, eye = lower.diagonal(), torch.eye(len(order), dtype=u.dtype, device=u.device)
+        slopes = eye - scale[:, None] * torch.linalg.solve_triangular(lower, eye, upper=False)
+        u, back = (u - self.mean)[:, order], order.argsort()
+        if observed is not None:
+            columns = list(u.unbind(1))
+            for j, seen in enumerate(observed[:, order].unbind(1)):
+                own = torch.stack(columns[:j], 1) @ slopes[j, :j] if j else torch.zeros_like(columns[0])
+                columns[j] = torch.where(seen, columns[j], own)
+            u = torch.stack(columns, 1)
+        return (u @ slopes.T)[:, back] + self.mean, scale[back]
+
+    def given(self, u: Tensor, known: Tensor, targets: list[int]) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of some variables given the known ones of each row.
+
+        u, and known, bool : (n, k); returns two of (n, len(targets)).
+        """
+        patterns, of_row = known.unique(dim=0, return_inverse=True)
+        both = patterns[:, :, None] & patterns[:, None, :]
+        eye = torch.eye(patterns.shape[1], dtype=u.dtype, device=u.device)
+        inner = torch.where(both, self.covariance, eye)
+        across = self.covariance[:, targets] * patterns[:, :, None]
+        slopes = torch.linalg.solve(inner, across)  # (patterns, k, targets)
+        variance = self.covariance.diagonal()[targets] - (across * slopes).sum(1)
+        mean = torch.einsum("nk,nkt->nt", (u - self.mean) * known, slopes[of_row]) + self.mean[targets]
+        return mean, variance.clamp(min=1e-12).sqrt()[of_row]
+
+
+class AutoregressiveDecoder(_Decoder):
+    """p(x) cell by cell: each cell given those before it, in any order (Uria et al., 2014).
+
+    The distribution of a cell is that of a linear-Gaussian model of the numbers, with the corrections of a perceptron that
+    sees every earlier cell: training begins at the normal distribution with the data's covariances, in the features' space.
+    Orders vary in training, so that any cells can be drawn given any others; whether a cell is missing comes before it.
+
+    Parameters
+    ----------
+    variables : sequence of Variable
+        In packed order, which is the order of `log_prob`.
+    generator : torch.Generator
+    """
+
+    width, dropout, random_orders = 64, 0.1, 0.5
+
+    numbers: Tensor
+    missing_at: Tensor
+
+    def __init__(self, variables: Sequence, generator: Generator):
+        super().__init__(variables, located=True)
+        self.n_variables, outputs, start = len(variables), [], 0
+        self.home: list[tuple[int, int]] = []  # of each variable, its block and its place there
+        for at, likelihood in enumerate(cast(Iterable[AbstractLikelihood], self.likelihoods)):
+            outputs += [([start + j for j in columns], width) for columns, width in likelihood.rectangles]
+            self.home += [(at, j) for j in range(likelihood.n_variables)]
+            start += likelihood.n_variables
+        n_codes = [n for likelihood in cast(Iterable[AbstractLikelihood], self.likelihoods) for n in likelihood.n_codes]
+        self.network = CellPerceptrons(n_codes, outputs, self.width, generator)
+        self.is_number = [not v.coded for v in variables]  # numbers come first
+        self.linear = LinearGaussian(sum(self.is_number))
+        self.register_buffer("missing_at", torch.tensor([v.missing_at for v in variables]), persistent=False)
+
+    @torch.no_grad()
+    def start(self, x: Tensor, observed: Tensor | None, weight: Tensor, means: Tensor) -> None:
+        """Fit the linear-Gaussian model; elsewhere, begin at the marginals.
+
+        x : (n, n_variables); observed : the same, bool, or None; weight : (n,); means : (n_features,), of numbers and of
+        one-hot codes.
+        """
+        k = self.linear.mean.numel()
+        self.linear.fit(self.features(x)[:, :k], None if observed is None else observed[:, :k], weight)
+        biases = iter(self.network.head_biases)
+        for likelihood, mean in self._blocks((means, self.n_features)):
+            bias = means.new_zeros(likelihood.n_params)
+            if not likelihood.locates:
+                bias, _ = likelihood.start(mean, mean.new_zeros(len(mean), 0), means.new_ones(()))
+            for (columns, width), part in zip(
+                likelihood.rectangles, bias.split([len(c) * w for c, w in likelihood.rectangles]), strict=True
+            ):
+                next(biases)[:, 0] = part.view(len(columns), width)
+
+    def order(self, generator: Generator) -> Tensor | None:
+        """An order to train in, (n_variables,): half of the time None, which is that of the variables."""
+        if torch.rand((), generator=generator, device=generator.device) > self.random_orders:
+            return None
+        place = torch.rand(self.n_variables, generator=generator, device=generator.device)
+        has = (self.missing_at >= 0).nonzero()[:, 0]
+        at = self.missing_at[has]
+        place[at] = torch.minimum(place[at], place[has]) - 1e-6
+        return place.argsort()
+
+    def log_prob(
+        self, x: Tensor, observed: Tensor | None = None, order: Tensor | None = None, generator: Generator | None = None
+    ) -> Tensor:
+        """Nats of each cell given those before it, zero where missing; summed over a row, log p(x).
+
+        x : (n, n_variables), missing cells anything in the support; observed : the same, bool, or None; order :
+        (n_variables,), or None for that of the variables; generator : of dropout, which there is none without.
+        """
+        order = torch.arange(self.n_variables, device=x.device) if order is None else order
+        codes, numbers = self._codes_and_numbers(x)
+        told = self.network.tell(codes, numbers)
+        if observed is not None:
+            told = told * observed.T.unsqueeze(-1)
+        place = order.argsort()
+        before = (place[:, None] > place[None, :]).to(x.dtype)
+        seen = (before @ told.flatten(1)).view_as(told)
+        theta = self.network(seen, self._dropped(seen, generator))
+        location, scale = self._placed_in_order(numbers.T, observed, order)
+        parts = [
+            likelihood.log_prob(cells, likelihood.placed(part, at, width))
+            for likelihood, part, cells, at, width in self._blocks(
+                (theta, self.n_params), (x, self.widths), (location, self.widths), (scale, self.widths)
+            )
+        ]
+        cells = torch.cat(parts, -1)
+        return cells if observed is None else cells * observed
+
+    def _codes_and_numbers(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Codes, int, and features, zero of categories: both (n_variables, n)."""
+        codes = torch.cat([likelihood.codes(cells) for likelihood, cells in self._blocks((x, self.widths))], -1)
+        k = self.linear.mean.numel()
+        return codes.T, F.pad(self.features(x)[:, :k], (0, self.n_variables - k)).T
+
+    def _dropped(self, seen: Tensor, generator: Generator | None) -> Tensor | float:
+        if generator is None:
+            return 1.0
+        kept = torch.rand(seen.shape[1:], generator=generator, device=seen.device, dtype=seen.dtype) > self.dropout
+        return kept.to(seen.dtype) / (1 - self.dropout)
+
+    def _placed_in_order(self, numbers: Tensor, observed: Tensor | None, order: Tensor) -> tuple[Tensor, Tensor]:
+        """The linear model's mean and standard deviation of each cell, 0 and 1 of categories: (n, n_variables) twice."""
+        k = self.linear.mean.numel()
+        rest = 0, self.n_variables - k
+        if k == 0:
+            return torch.zeros_like(numbers), torch.ones_like(numbers)
+        seen = None if observed is None else observed[:, :k]
+        mean, scale = self.linear.in_order(numbers[:, :k], seen, order[order < k])
+        return F.pad(mean, rest), F.pad(scale, rest, value=1.0).expand_as(numbers)
+
+    def sample(self, x: Tensor, known: Tensor, generator: Generator) -> Tensor:
+        """Rows whose unknown cells are drawn given the known ones.
+
+        x : (n, n_variables), unknown cells anything in the support; known : the same, bool. A cell that is known to be
+        missing is not known, but that it is missing is. Returns (n, n_variables).
+        """
+        state = _Row(self, x, known)
+        for j in range(self.n_variables):
+            missing = state.is_missing(j)
+            drawn = ~known[:, j] & ~missing
+            if drawn.any():
+                likelihood, theta = self._alone(j, state)
+                state.set_(j, torch.where(drawn, likelihood.sample(theta, generator)[:, 0], state.x[:, j]), drawn)
+            if missing.any():
+                state.skip(j, missing)
+        return state.x
+
+    def centre(self, x: Tensor, known: Tensor) -> Tensor:
+        """Rows whose unknown cells are the centres of their distributions given the known ones, each by itself.
+
+        x, known : as in `sample`; a cell that is known to be missing is filled in as if that were not known.
+        """
+        out = x.clone()
+        for j in (~known).any(0).nonzero()[:, 0].tolist():
+            rows = (~known[:, j]).nonzero()[:, 0]
+            state = _Row(self, x[rows], known[rows], present=j)
+            likelihood, theta = self._alone(j, state)
+            out[rows, j] = likelihood.centre(theta)[:, 0]
+        return out
+
+    def _alone(self, j: int, state: "_Row") -> tuple[AbstractLikelihood, Tensor]:
+        """The likelihood of variable j alone, and its theta given what is seen of each row."""
+        block, place = self.home[j]
+        likelihood = cast(AbstractLikelihood, self.likelihoods[block]).of(place).to(state.x)
+        theta = self.network.of(j, state.seen, [width for _, width in likelihood.rectangles])
+        location, scale = state.placed(j)
+        return likelihood, likelihood.placed(theta, location, scale)
+
+
+class _Row:
+    """Rows of an `AutoregressiveDecoder` that are being filled in.
+
+    x, known : as in `sample`; present : a variable that counts as not missing, although it may be known to be.
+
+    Attributes
+    ----------
+    seen : (n, width), what the known cells tell.
+    numbers, decided : (n, k), of the linear model: features, means in place of missing ones; and which are there.
+    """
+
+    def __init__(self, decoder: AutoregressiveDecoder, x: Tensor, known: Tensor, present: int | None = None):
+        self.decoder, self.x, self.known = decoder, x.clone(), known
+        at = -1 if present is None else int(decoder.missing_at[present])
+        if at >= 0:
+            self.x[:, at] = 0.0
+        codes, numbers = decoder._codes_and_numbers(self.x)
+        told = decoder.network.tell(codes, numbers) * known.T.unsqueeze(-1)
+        self.seen = told.sum(0)
+        k = decoder.linear.mean.numel()
+        self.numbers, self.decided = numbers[:k].T.contiguous(), known[:, :k].clone()
+
+    def is_missing(self, j: int) -> Tensor:
+        """Which rows, (n,), have variable j missing."""
+        at = int(self.decoder.missing_at[j])
+        return self.x[:, at] > 0.5 if at >= 0 else torch.zeros_like(self.known[:, j])
+
+    def placed(self, j: int) -> tuple[Tensor, Tensor]:
+        """The linear model's mean and standard deviation of variable j, (n, 1) each."""
+        if not self.decoder.is_number[j]:
+            return torch.zeros_like(self.x[:, :1]), torch.ones_like(self.x[:, :1])
+        return self.decoder.linear.given(self.numbers, self.decided, [j])
+
+    def set_(self, j: int, values: Tensor, drawn: Tensor) -> None:
+        """Take values (n,) for variable j, seen from now on where drawn, (n,)."""
+        self.x[:, j] = values
+        block, place = self.decoder.home[j]
+        likelihood = cast(AbstractLikelihood, self.decoder.likelihoods[block]).of(place).to(self.x)
+        cells = self.x[:, j : j + 1]
+        codes = likelihood.codes(cells)
+        numbers = likelihood.features(cells) if self.decoder.is_number[j] else torch.zeros_like(cells)
+        told = self.decoder.network.tell(codes.T, numbers.T, slice(j, j + 1))[0]
+        self.seen = self.seen + told * drawn.unsqueeze(-1)
+        if self.decoder.is_number[j]:
+            self.numbers[:, j] = torch.where(drawn, numbers[:, 0], self.numbers[:, j])
+            self.decided[:, j] |= drawn
+
+    def skip(self, j: int, missing: Tensor) -> None:
+        """Variable j is missing, (n,): the linear model goes on with its mean."""
+        if self.decoder.is_number[j]:
+            self.numbers[:, j] = torch.where(missing, self.placed(j)[0][:, 0], self.numbers[:, j])
+            self.decided[:, j] |= missing

@@ -2,15 +2,18 @@
 
 import math
 import warnings
+from collections.abc import Callable
+from contextlib import contextmanager
 from copy import deepcopy
 from numbers import Integral, Real
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import narwhals.stable.v2 as nw
 import numpy as np
 import sklearn
 import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context
+from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import _safe_indexing, check_array, check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
@@ -20,15 +23,22 @@ from skvae.model import N_IMPORTANCE_SAMPLES, VAE, Rows, normal_noise
 from skvae.networks import ACTIVATIONS
 from skvae.priors import PRIORS
 from skvae.schema import ImageSchema, TableSchema
-from skvae.training import DivergedError, train
+from skvae.training import DivergedError, History, Moments, train, train_further
 
-# as many rows seen in training are enough for any table; small ones stop at MAX_EPOCHS
+# as many rows seen in training are enough for any table; small ones stop at MAX_EPOCHS, large ones want MIN_EPOCHS
 ROWS_SEEN, MIN_EPOCHS, MAX_EPOCHS = 3_000_000, 10, 100
+MOST_ROWS_SEEN = 20_000_000
+# with an autoregressive decoder: rows seen and epochs at least, its step beside the learning rate, its variables at most
+ROWS_SEEN_BY_CELL, MIN_EPOCHS_BY_CELL, STEP_BY_CELL, MAX_VARIABLES = 1_000_000, 3, 2.0, 128
+SLACK_BY_CELL = 0.005  # nats of held-out log-likelihood a variable, for which its later weights are still taken
+MIN_BATCH, MAX_BATCH = 128, 4096
+N_CELLS_AT_ONCE = 2**22  # of float64, between containers and tensors
+MIN_ROWS_SCHEMA, N_CELLS_SCHEMA = 100_000, 20_000_000  # of an array, that its schema is learned from
 N_VALIDATION_SAMPLES = 8
 N_ROWS_SAMPLED = 4096
 
 
-class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Variational autoencoder for tables and images.
 
     A probabilistic model of rows, p(x) = ∫ p(z) p(x | z) dz, with a few latent variables z [1]_. It reduces
@@ -57,7 +67,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         many tables:
 
         - integers, dates, durations, and floats that repeat themselves (few values, or a heavy one): "histogram", from 200
-          rows on;
+          rows on; any floats that are far from normal, from 1,000 rows on;
         - other numbers: "gaussian";
         - number columns of which fit sees 0 and 1 only, and booleans: "bernoulli";
         - strings, categories, and the columns of `categorical_features`: "categorical";
@@ -77,6 +87,13 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
         For categories: "categorical", or "ordinal" where their order (of the dtype, else sorted) means something [6]_.
 
+    decoder : {"auto", "autoregressive", "factorised"}, default="auto"
+        What stands for p(x) in `sample`, `score_samples` and `impute`. "factorised": the latents, given which cells are
+        independent. "autoregressive": a decoder of its own, trained beside the latents, in which each cell depends on those
+        before it, in any order [7]_; its score is exact, and does not depend on `latent_dim` or `beta`: choose those with
+        "factorised". "auto": autoregressive for tables of up to 128 variables, else factorised. `transform`,
+        `inverse_transform` and `score_cells` are the latents' in either case.
+
     prior : {"normal"}, default="normal"
         Distribution of the latents: standard normal.
 
@@ -92,14 +109,16 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         Shape of the images when X holds them flat. Arrays with more than two axes are images already.
 
     max_iter : int or "auto", default="auto"
-        Number of epochs at most. "auto": 100, and fewer beyond 30,000 rows, so that training sees about 3 million rows,
-        but at least 10 epochs. The learning rate decays over this budget.
+        Number of epochs at most. "auto": 100, and fewer beyond 30,000 rows, so that training sees about 3 million rows, but
+        at least 10 epochs; beyond 2 million rows fewer again, so that it sees about 20 million. The learning rate decays
+        over this budget.
 
     batch_size : int or "auto", default="auto"
-        Rows a step. "auto": a sixteenth of the rows, between 128 and 512; never more than there are rows.
+        Rows a step. "auto": the square root of the number of rows, up to a power of two, between 128 and 4096; never more
+        than there are rows.
 
     learning_rate_init : float, default=0.003
-        Largest step of the optimiser (AdamW); it warms up briefly and decays along a cosine.
+        Largest step of the optimiser (Adam); it warms up briefly and decays along a line to zero.
 
     early_stopping : bool, default=True
         Whether to hold out `validation_fraction` of the rows, to stop when their bound no longer improves, and to restore
@@ -145,6 +164,10 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     best_validation_score_ : float or None
         The greatest of them, or of the starting point: that of the restored weights.
 
+    decoder_loss_curve_ : list of float or None
+        The negative log-likelihood of the autoregressive decoder on the training rows, in nats per row and in the data's own
+        units, by epoch. None without one.
+
     explained_information_ : ndarray of shape (latent_dim,)
         Mean KL divergence of each latent from the prior on the training rows, in nats, descending. A latent near 0
         is not used.
@@ -176,6 +199,15 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     10,000 different texts is refused. Dates and durations are counted from the earliest in the coarsest unit that writes
     them all, and integers beyond 2**53 from the least; a range of more than 2**50 such units is rounded.
 
+    Arrays may be larger than memory (`numpy.memmap`): they are read in parts, and kept as float32 for training. From
+    200,000 rows of 100 columns on (20 million cells), columns and scalings of an array are learned from as many cells: rows
+    drawn at random, and those that hold the extremes of a column.
+
+    Large layers are multiplied in bfloat16 while training, where the processor has instructions for it (AVX512-BF16, or
+    CUDA from Ampere on); weights remain float32, and what a fitted model computes is float32 or float64 throughout.
+
+    Callbacks of `sklearn.callback` are called for every epoch, and may end the fit: `set_callbacks(ProgressBar())`.
+
     Results on the CPU are the same bits for the same `random_state`, versions of libraries and number of threads.
 
     References
@@ -188,6 +220,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     .. [4] Salimans, T., et al. (2017). PixelCNN++. ICLR. arXiv:1701.05517
     .. [5] Loaiza-Ganem, G., & Cunningham, J. P. (2019). The continuous Bernoulli. NeurIPS. arXiv:1907.06845
     .. [6] McCullagh, P. (1980). Regression models for ordinal data. Journal of the Royal Statistical Society B, 42(2).
+    .. [7] Uria, B., Murray, I., & Larochelle, H. (2014). A deep and tractable density estimator. ICML. arXiv:1310.1757
 
     Examples
     --------
@@ -208,6 +241,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "likelihood": [StrOptions({"auto", *LIKELIHOODS}), dict],
+        "decoder": [StrOptions({"auto", "autoregressive", "factorised"})],
         "prior": [StrOptions(set(PRIORS))],
         "beta": [Interval(Real, 0, None, closed="left")],
         "categorical_features": [StrOptions({"from_dtype"}), "array-like", None],
@@ -225,6 +259,8 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         "verbose": ["verbose"],
     }
 
+    _moments: tuple | None = None  # what the steps of a stream remember
+
     def __init__(
         self,
         latent_dim=2,
@@ -232,6 +268,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         hidden_layer_sizes=(256, 256),
         activation="silu",
         likelihood="auto",
+        decoder="auto",
         prior="normal",
         beta=1.0,
         categorical_features="from_dtype",
@@ -252,6 +289,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.likelihood = likelihood
+        self.decoder = decoder
         self.prior = prior
         self.beta = beta
         self.categorical_features = categorical_features
@@ -270,7 +308,6 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
     # --- fitting -----------------------------------------------------------------------------------------------------
 
-    @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None, *, sample_weight=None, X_val=None):
         """Fit the model to rows.
 
@@ -301,33 +338,107 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         TypeError
             If X is sparse, or a column holds anything else.
         """
+        return self._whole_or_not_at_all(self._fit, X, y, sample_weight, X_val)
+
+    def partial_fit(self, X, y=None, *, sample_weight=None):
+        """Go on fitting with a part of a stream: one pass over its rows.
+
+        The first call, or a `fit` before it, settles columns, categories, bounds and scalings: make it a sample that shows
+        them. The step is `learning_rate_init` for a thousand steps of `batch_size` rows, and then falls with the square root
+        of their number, as the end of a stream is not known. No rows are held out.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features), or images as in `fit`
+            At least two rows in the first call.
+
+        y : None
+            Ignored.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row among those of the call.
+
+        Returns
+        -------
+        self : VAETransformer
+            `n_iter_` counts the calls beside the epochs of `fit`, and `loss_curve_` has an entry for each.
+        """
+        return self._whole_or_not_at_all(self._partial_fit, X, y, sample_weight)
+
+    def _whole_or_not_at_all(self, fitting, *arguments):
+        """A refused fit leaves what was there, whole."""
         before = self.__dict__.copy()
         try:
-            return self._fit(X, sample_weight, X_val)
+            # whatever the caller's context, training needs gradients
+            with torch.inference_mode(False), torch.enable_grad():
+                return fitting(*arguments)
         except BaseException:
-            self.__dict__ = before  # a refused fit leaves what was there, whole
+            self.__dict__ = before
             raise
 
-    def _fit(self, X, sample_weight, X_val):
-        # whatever the caller's context, training needs gradients
-        with torch.inference_mode(False), torch.enable_grad():
-            going_on = self.warm_start and self.__sklearn_is_fitted__()
-            X = self._validate(X, reset=not going_on, min_rows=2)
-            X, weight = _weighted_rows(X, sample_weight)
-            random_state = _local_stream(self.random_state)
-            self.device_ = _find_device(self.device)
-            if going_on:
-                self._check_unchanged()
-            else:
-                self._schema = self._new_schema(X).fit(X, weight)
-            self._architecture = {"variables": self._schema.variables, **self._model_parameters()}
-            rows = self._rows(X, weight)
-            train_rows, held_out = self._split(rows, X_val, random_state)
-            module = self._new_module(train_rows, random_state) if not going_on else deepcopy(self.module_)
-            history = self._train(module.to(self.device_), train_rows, held_out, random_state)
-            self._store(module, history, rows)
-            self._sample_stream = np.random.RandomState(random_state.randint(2**31 - 1))
+    # the context ends callbacks, which must be before what `fit` set is taken back
+    @_fit_context(prefer_skip_nested_validation=True)
+    def _fit(self, X, y, sample_weight, X_val):
+        going_on = self.warm_start and self.__sklearn_is_fitted__()
+        rows, random_state = self._prepare(X, sample_weight, going_on, min_rows=2)
+        train_rows, held_out = self._split(rows, X_val, random_state)
+        module = self._new_module(train_rows, random_state) if not going_on else deepcopy(self.module_)
+        given = {"estimator": self, "X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
+        tasks = self._tasks(module.to(self.device_), train_rows, held_out)
+        epochs = _Epochs(module, train_rows, sum(task.n_epochs for task in tasks), given)
+        for task in tasks:
+            if not epochs.stopped:
+                epochs.done(self._train(task, train_rows, random_state, epochs))
+        self._store(module, epochs.histories, rows)
+        self._start_streams(random_state)
+        epochs.close()
         return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def _partial_fit(self, X, y, sample_weight):
+        going_on = self.__sklearn_is_fitted__()
+        rows, random_state = self._prepare(X, sample_weight, going_on, min_rows=1 if going_on else 2)
+        module = deepcopy(self.module_) if going_on else self._new_module(rows, random_state)
+        stream = self._stream if going_on else random_state
+        histories, moments = [], []
+        for k, task in enumerate(self._tasks(module.to(self.device_), rows, None)):
+            before = None if self._moments is None else Moments.from_arrays(self._moments[k], self.device_)
+            with self._plain_divergence():
+                mean_loss, after = train_further(
+                    task.module.train(),
+                    task.loss,
+                    rows,
+                    before,
+                    batch_size=self._n_rows_a_step(len(rows.x)),
+                    learning_rate=self.learning_rate_init * task.step,
+                    generator=self._generator(task, stream),
+                )
+            former = getattr(self, ("loss_curve_", "decoder_loss_curve_")[k], ())
+            histories.append(History([*former, mean_loss]))
+            moments.append(after.to_arrays())
+        self._store(module, histories, rows)
+        self._moments = tuple(moments)
+        if not going_on:
+            self._start_streams(random_state)
+        return self
+
+    def _prepare(self, X, sample_weight, going_on, min_rows):
+        """Validate; settle the schema, unless going on with one; pack. Returns rows and the stream of `random_state`."""
+        X = self._validate(X, reset=not going_on, min_rows=min_rows)
+        X, weight = _weighted_rows(X, sample_weight, min_rows)
+        random_state = _local_stream(self.random_state)
+        self.device_ = _find_device(self.device)
+        if going_on:
+            self._check_unchanged()
+        else:
+            self._schema = self._new_schema(X).fit(*_representative(X, weight, random_state))
+        self._architecture = {"variables": self._schema.variables, **self._model_parameters()}
+        return self._rows(X, weight), random_state
+
+    def _start_streams(self, random_state):
+        """What `sample` and `partial_fit` draw from; a new fit forgets what the steps before it remembered."""
+        self._sample_stream = np.random.RandomState(random_state.randint(2**31 - 1))
+        self._stream = np.random.RandomState(random_state.randint(2**31 - 1))
 
     def _model_parameters(self):
         """The constructor's parameters that shape the model, as the model takes them."""
@@ -337,7 +448,13 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             "activation": self.activation,
             "prior": self.prior,
             "beta": float(self.beta),
+            "autoregressive": self._is_autoregressive(),
         }
+
+    def _is_autoregressive(self):
+        if self.decoder != "auto":
+            return self.decoder == "autoregressive"
+        return isinstance(self._schema, TableSchema) and len(self._schema.variables) <= MAX_VARIABLES
 
     def _check_unchanged(self):
         """Refuse to go on with a model of another shape."""
@@ -368,55 +485,86 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         """Rows to train on, and held out; the latter None without early stopping."""
         if X_val is not None:
             X_val = self._validate(X_val)
-            return rows, self._rows(X_val, np.ones(len(X_val)))
+            return rows, self._rows(X_val, np.broadcast_to(1.0, len(X_val)))
         if not self.early_stopping:
             return rows, None
         n_rows = len(rows.x)
-        order = torch.as_tensor(random_state.permutation(n_rows), device=self.device_)
         n_held_out = min(math.ceil(self.validation_fraction * n_rows), n_rows - 1)
-        return rows.take(order[n_held_out:]), rows.take(order[:n_held_out])
+        _move_to_end(rows, random_state.permutation(n_rows)[:n_held_out])
+        return rows.take(slice(n_rows - n_held_out)), rows.take(slice(n_rows - n_held_out, None))
 
-    def _train(self, module, train_rows, held_out, random_state):
-        generator = torch.Generator(self.device_).manual_seed(int(random_state.randint(2**31 - 1)))
+    def _tasks(self, module, rows, held_out):
+        """What is trained, one after the other; the autoregressive decoder knows no latents, and needs no encoder."""
         module.beta = float(self.beta)
-        n_rows = len(train_rows.x)
-        constant = self._mean_log_jacobian(train_rows)
+        constant = self._mean_log_jacobian(rows)
+        budget = (ROWS_SEEN, MIN_EPOCHS) if module.cells is None else (ROWS_SEEN_BY_CELL, MIN_EPOCHS_BY_CELL)
+        n_epochs = self._n_epochs(len(rows.x), *budget)
 
-        def loss(*batch):
+        def bound(*batch):
             batch = Rows(*batch)
-            noise = torch.randn(
-                len(batch.x), module.latent_dim, generator=generator, dtype=batch.x.dtype, device=batch.x.device
-            )
-            return -module.objective(batch, noise) - constant
+            noise = torch.randn(len(batch.x), module.latent_dim, generator=latent.generator, device=batch.x.device)
+            return -module.objective(batch, noise.to(batch.x)) - constant
 
-        epochs = self.max_iter
-        if epochs == "auto":
-            epochs = min(MAX_EPOCHS, max(MIN_EPOCHS, ROWS_SEEN // n_rows))
-        batch_size = self.batch_size
-        if batch_size == "auto":
-            batch_size = min(512, max(128, n_rows // 16))
-        try:
+        def by_cell(*batch):
+            return module.negative_log_likelihood(Rows(*batch), cells.generator) - constant
+
+        generators = [torch.Generator(self.device_) for _ in range(2)]
+        score = held_out and self._held_out_bound(module, held_out)
+        latent = _Task(module.latent_part, bound, score, n_epochs, 1.0, False, 0.0, generators[0])
+        if module.cells is None:
+            return [latent]
+        score = held_out and self._held_out_log_likelihood(module, held_out)
+        slack = SLACK_BY_CELL * rows.x.shape[1]
+        cells = _Task(module.cells, by_cell, score, n_epochs, STEP_BY_CELL, True, slack, generators[1])
+        return [latent, cells]
+
+    @staticmethod
+    def _generator(task, random_state):
+        return task.generator.manual_seed(int(random_state.randint(2**31 - 1)))
+
+    def _train(self, task, rows, random_state, epochs):
+        with self._plain_divergence():
             history = train(
-                module,
-                loss,
-                train_rows,
-                score=held_out and self._held_out_bound(module, held_out),
-                n_epochs=epochs,
-                batch_size=min(batch_size, n_rows),
-                learning_rate=self.learning_rate_init,
+                task.module.train(),
+                task.loss,
+                rows,
+                score=task.score,
+                n_epochs=task.n_epochs,
+                batch_size=self._n_rows_a_step(len(rows.x)),
+                learning_rate=self.learning_rate_init * task.step,
                 patience=self.n_iter_no_change,
                 tol=self.tol,
-                generator=generator,
-                on_epoch_end=self._report,
+                generator=self._generator(task, random_state),
+                on_epoch_end=epochs,
+                averaged=task.averaged,
+                slack=task.slack,
             )
+        if history.interrupted:
+            warnings.warn("Training interrupted by user; the model is the best so far.", UserWarning, stacklevel=6)
+        return history
+
+    @contextmanager
+    def _plain_divergence(self):
+        try:
+            yield
         except DivergedError:
             raise ValueError(
                 f"The loss became infinite or NaN and stayed so at ever smaller steps, from learning_rate_init="
                 f"{self.learning_rate_init}. Lower it, or look for extreme values in X."
             ) from None
-        if history.interrupted:
-            warnings.warn("Training interrupted by user; the model is the best so far.", UserWarning, stacklevel=6)
-        return history
+
+    def _n_epochs(self, n_rows, rows_seen, least):
+        if self.max_iter != "auto":
+            return self.max_iter
+        least = min(least, max(1, MOST_ROWS_SEEN // n_rows))
+        return min(MAX_EPOCHS, max(least, rows_seen // n_rows))
+
+    def _n_rows_a_step(self, n_rows):
+        """Few steps of many rows and many of few meet at the square root, to a power of two."""
+        size = self.batch_size
+        if size == "auto":
+            size = min(MAX_BATCH, max(MIN_BATCH, 2 ** math.ceil(math.log2(math.sqrt(n_rows)))))
+        return min(size, n_rows)
 
     def _held_out_bound(self, module, rows):
         """The function of nothing that `train` watches: the objective on held-out rows, with noise that stays."""
@@ -431,31 +579,46 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
         return bound
 
+    def _held_out_log_likelihood(self, module, rows):
+        """As `_held_out_bound`, of the autoregressive decoder."""
+        constant = self._mean_log_jacobian(rows)
+
+        @torch.inference_mode()
+        def log_likelihood():
+            parts = [-module.negative_log_likelihood(batch) * len(batch.x) for batch in rows.batches(4096)]
+            return torch.stack(parts).sum().item() / len(rows.x) + constant
+
+        return log_likelihood
+
     def _mean_log_jacobian(self, rows):
         """Nats per row from packed to original units, as weighted as the objective."""
-        parts = [batch.weight.cpu().double() @ self._log_jacobian(*batch[:2]).sum(-1) for batch in rows.batches(65536)]
+        size = max(1, N_CELLS_AT_ONCE // rows.x.shape[1])
+        parts = [batch.weight.cpu().double() @ self._log_jacobian(*batch[:2]).sum(-1) for batch in rows.batches(size)]
         return sum(part.item() for part in parts) / len(rows.x)
 
-    def _report(self, history):
-        epoch = len(history.losses)
-        if self.verbose and epoch % self.verbose == 0:
-            held_out = f", held-out bound {history.scores[-1]:.4f}" if history.scores else ""
-            print(f"Epoch {epoch}: loss {history.losses[-1]:.4f} nats per row{held_out}")
-        return False
+    def _store(self, module, histories, rows):
+        """Set what is fitted; the steps of a stream start anew."""
+        for name, value in self._results(module, histories, rows).items():
+            setattr(self, name, value)
+        self._moments = None
 
     @torch.inference_mode()
-    def _store(self, module, history, rows):
-        """Set what is fitted; order the latents by what they tell of the rows."""
+    def _results(self, module, histories, rows):
+        """What is fitted, by attribute; orders the module's latents by what they tell of the rows."""
         information = module.information(rows).cpu()
         order = information.argsort(descending=True, stable=True)
         module.order.copy_(module.order[order.to(self.device_)])
-        self.module_ = module.eval()
-        self.explained_information_ = information[order].numpy()
-        self.n_iter_ = len(history.losses)
-        self.loss_curve_ = history.losses
+        history, by_cell = [*histories, History(), History()][:2]
         watched = math.isfinite(history.start_score)
-        self.validation_scores_ = history.scores if watched else None
-        self.best_validation_score_ = history.best_score if watched else None
+        return {
+            "module_": module.eval(),
+            "explained_information_": information[order].numpy(),
+            "n_iter_": len(history.losses),
+            "loss_curve_": list(history.losses),
+            "validation_scores_": list(history.scores) if watched else None,
+            "best_validation_score_": history.best_score if watched else None,
+            "decoder_loss_curve_": list(by_cell.losses) if module.cells is not None else None,
+        }
 
     # --- what a fitted model does ------------------------------------------------------------------------------------
 
@@ -508,13 +671,19 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             values = torch.cat([module.reconstruct(part).cpu() for part in z])
         return self._schema.unpack(values.double().numpy(), index)
 
-    def sample(self, n_samples=1, *, random_state=None):
-        """Generate rows: latents from the prior, cells from the likelihood.
+    def sample(self, n_samples=1, *, given=None, random_state=None):
+        """Generate rows of the model, drawn from the likelihood; of some kind only, if so asked.
 
         Parameters
         ----------
         n_samples : int, default=1
-            Number of rows.
+            Number of rows; for each of the rows of `given`, if that is a frame.
+
+        given : dict or DataFrame, default=None
+            Values of some columns: {"sex": "Female", "age": 40}, or a frame with several such rows. None or NaN stands for a
+            missing cell. Other cells are drawn from their distribution given these, without rejection; by latents near those
+            of the encoder where the decoder is factorised, then nearly so.
+
         random_state : int, RandomState instance or None, default=None
             None draws from a stream that `fit` seeded: calls differ, and a script with an int `random_state` of the
             estimator repeats.
@@ -522,24 +691,61 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         Returns
         -------
         X : {ndarray, DataFrame} like that of `fit`
-            The same container, columns, dtypes, categories and bounds; cells are missing as often as in the data.
+            The same container, columns, dtypes, categories and bounds; cells are missing as often as in the data. With a
+            frame of conditions, `n_samples` rows for its first row, and so on.
+
+        Raises
+        ------
+        ValueError
+            If `given` names a column that fit did not see, or has a value that fit did not see there: an unknown category, a
+            number beyond the least and greatest.
+
+        Notes
+        -----
+        A rare class is oversampled by asking for it: ``pd.concat([X, vae.sample(1000, given={"fraud": True})])``.
         """
         check_is_fitted(self)
         if not isinstance(n_samples, Integral) or isinstance(n_samples, bool) or n_samples < 1:
             raise ValueError(f"n_samples must be an int in the range [1, inf). Got {n_samples!r} instead.")
         stream = self._sample_stream if random_state is None else _local_stream(random_state)
         generator = torch.Generator(self.device_).manual_seed(int(stream.randint(2**31 - 1)))
+        values = None if given is None else self._pack_given(given, int(n_samples))
+        n_rows = int(n_samples) if values is None else len(values[0])
+        parts = []
         with torch.inference_mode():  # batches of a fixed size: what is drawn must not depend on the memory at hand
-            batches = gen_batches(int(n_samples), N_ROWS_SAMPLED)
-            values = [self.module_.sample(rows.stop - rows.start, generator).cpu() for rows in batches]
-        return self._schema.unpack(torch.cat(values).double().numpy())
+            for rows in gen_batches(n_rows, N_ROWS_SAMPLED):
+                if values is None:
+                    parts.append(self.module_.sample(rows.stop - rows.start, generator).cpu())
+                else:
+                    x, known = (torch.as_tensor(array[rows], device=self.device_) for array in values)
+                    parts.append(self.module_.complete(x.float(), known, generator).cpu())
+        drawn = torch.cat(parts).double().numpy()
+        if values is not None:
+            drawn = np.where(values[1], values[0], drawn)  # float32 would round what was given
+        return self._schema.unpack(drawn)
+
+    def _pack_given(self, given, n_samples):
+        """Packed values and what is known of them, (n, n_variables): n_samples rows for each condition."""
+        if isinstance(self._schema, ImageSchema):
+            raise ValueError("given must be None for images, which have no columns.")
+        if isinstance(given, dict):
+            given = {name: [value] for name, value in given.items()}
+        elif nw.dependencies.is_into_dataframe(given):
+            frame = nw.from_native(given, eager_only=True)
+            given = {name: frame[name].to_list() for name in frame.columns}
+        else:
+            raise TypeError(f"given must be a dict or a DataFrame, got {type(given).__name__}.")
+        if not given or not len(next(iter(given.values()))):
+            raise ValueError("given must name at least one column, and hold at least one row. Got none.")
+        return tuple(array.repeat(n_samples, axis=0) for array in self._schema.pack_given(given))
 
     def score_samples(self, X):
-        """Log-likelihood of each row, as an importance-weighted lower bound.
+        """Log-likelihood of each row.
 
-        The bound of Burda et al. (2016, arXiv:1509.00519, eq. 8) with 64 samples from the posterior, the same quasi-random
-        noise for every row and every model: deterministic, and comparable between models. Its expectation never exceeds
-        log p(x), and comes closer with better posteriors.
+        With an autoregressive decoder, exact: the sum of log p(cell | cells before it). With a factorised one, the bound
+        of Burda et al. (2016, arXiv:1509.00519, eq. 8) with 64 samples from the posterior, the same quasi-random noise for
+        every row and every model. Deterministic either way, and comparable between models. The bound's expectation never
+        exceeds log p(x), and comes closer with better posteriors.
 
         Parameters
         ----------
@@ -561,10 +767,12 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         return torch.cat(parts).numpy().astype(self._schema.precision(X), copy=False)
 
     def score_cells(self, X):
-        """Log-likelihood of each cell, given the rest of what the latents know of its row: the reasons of an anomaly.
+        """Log-likelihood of each cell, given others of its row: the reasons of an anomaly.
 
-        The mean of log p(cell | z) over the posterior of z, with the samples of `score_samples`. A row's cells add up to
-        its score plus what its latents tell: KL(p(z | x) || p(z)), which is not negative.
+        The mean of log p(cell | z) over the posterior of the latents z, whatever the decoder of `score_samples`: the latents
+        follow the bulk of a row, so that an odd cell stands out, where a chain of conditionals would blame its neighbours.
+        With decoder="factorised", a row's cells add up to its score plus what its latents tell,
+        KL(p(z | x) || p(z)), which is not negative.
 
         Parameters
         ----------
@@ -602,7 +810,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         X = self._validate(X)
         module, chunks = self._inference(X)
         with torch.inference_mode():
-            values = torch.cat([module.reconstruct(module.encode(*chunk).mean).cpu() for chunk in chunks])
+            values = torch.cat([module.fill(*chunk).cpu() for chunk in chunks])
         index = getattr(X, "index", None) if hasattr(X, "iloc") else None
         return self._schema.fill(X, values.double().numpy(), index)
 
@@ -663,12 +871,22 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
     def _rows(self, X, weight):
         """X to train on, or to be held out, with weight (n,)."""
-        values, observed = self._schema.pack(X)
-        values = torch.as_tensor(values, dtype=torch.float32, device=self.device_)
-        observed = None if observed is None else torch.as_tensor(observed, device=self.device_)
+        shape = len(X), len(self._schema.variables)
+        values, observed = torch.empty(shape, dtype=torch.float32, device=self.device_), None
+        for rows, (some, seen) in self._packed(X):
+            values[rows] = torch.as_tensor(some, dtype=torch.float32)
+            if seen is not None:
+                observed = torch.ones(shape, dtype=torch.bool, device=self.device_) if observed is None else observed
+                observed[rows] = torch.as_tensor(seen)
         # of mean one: the objective is a mean over rows, and no weight is too large or small for float32
         weight = torch.as_tensor(weight / weight.mean(), dtype=torch.float32, device=self.device_)
         return Rows(values, observed, weight)
+
+    def _packed(self, X):
+        """Slices of rows and what they pack to, a part of X at a time: X may lie on disk."""
+        size = max(1, N_CELLS_AT_ONCE // len(self._schema.variables))
+        for rows in gen_batches(len(X), size):
+            yield rows, self._schema.pack(X if len(X) <= size else _safe_indexing(X, rows))
 
     def _log_jacobian(self, x, observed):
         """Nats from packed to original units of each cell. x : (n, n_variables); observed : the same, or None."""
@@ -681,14 +899,14 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         float64 keeps a row's latents apart from the other rows'; float32 is as precise as what it is given.
         """
         dtype = torch.float32 if self.device_ == "mps" else getattr(torch, self._schema.precision(X))
-        module, (values, observed) = deepcopy(self.module_).to(dtype), self._schema.pack(X)
 
         def chunks():
-            for rows in self._batches(len(values), copies):
-                seen = None if observed is None else torch.as_tensor(observed[rows], device=self.device_)
-                yield torch.as_tensor(values[rows], dtype=dtype, device=self.device_), seen
+            for _, (values, observed) in self._packed(X):
+                for some in self._batches(len(values), copies):
+                    seen = None if observed is None else torch.as_tensor(observed[some], device=self.device_)
+                    yield torch.as_tensor(values[some], dtype=dtype, device=self.device_), seen
 
-        return module, chunks()
+        return deepcopy(self.module_).to(dtype), chunks()
 
     def _batches(self, n_rows, copies=1):
         """Slices of rows whose tensors fit in scikit-learn's working memory."""
@@ -725,6 +943,74 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             module = VAE(**self._architecture, generator=torch.Generator()).float()
             module.load_state_dict({name: torch.as_tensor(array) for name, array in state["module_"].items()})
             self.module_ = module.to(self.device_).eval()
+
+
+class _Task(NamedTuple):
+    """Something to train: the module, its loss of a batch, the score to watch, epochs, step beside the learning rate."""
+
+    module: torch.nn.Module
+    loss: Callable
+    score: Callable | None
+    n_epochs: int
+    step: float
+    averaged: bool
+    slack: float
+    generator: torch.Generator
+
+
+class _Epochs:
+    """What an estimator does between epochs: it reports, and its callbacks have their say. Each epoch is a task of theirs.
+
+    Parameters
+    ----------
+    module : VAE
+        What is trained.
+    rows : Rows
+        To train on.
+    n_epochs : int
+        At most.
+    given : dict
+        The estimator, and what it was given: the arguments of callbacks.
+    """
+
+    def __init__(self, module, rows, n_epochs, given):
+        self.estimator, self.module, self.rows = given["estimator"], module, rows
+        self.n_epochs, self.given, self.histories, self.stopped = n_epochs, given, [], False
+        self.root = self.estimator._init_callback_context(max_subtasks=n_epochs).call_on_fit_task_begin(**given)
+        self.task = self._begin()
+
+    def _begin(self):
+        return self.root.subcontext(task_name="epoch").call_on_fit_task_begin(**self.given)
+
+    def __call__(self, history):
+        """Of the history of what is being trained, so far, whether to stop."""
+        epoch, verbose = len(history.losses), self.estimator.verbose
+        if verbose and epoch % verbose == 0:
+            held_out = f", held-out bound {history.scores[-1]:.4f}" if history.scores else ""
+            what = "Decoder, epoch" if self.histories else "Epoch"
+            print(f"{what} {epoch}: loss {history.losses[-1]:.4f} nats per row{held_out}")
+        self.stopped = self.task.call_on_fit_task_end(
+            **self.given, reconstruction_attributes=lambda: self._so_far([*self.histories, history])
+        )
+        ended = self.stopped or epoch + sum(len(former.losses) for former in self.histories) == self.n_epochs
+        self.task = None if ended else self._begin()
+        return self.stopped
+
+    def done(self, history):
+        """Something was trained to its end."""
+        self.histories.append(history)
+        self.stopped = self.stopped or history.interrupted
+
+    def _so_far(self, histories):
+        """What a callback makes an estimator of: as if the fit had ended here."""
+        results = self.estimator._results(deepcopy(self.module), histories, self.rows)
+        return results | {"_sample_stream": np.random.RandomState(0)}
+
+    def close(self):
+        """End the task of an epoch that was interrupted, or never began, and that of the fit."""
+        if self.task is not None:
+            self.task.call_on_fit_task_end(**self.given)
+        self.root.call_on_fit_task_end(**self.given, reconstruction_attributes=dict)
 
 
 def _find_device(name, fallback=None):
@@ -775,16 +1061,53 @@ def _check_frame(X, min_rows, name):
             )
 
 
-def _weighted_rows(X, sample_weight):
+def _representative(X, weight, random_state):
+    """Rows and weights (k,) to learn a schema from: all, but of a large array some, and those with a column's extremes."""
+    n_rows = max(MIN_ROWS_SCHEMA, N_CELLS_SCHEMA // math.prod(X.shape[1:]))
+    if not isinstance(X, np.ndarray) or X.dtype.kind == "O" or len(X) <= n_rows:
+        return X, weight
+    some = np.unique(np.concatenate([random_state.randint(len(X), size=n_rows), _extremes(X)]))
+    return X[some], weight[some]
+
+
+def _extremes(X):
+    """Rows that hold the least and the greatest number of each column of an array."""
+    found = []
+    for sign in (1, -1):
+        least = np.full(math.prod(X.shape[1:]), np.inf)
+        rows = np.zeros(len(least), dtype=int)
+        for part in gen_batches(len(X), max(1, N_CELLS_AT_ONCE // len(least))):
+            values = sign * X[part].reshape(-1, len(least)).astype(float)
+            values[np.isnan(values)] = np.inf
+            at = values.argmin(0)
+            lesser = values[at, np.arange(len(least))] < least
+            least[lesser], rows[lesser] = values[at, np.arange(len(least))][lesser], part.start + at[lesser]
+        found.append(rows)
+    return np.concatenate(found)
+
+
+def _move_to_end(rows, chosen):
+    """Swap the chosen rows (k,) with the last k, in place: a part of the rows is then a view, not a copy."""
+    first = len(rows.x) - len(chosen)
+    stay = np.isin(np.arange(first, len(rows.x)), chosen)
+    device = rows.x.device
+    at = torch.as_tensor(chosen[chosen < first], device=device)
+    to = torch.as_tensor(first + np.flatnonzero(~stay), device=device)
+    for tensor in rows:
+        if tensor is not None:
+            tensor[at], tensor[to] = tensor[to], tensor[at]
+
+
+def _weighted_rows(X, sample_weight, min_rows):
     """The rows of positive weight, and their weights (n,)."""
     if sample_weight is None:
-        return X, np.ones(len(X))
+        return X, np.broadcast_to(1.0, len(X))
     weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
     if (weight > 0).all():
         return X, weight
     kept = np.flatnonzero(weight)
-    if len(kept) < 2:
-        raise ValueError(f"sample_weight is positive for {len(kept)} sample(s), while a minimum of 2 is required.")
+    if len(kept) < min_rows:
+        raise ValueError(f"sample_weight is positive for {len(kept)} sample(s), while a minimum of {min_rows} is required.")
     return _safe_indexing(X, kept), weight[kept]
 
 

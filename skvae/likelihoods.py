@@ -22,21 +22,43 @@ class AbstractLikelihood(nn.Module, ABC):
     ----------
     variables : sequence of Variable
         The block's variables (`skvae.scalings.Variable`): how many categories, which lattice, which bounds.
+    located : bool
+        Whether theta holds an offset and a log-scale of every variable, in units of the normal that `placed` is given; only
+        likelihoods of real numbers do so.
 
     Attributes
     ----------
-    n_params : int
-        Numbers that the decoder puts out for the block: the last axis of every theta.
+    rectangles : list of (list of int, int)
+        The layout of theta: for each rectangle, one after the other, its variables and how many numbers each has there.
+    n_codes : list of int
+        How many `codes` each variable has.
+    locates : bool
+        Whether `located` makes a difference.
     continuous : bool
         Whether cells have a density, with noise around a mean, so that no cell can be told exactly.
     """
 
-    n_params: int
     continuous = False
+    locates = False
 
-    def __init__(self, variables):
+    def __init__(self, variables, located=False):
         super().__init__()
-        self.n_variables = self.n_params = len(variables)
+        self.variables, self.located, self.n_variables = list(variables), located, len(variables)
+        self.rectangles = [(list(range(self.n_variables)), 1)]
+        self.n_codes = [1] * self.n_variables
+
+    @property
+    def n_params(self) -> int:
+        """Numbers that the decoder puts out for the block: the last axis of every theta."""
+        return sum(len(columns) * width for columns, width in self.rectangles)
+
+    @torch.no_grad()
+    def of(self, j: int) -> "AbstractLikelihood":
+        """The likelihood of variable j alone, with what was learned of it."""
+        alone = type(self)([self.variables[j]], self.located)
+        for own, shared in zip(alone.parameters(), self.parameters(), strict=True):
+            own.copy_(shared[j : j + 1][tuple(slice(size) for size in own.shape)])
+        return alone
 
     def _buffers_of(self, variables, *names: str, suffix: str = "") -> None:
         """Buffers (n_variables,) of fields of the variables, under the fields' names and a suffix."""
@@ -62,6 +84,17 @@ class AbstractLikelihood(nn.Module, ABC):
         """What the encoder sees of cells: numbers of scale one, or codes. x : (..., n_variables); returns the same."""
         return x
 
+    def codes(self, x: Tensor) -> Tensor:
+        """Which of `n_codes` codes a cell has: the only one, for numbers. x : (..., n_variables); returns the same."""
+        return torch.zeros_like(x, dtype=torch.long)
+
+    def placed(self, theta: Tensor, location: Tensor, scale: Tensor) -> Tensor:
+        """Theta as the other methods take it, of a located one: around a normal in units of the features.
+
+        theta : (..., n_params); location, scale : (..., n_variables).
+        """
+        return theta
+
     def start(self, mean: Tensor, loadings: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Constant and slope of a theta that reproduces a linear-Gaussian model of the block's features.
 
@@ -74,7 +107,32 @@ class AbstractLikelihood(nn.Module, ABC):
         return mean.new_zeros(self.n_params), loadings.new_zeros(self.n_params, loadings.shape[1])
 
 
-class Gaussian(AbstractLikelihood):
+class _Located(AbstractLikelihood):
+    """What a location and a scale share. Without `located`, theta is the location, and scales are parameters."""
+
+    locates = True
+    floor: Tensor
+    log_scale: nn.Parameter
+
+    def __init__(self, variables, located=False):
+        super().__init__(variables, located)
+        self.rectangles *= 1 + located
+
+    def _loc_scale(self, theta: Tensor) -> tuple[Tensor, Tensor]:
+        """Both (..., n_variables)."""
+        loc, log_scale = theta.chunk(2, -1) if self.located else (theta, 0.0)
+        # the floor keeps repeated values from drawing the density to infinity
+        return loc, self.floor + (self.log_scale + log_scale).clamp(max=30).exp()
+
+    def placed(self, theta, location, scale):
+        offset, log_scale = theta.chunk(2, -1)
+        return torch.cat([location + scale * offset, log_scale + scale.log()], -1)
+
+    def centre(self, theta):
+        return self._loc_scale(theta)[0]
+
+
+class Gaussian(_Located):
     """Normal with a learned scale for every variable; on a lattice, the probability of the lattice cell.
 
     Integers are discrete: their probability is the normal's mass within half a step, and the outermost cells of a
@@ -87,23 +145,18 @@ class Gaussian(AbstractLikelihood):
     lower: Tensor
     upper: Tensor
 
-    def __init__(self, variables):
-        super().__init__(variables)
+    def __init__(self, variables, located=False):
+        super().__init__(variables, located)
         self._buffers_of(variables, "step", "floor", "lower", "upper")
         self.discrete = bool(self.step.any())
         self.continuous = not self.discrete
         # one scale a column, not one a cell: a scale that follows z spends the latents on noise, not on the data
         self.log_scale = nn.Parameter(torch.zeros(self.n_variables))
 
-    @property
-    def scale(self) -> Tensor:
-        # the floor keeps repeated values from drawing the density to infinity
-        return self.floor + self.log_scale.exp()
-
     def log_prob(self, x, theta):
-        scale = self.scale
-        density = -0.5 * ((x - theta) / scale).square() - scale.log() - HALF_LOG_2PI
-        return torch.where(self.step > 0, self._log_mass(x, theta, scale), density) if self.discrete else density
+        loc, scale = self._loc_scale(theta)
+        density = -0.5 * ((x - loc) / scale).square() - scale.log() - HALF_LOG_2PI
+        return torch.where(self.step > 0, self._log_mass(x, loc, scale), density) if self.discrete else density
 
     def _log_mass(self, x: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
         half, far = 0.5 * self.step, 1e4  # beyond 1e4 standard deviations there is no mass to lose
@@ -117,41 +170,35 @@ class Gaussian(AbstractLikelihood):
         return log_right + torch.log(-torch.expm1(gap.clamp(max=-1e-7)))
 
     def sample(self, theta, generator):
-        return theta + self.scale * _normal(theta, generator)
-
-    def centre(self, theta):
-        return theta
+        loc, scale = self._loc_scale(theta)
+        return loc + scale * _normal(loc, generator)
 
     def start(self, mean, loadings, noise):
         self.log_scale.copy_(noise.log() - self.floor / noise)  # to first order, scale = noise
         return mean, loadings
 
 
-class StudentT(AbstractLikelihood):
+class StudentT(_Located):
     """Student's t with a learned scale and learned degrees of freedom for every variable: robust to outliers."""
 
     continuous = True
 
-    floor: Tensor
-
-    def __init__(self, variables):
-        super().__init__(variables)
+    def __init__(self, variables, located=False):
+        super().__init__(variables, located)
         self._buffers_of(variables, "floor")
         self.log_scale = nn.Parameter(torch.zeros(self.n_variables))
         self.log_df = nn.Parameter(torch.full((self.n_variables,), math.log(5.0)))
 
     def log_prob(self, x, theta):
-        scale, df = self.floor + self.log_scale.exp(), 1 + self.log_df.exp()  # above 1, the mean exists
-        tail = 0.5 * (df + 1) * torch.log1p(((x - theta) / scale).square() / df)
+        (loc, scale), df = self._loc_scale(theta), 1 + self.log_df.exp()  # above 1, the mean exists
+        tail = 0.5 * (df + 1) * torch.log1p(((x - loc) / scale).square() / df)
         return torch.lgamma(0.5 * (df + 1)) - torch.lgamma(0.5 * df) - 0.5 * (math.pi * df).log() - scale.log() - tail
 
     def sample(self, theta, generator):
-        df = (1 + self.log_df.exp()).expand_as(theta).contiguous()
+        loc, scale = self._loc_scale(theta)
+        df = (1 + self.log_df.exp()).expand_as(loc).contiguous()
         chi_square = 2 * torch._standard_gamma(0.5 * df, generator=generator)
-        return theta + (self.floor + self.log_scale.exp()) * _normal(theta, generator) * (df / chi_square).sqrt()
-
-    def centre(self, theta):
-        return theta
+        return loc + scale * _normal(loc, generator) * (df / chi_square).sqrt()
 
     def start(self, mean, loadings, noise):
         self.log_scale.copy_(noise.log() - self.floor / noise - 0.3)  # a t of this many degrees is wider than its scale
@@ -214,8 +261,8 @@ class _Count(AbstractLikelihood):
     centre_: Tensor
     scale_: Tensor
 
-    def __init__(self, variables):
-        super().__init__(variables)
+    def __init__(self, variables, located=False):
+        super().__init__(variables, located)
         self._buffers_of(variables, "centre", "scale", suffix="_")
 
     def features(self, x):
@@ -244,8 +291,8 @@ class Poisson(_Count):
 class NegativeBinomial(_Count):
     """Counts with more variance than their mean: a Poisson whose rate is gamma, its shape learned for every variable."""
 
-    def __init__(self, variables):
-        super().__init__(variables)
+    def __init__(self, variables, located=False):
+        super().__init__(variables, located)
         self.log_shape = nn.Parameter(torch.zeros(self.n_variables))
 
     def log_prob(self, x, theta):
@@ -263,10 +310,10 @@ class NegativeBinomial(_Count):
 class ZeroInflatedNegativeBinomial(_Count):
     """A negative binomial, or with some probability a zero (Lambert, 1992, for the negative binomial)."""
 
-    def __init__(self, variables):
-        super().__init__(variables)
+    def __init__(self, variables, located=False):
+        super().__init__(variables, located)
         self.counts = NegativeBinomial(variables)
-        self.n_params = 2 * self.n_variables
+        self.rectangles *= 2
 
     def log_prob(self, x, theta):
         rate, zero = theta.chunk(2, -1)
@@ -293,8 +340,8 @@ class _Softmax(AbstractLikelihood):
     does not widen the rest, and no gather stands between decoder and softmax (its backward would cost more than both).
     """
 
-    def __init__(self, variables):
-        super().__init__(variables)
+    def __init__(self, variables, located=False):
+        super().__init__(variables, located)
         self.sizes = sizes = [v.size for v in variables]
         self.buckets: list[tuple[list[int], int]] = []  # columns, and the width of their rectangle
         places: list[Tensor] = [torch.empty(0)] * len(sizes)  # of each variable's codes in theta
@@ -309,7 +356,8 @@ class _Softmax(AbstractLikelihood):
             self.register_buffer(f"pad{len(self.buckets)}", pad, persistent=False)
             self.buckets.append((columns, widest))
             start += len(columns) * widest
-        self.n_params = start
+        self.rectangles, self.n_codes = list(self.buckets), sizes
+        self.n_logits = start
         self.register_buffer("places", torch.cat(places), persistent=False)
         order = torch.tensor([j for columns, _ in self.buckets for j in columns])
         self.register_buffer("order", order.argsort(), persistent=False)
@@ -328,7 +376,7 @@ class _Softmax(AbstractLikelihood):
     def _laid_out(self, bias: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
         """bias (n_codes,) and slope (n_codes, latent_dim), variable after variable, as theta has them."""
         places = self.get_buffer("places")
-        out = bias.new_zeros(self.n_params), slope.new_zeros(self.n_params, slope.shape[1])
+        out = bias.new_zeros(self.n_logits), slope.new_zeros(self.n_logits, slope.shape[1])
         return out[0].index_copy(0, places, bias), out[1].index_copy(0, places, slope)
 
     def _log_prob_of_codes(self, codes: Tensor, theta: Tensor) -> Tensor:
@@ -349,6 +397,9 @@ class _Softmax(AbstractLikelihood):
 
 class Categorical(_Softmax):
     """One of `size` categories; a cell holds the category's code."""
+
+    def codes(self, x):
+        return x.long()
 
     def log_prob(self, x, theta):
         return self._log_prob_of_codes(x.long(), theta)
@@ -371,13 +422,17 @@ class Ordinal(AbstractLikelihood):
     centre_: Tensor
     scale_: Tensor
 
-    def __init__(self, variables):
-        super().__init__(variables)
+    def __init__(self, variables, located=False):
+        super().__init__(variables, located)
         self.largest = max(v.size for v in variables)
         self.register_buffer("last", torch.tensor([v.size - 1 for v in variables]), persistent=False)
         self._buffers_of(variables, "centre", "scale", suffix="_")
         self.first = nn.Parameter(torch.full((self.n_variables, 1), -1.0))
         self.log_gaps = nn.Parameter(torch.zeros(self.n_variables, max(self.largest - 2, 0)))
+        self.n_codes = [v.size for v in variables]
+
+    def codes(self, x):
+        return x.long()
 
     def features(self, x):
         return (x - self.centre_) / self.scale_
@@ -418,29 +473,49 @@ class Histogram(_Softmax):
     Codes past the ends are tails: what they are worth in the data's own units is the schema's to say.
     """
 
-    def __init__(self, variables):
-        super().__init__(variables)
+    locates = True
+
+    def __init__(self, variables, located=False):
+        super().__init__(variables, located)
         self.register_buffer("scores", _padded([v.grid for v in variables]))  # normal scores of the bins' edges
         self.register_buffer("means", _padded([v.means for v in variables]))
         self.register_buffer("atoms", _padded([v.atoms for v in variables]))
         self.register_buffer("knots", _padded([[x for x, _ in v.knots] for v in variables]))
         self.register_buffer("packed_knots", _padded([[p for _, p in v.knots] for v in variables]))
         self.register_buffer("last", torch.tensor([v.size - 1 for v in variables]), persistent=False)
+        if located:
+            self.rectangles = [*self.rectangles, *[(list(range(self.n_variables)), 1)] * 2]
 
-    def _codes(self, x: Tensor) -> Tensor:
+    def codes(self, x):
         return torch.minimum(x.floor().long().clamp(min=0), self.get_buffer("last"))
 
     def features(self, x):
-        codes = self._codes(x)
+        codes = self.codes(x)
         left, right = self._edges(codes), self._edges(codes + 1)
         return left + (x - codes).clamp(0, 1) * (right - left)
+
+    def placed(self, theta, location, scale):
+        # a normal cut into bins has the log-masses log width - ((u - location) / scale)² / 2 at their middles u
+        logits, offset, log_scale = theta.split([self.n_logits, self.n_variables, self.n_variables], -1)
+        location, precision = location + scale * offset, (-2 * log_scale).exp() / scale.square()
+        scores, parts, start = self.get_buffer("scores"), [], 0
+        for columns, widest in self.buckets:
+            left, right = scores[columns, :widest], scores[columns, 1 : widest + 1]
+            left, right = (F.pad(edges, (0, widest - edges.shape[1])) for edges in (left, right))
+            middle = 0.5 * (left + right)
+            rectangle = logits[..., start : start + len(columns) * widest].unflatten(-1, (len(columns), widest))
+            slope = (precision * location)[..., columns, None]
+            normal = (right - left).clamp(min=1e-3).log() + slope * middle - 0.5 * precision[..., columns, None] * middle**2
+            parts.append((rectangle + normal).flatten(-2))
+            start += len(columns) * widest
+        return torch.cat(parts, -1)
 
     def _edges(self, codes: Tensor) -> Tensor:
         scores = self.get_buffer("scores")
         return scores.expand(*codes.shape, -1).gather(-1, codes.unsqueeze(-1)).squeeze(-1)
 
     def log_prob(self, x, theta):
-        return self._log_prob_of_codes(self._codes(x), theta)
+        return self._log_prob_of_codes(self.codes(x), theta)
 
     def sample(self, theta, generator):
         codes = self._draw_codes(theta, generator)

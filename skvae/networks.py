@@ -21,9 +21,49 @@ ACTIVATIONS = {
 }
 
 
+NARROW = 64
+
+
+def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """x @ weight.T + bias, in bfloat16 under autocast where it is wide.
+
+    Latents and few columns want all their digits, and a narrow product costs next to nothing.
+    """
+    if not torch.is_autocast_enabled(x.device.type):
+        return F.linear(x, weight, bias)
+    if min(weight.shape) >= NARROW:
+        return _Bfloat16Affine.apply(x, weight, bias)
+    with torch.autocast(x.device.type, enabled=False):
+        return F.linear(x, weight, bias)
+
+
+class _Bfloat16Affine(torch.autograd.Function):
+    """Products in bfloat16, all else as it came. Autocast's gradient of a weight is transposed, and slow to cast back."""
+
+    @staticmethod
+    def forward(ctx, x, weight, bias):
+        x, weight = x.bfloat16(), weight.bfloat16()
+        ctx.save_for_backward(x, weight)
+        return torch.addmm(bias.bfloat16(), x, weight.T).to(bias.dtype)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        x, weight = ctx.saved_tensors
+        half = gradient.bfloat16()
+        of_x = (half @ weight).to(gradient.dtype) if ctx.needs_input_grad[0] else None
+        return of_x, (half.T @ x).to(gradient.dtype), gradient.sum(0)
+
+
+class Linear(nn.Linear):
+    """`nn.Linear`, in full precision where it is narrow."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return affine(x, self.weight, self.bias)
+
+
 def linear(n_in: int, n_out: int, generator: Generator, gain: float = 1.0) -> nn.Linear:
     """A linear layer, weights normal with variance gain² / n_in (LeCun et al., 1998), biases zero."""
-    layer = skip_init(nn.Linear, n_in, n_out)
+    layer = skip_init(Linear, n_in, n_out)
     nn.init.normal_(layer.weight, std=gain / math.sqrt(max(n_in, 1)), generator=generator)
     nn.init.zeros_(layer.bias)
     return layer
@@ -77,7 +117,7 @@ class CellEmbedding(nn.Module):
         numbers = x[:, : self.n_numbers]
         if observed is not None:
             numbers = numbers * observed[:, : self.n_numbers]
-        out = F.linear(numbers, self.numbers, self.bias)
+        out = affine(numbers, self.numbers, self.bias)
         if self.categories is None:
             return out
         rows = x[:, self.n_numbers :].long() + self.offsets
@@ -127,3 +167,73 @@ class MLP(nn.Module):
         if self.rest is None or self.first is None:
             return out
         return out + self.rest(self.first(*inputs))
+
+
+class CellPerceptrons(nn.Module):
+    """For every cell of a row a perceptron of the cells that it may see: NADE (Larochelle & Murray, 2011).
+
+    What a cell tells is a vector, its code's and its number's; a cell sees the sum over others, so any mask of who sees whom
+    is possible. Each cell has weights of its own, as batched products.
+
+    Parameters
+    ----------
+    n_codes : sequence of int
+        How many codes each cell may have.
+    outputs : sequence of (list of int, int)
+        Rectangles of the output: cells, and how many numbers each of them puts out.
+    width : int
+        Length of the vectors.
+    """
+
+    offsets: Tensor
+
+    def __init__(self, n_codes: Sequence[int], outputs: Sequence[tuple], width: int, generator: Generator):
+        super().__init__()
+        n_cells, self.cells, self.width = len(n_codes), [cells for cells, _ in outputs], width
+
+        def normal(*shape, std):
+            return nn.Parameter(torch.empty(shape).normal_(std=std, generator=generator))
+
+        self.register_buffer("offsets", torch.tensor([0, *n_codes[:-1]]).cumsum(0), persistent=False)
+        self.codes = normal(sum(n_codes), width, std=0.3)
+        self.slopes = normal(n_cells, 1, width, std=0.3)
+        self.biases = normal(n_cells, 1, width, std=0.1)
+        self.hidden = normal(n_cells, width, width, std=1 / math.sqrt(width))
+        self.hidden_biases = nn.Parameter(torch.zeros(n_cells, 1, width))
+        self.heads = nn.ParameterList([normal(len(cells), width, n, std=0.1 / math.sqrt(width)) for cells, n in outputs])
+        self.head_biases = nn.ParameterList([nn.Parameter(torch.zeros(len(cells), 1, n)) for cells, n in outputs])
+
+    def tell(self, codes: Tensor, numbers: Tensor, cells: slice = slice(None)) -> Tensor:
+        """What some cells tell. codes, int, and numbers : (n_cells, n); returns (n_cells, n, width)."""
+        return F.embedding(codes + self.offsets[cells, None], self.codes) + numbers.unsqueeze(-1) * self.slopes[cells]
+
+    def forward(self, seen: Tensor, dropped: Tensor | float = 1.0) -> Tensor:
+        """Outputs of all cells. seen : (n_cells, n, width), sums of what cells tell; dropped : (n, width), factors of the
+        hidden units, for dropout. Returns (n, n_outputs).
+        """
+        hidden = dropped * F.silu(seen + self.biases)
+        hidden = hidden + dropped * F.silu(torch.baddbmm(self.hidden_biases, hidden, self.hidden))
+        parts = [
+            torch.baddbmm(bias, hidden[_as_slice(cells)], weight).transpose(0, 1).flatten(1)
+            for cells, weight, bias in zip(self.cells, self.heads, self.head_biases, strict=True)
+        ]
+        return torch.cat(parts, 1)
+
+    def of(self, j: int, seen: Tensor, widths: Sequence[int]) -> Tensor:
+        """Outputs of cell j, (n, sum(widths)).
+
+        seen : (n, width); widths : of each rectangle with the cell, how many to keep.
+        """
+        hidden = F.silu(seen + self.biases[j])
+        hidden = hidden + F.silu(torch.addmm(self.hidden_biases[j], hidden, self.hidden[j]))
+        rectangles = [(at, cells.index(j)) for at, cells in enumerate(self.cells) if j in cells]
+        heads = [
+            (self.heads[at][row, :, :width], self.head_biases[at][row, :, :width])
+            for (at, row), width in zip(rectangles, widths, strict=True)
+        ]
+        return torch.cat([torch.addmm(bias, hidden, weight) for weight, bias in heads], 1)
+
+
+def _as_slice(places: list[int]) -> slice | list[int]:
+    """Consecutive places as a slice, which needs no copy."""
+    return slice(places[0], places[-1] + 1) if places[-1] - places[0] == len(places) - 1 else places

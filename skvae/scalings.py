@@ -28,6 +28,7 @@ class Variable(NamedTuple):
     lower: float = -math.inf  # bounds of that lattice, in packed units
     upper: float = math.inf
     floor: float = 0.01  # the smallest scale of a density, in packed units
+    missing_at: int = -1  # place of the variable that says whether this one is missing; -1: none does
 
 
 class AbstractScaling(ABC):
@@ -155,52 +156,70 @@ class CountScaling(AbstractScaling):
 class BinScaling(AbstractScaling):
     """The code of a quantile bin, plus the place in it from 0 to 1. A heavy value has a bin of its own, as an atom of it.
 
-    Inside a bin, places are shares of its rows, read off a few knots; so the map from numbers to packed ones is one rising,
-    piecewise linear function. Its knots lie midway between values (between lattice points, for numbers on a lattice), and
-    the density is honest: in the bin of an atom, all but a hundredth lies on the atom, one lattice cell (or half the gap to
-    the next value) wide; and past the ends, a hundredth of the last bin falls off exponentially.
+    Inside a bin, places are shares of its rows, read off knots; so the map from numbers to packed ones is one rising,
+    piecewise linear function, and the density is honest. A value that repeats has a piece of its own, one lattice cell (or
+    half the gap to the next value) wide: what is drawn there is that value. Other pieces hold some 20 rows; a thousandth of
+    every bin is spread evenly over it, for values that `fit` did not see. Past the ends, a hundredth of the last bin falls
+    off exponentially.
     """
 
-    elsewhere = 0.01  # of an atom's bin, off the atom; of an outer bin, past its end
+    repeats = 5  # rows that give a value a piece of its own
+    elsewhere = 0.001
+    past_ends = 0.01
 
     def fit(self, values, weight):
         found, at = np.unique(values, return_inverse=True)
         share = np.bincount(at, weight) / weight.sum()
         bounds = _quantile_groups(share, n_bins=int(np.clip(len(values) // 50, 8, 64)))
-        self._fit_knots(found, share, bounds, len(values))
-        single = np.diff(bounds) == 1
-        self.atoms = np.where(single, found[bounds[:-1]], np.nan)
-        gaps = np.diff(found) if len(found) > 1 else np.array([1.0])
-        self.atom_widths = np.minimum(self.step or gaps.min() / 2, np.diff(self.edges))
+        self._fit_pieces(found, share, bounds, np.bincount(at))
+        self.edges = self.knots[np.searchsorted(self.packed_knots, np.arange(len(bounds)))]
+        atoms = np.where(np.diff(bounds) == 1, found[bounds[:-1]], np.nan)
         self.centre, self.tail = moments(values, weight)
         mass = np.add.reduceat(share, bounds[:-1])
         means = (np.add.reduceat(share * found, bounds[:-1]) / mass - self.centre) / self.tail
         least = 0.25 / len(values)
         scores = ndtri(np.clip(np.concatenate([[0], mass.cumsum()]), least, 1 - least))
-        places = (self.atoms - self.edges[:-1]) / np.diff(self.edges)
+        places = np.interp(atoms, self.knots, self.packed_knots) - np.arange(len(mass))
         knots = zip((self.knots - self.centre) / self.tail, self.packed_knots, strict=True)
         self.variable = Variable(
             self.likelihood, len(mass), grid=_plain_tuple(scores), means=_plain_tuple(means), atoms=_plain_tuple(places),
             knots=tuple((float(x), float(p)) for x, p in knots),
         )  # fmt: skip
 
-    def _fit_knots(self, found, share, bounds, n_rows):
-        """`edges` of bins, and `knots` with their `packed_knots`; the bins hold values bounds[k] to bounds[k + 1] - 1."""
-        last = len(bounds) - 2
-        starts: list[int] = []  # the value that each piece of the map starts at
-        places: list[float] = []
-        for k, (first, end) in enumerate(pairwise(bounds)):
-            cumulated = share[first:end].cumsum()
-            inner = _inner_knots(cumulated / cumulated[-1], cumulated[-1] * n_rows, k == 0, k == last)
-            starts += [first, *(first + inner)]
-            places += [k, *(k + cumulated[inner - 1] / cumulated[-1])]
+    def _fit_pieces(self, found, share, bounds, counts):
+        """`knots` between pieces, their `packed_knots`, and the value `spikes` that a piece stands for, NaN for none.
+
+        found : (k,), sorted, with share (k,) and counts (k,); bin b holds values bounds[b] to bounds[b + 1] - 1.
+        """
         gaps = np.diff(found) if len(found) > 1 else np.array([self.step or 1.0])
-        ends = found[0] - (self.step or gaps[0]) / 2, found[-1] + (self.step or gaps[-1]) / 2
-        self.knots = np.concatenate(
-            [[ends[0]], self._between(found[np.array(starts[1:], dtype=int) - 1], found[starts[1:]]), [ends[1]]]
-        )
-        self.packed_knots = np.array([*places, last + 1], dtype=float)
-        self.edges = self.knots[np.isin(self.packed_knots, np.arange(last + 2))]
+        half = 0.5 * (self.step or gaps.min() / 2)
+        repeated = counts >= self.repeats
+        repeated[bounds[:-1][np.diff(bounds) == 1]] = True
+        first = np.union1d(_light_starts(share, bounds, counts.sum()), np.flatnonzero(repeated))
+        first = np.union1d(first, np.flatnonzero(repeated[:-1]) + 1)  # of each run of values that share a piece
+        last, alone = np.append(first[1:], len(found)) - 1, repeated[first]
+        # between two runs: the end of the left one, a place between, the start of the right one; where one of them is a
+        # value by itself, it ends with its cell, and the other reaches up to there
+        between = self._between(found[last[:-1]], found[first[1:]])
+        ends = np.minimum(found[last[:-1]] + half, between), np.maximum(found[first[1:]] - half, between)
+        right = np.where(alone[:-1], ends[0], np.where(alone[1:], ends[1], between))
+        left = np.where(alone[1:], ends[1], right)
+        inner = np.column_stack([right, between.clip(right, left), left]).ravel()
+        outer = (self.step or gaps[0]) / 2, (self.step or gaps[-1]) / 2
+        knots = np.concatenate([[found[0] - outer[0]], inner, [found[-1] + outer[1]]])
+        runs = np.arange(len(first)).repeat(3)[1:-1]  # which of them each piece belongs to; every third one holds values
+        mass, spikes = np.zeros(len(runs)), np.full(len(runs), np.nan)
+        mass[::3], spikes[::3] = np.add.reduceat(share, first), np.where(alone, found[first], np.nan)
+        bin_of = np.searchsorted(bounds, first, side="right")[runs] - 1
+        width = np.diff(knots)
+        parts = [v / np.bincount(bin_of, v)[bin_of] for v in (mass, width)]
+        cumulated = ((1 - self.elsewhere) * parts[0] + self.elsewhere * parts[1]).cumsum()
+        kept = width > 0
+        self.spikes = spikes[kept]
+        self.knots = np.append(knots[:-1][kept], knots[-1])
+        self.packed_knots = np.append(0.0, cumulated)[np.append(kept, True)]
+        ends_of_bins = np.append(0, np.flatnonzero(np.append(np.diff(bin_of[kept]), 1)) + 1)
+        self.packed_knots[ends_of_bins] = np.arange(len(bounds))  # sums of shares, but for rounding
 
     def _between(self, left, right):
         """A knot between values (k,) and the next ones (k,)."""
@@ -213,34 +232,36 @@ class BinScaling(AbstractScaling):
         # float32 must not round a place up into the next bin
         packed = codes + (np.interp(values, self.knots, self.packed_knots) - codes).clip(0, 1 - 2**-16)
         packed = np.where(values < self.edges[0], (values - self.edges[0]) / self.tail, packed)
-        return np.where(values > self.edges[-1], len(self.atoms) + (values - self.edges[-1]) / self.tail, packed)
+        return np.where(values > self.edges[-1], self._n_bins + (values - self.edges[-1]) / self.tail, packed)
 
-    def _codes(self, packed):
-        return np.floor(packed).astype(int).clip(0, len(self.atoms) - 1)
+    @property
+    def _n_bins(self):
+        return len(self.edges) - 1
 
-    def _off_atom(self, packed):
-        """Numbers (n,), and how far each is from the atom of its bin; NaN without one."""
-        values = np.interp(packed, self.packed_knots, self.knots)
-        return values, np.abs(values - self.atoms[self._codes(packed)])
+    def _pieces(self, packed):
+        return (np.searchsorted(self.packed_knots, packed, side="right") - 1).clip(0, len(self.spikes) - 1)
 
     def unpack(self, packed):
-        codes = self._codes(packed)
-        values, off = self._off_atom(packed)
-        return np.where(off <= 0.5 * self.atom_widths[codes], self.atoms[codes], values)
+        spikes = self.spikes[self._pieces(packed)]
+        return np.where(np.isnan(spikes), np.interp(packed, self.packed_knots, self.knots), spikes)
 
     def log_jacobian(self, packed):
-        codes = self._codes(packed)
-        _, off = self._off_atom(packed)
-        piece = (np.searchsorted(self.packed_knots, packed, side="right") - 1).clip(0, len(self.knots) - 2)
+        piece = self._pieces(packed)
         density = np.log(np.diff(self.packed_knots)[piece]) - np.log(np.diff(self.knots)[piece])
-        widths, atom_widths = np.diff(self.edges)[codes], self.atom_widths[codes]
-        on_atom = np.where(off > 0.5 * atom_widths * (1 + 1e-6), math.log(self.elsewhere), math.log1p(-self.elsewhere))
-        room = np.where(off > 0.5 * atom_widths * (1 + 1e-6), (widths - atom_widths).clip(1e-300), atom_widths)
-        density = np.where(np.isnan(off) | (widths <= atom_widths * (1 + 1e-9)), density, on_atom - np.log(room))
-        ends = (codes == 0).astype(float) + (codes == len(self.atoms) - 1)
-        past = np.where(packed < 0, -packed, packed - len(self.atoms))
-        density = np.where(past > 0, math.log(self.elsewhere / self.tail) - past, density + np.log1p(-self.elsewhere * ends))
+        codes = np.floor(packed).astype(int).clip(0, self._n_bins - 1)
+        density += np.log1p(-self.past_ends * ((codes == 0).astype(float) + (codes == self._n_bins - 1)))
+        past = np.where(packed < 0, -packed, packed - self._n_bins)
+        density = np.where(past > 0, math.log(self.past_ends / self.tail) - past, density)
         return density + (math.log(self.step) if self.discrete else 0.0)
+
+
+def _light_starts(share: np.ndarray, bounds: np.ndarray, n_rows: int) -> np.ndarray:
+    """Where bins start, and pieces in them: of values with shares (k,), bin b from bounds[b] to bounds[b + 1] - 1."""
+    starts, last = [bounds[:-1]], len(bounds) - 2
+    for k, (first, end) in enumerate(pairwise(bounds)):
+        cumulated = share[first:end].cumsum()
+        starts.append(first + _inner_knots(cumulated / cumulated[-1], cumulated[-1] * n_rows, k == 0, k == last))
+    return np.unique(np.concatenate(starts))
 
 
 def _plain_tuple(values: np.ndarray) -> tuple[float, ...]:

@@ -16,12 +16,13 @@ from typing import NamedTuple
 import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
+from scipy.special import ndtr
 
 from skvae.scalings import SCALINGS, Variable, moments, value_range
 
 MAX_CATEGORIES = 10_000
 FARTHEST = 1e15  # standard deviations, beyond which float32 has no squares
-MIN_ROWS_BINS = 200
+MIN_ROWS_BINS, MIN_ROWS_SMOOTH = 200, 1000
 MIN_IDENTIFIERS = 50  # fewer different texts may be categories
 
 
@@ -146,6 +147,10 @@ class AbstractColumn(ABC):
             return Cells(np.zeros(len(series), dtype=np.int64), np.ones(len(series), bool))
         return _cells(series, getattr(self.dtype, "time_unit", None))
 
+    def check_range(self, cells: Cells) -> None:
+        """Refuse cells beyond what `fit` saw; by default, there is no beyond."""
+        return
+
     def refuse(self, fitted_with, value):
         return ValueError(f"Column {self.name!r} was fitted with {fitted_with}, got {_plain(value)!r}.")
 
@@ -230,6 +235,15 @@ class NumericColumn(AbstractColumn):
                 f"{self.lower:g} to {self.upper:g} that fit saw."
             )
         return packed
+
+    def check_range(self, cells):
+        values = self._numbers(cells)
+        beyond = (values < self.lower) | (values > self.upper)
+        if beyond.any():
+            raise ValueError(
+                f"given has {values[beyond][0]:g} in column {self.name!r}, beyond the {self.lower:g} to {self.upper:g} that "
+                "fit saw."
+            )
 
     def unpack(self, packed):
         values = self.scaling.unpack(packed)
@@ -371,17 +385,24 @@ def _is_binary(values: np.ndarray) -> bool:
 def _wants_bins(values: np.ndarray, integer: bool) -> bool:
     """Whether numbers (n,) are better off in bins: integers, few values, or one much heavier than those beside it.
 
-    So it is on held-out score (Adult, Ames, bike sharing, Titanic), while a smooth column is better off with a normal; and
-    bins want rows to be counted from.
+    So it is on held-out score (Adult, Ames, bike sharing, Titanic), while a smooth column of few rows is better off with a
+    normal: bins want rows to be counted from. With many, they follow a shape that is not normal.
     """
     if len(values) < MIN_ROWS_BINS:
         return False
-    if integer:
+    if integer or (len(values) >= MIN_ROWS_SMOOTH and _distance_from_normal(values) > 0.05):
         return True
     counts = np.unique(values, return_counts=True)[1]
     beside = np.maximum(np.append(counts[1:], 0), np.append(0, counts[:-1]))
     heavy = (counts >= 0.05 * len(values)) & (counts >= 4 * beside)
     return len(counts) <= max(20, len(values) // 20) or bool(heavy.any())
+
+
+def _distance_from_normal(values: np.ndarray) -> float:
+    """Kolmogorov-Smirnov distance of numbers (n,) from a normal of their mean and deviation."""
+    centre, scale = moments(values, np.ones(len(values)))
+    ranks = (np.arange(len(values)) + 0.5) / len(values)
+    return float(np.abs(ndtr((np.sort(values) - centre) / scale) - ranks).max())
 
 
 def _decimals(values: np.ndarray) -> int | None:
@@ -491,24 +512,74 @@ class TableSchema(AbstractSchema):
         """Order the packed columns; indicated : of each column, whether its missing cells are modelled."""
         slots = [(c.variable, j, False) for j, c in enumerate(self.columns) if c.variable is not None]
         slots += [(Variable("bernoulli"), j, True) for j, missing in enumerate(indicated) if missing]
-        slots.sort(key=lambda slot: (slot[0].coded, slot[0].likelihood))
-        self.variables = [variable for variable, *_ in slots]
+        slots.sort(key=lambda slot: (slot[0].coded, slot[0].likelihood, slot[0].size.bit_length(), not slot[2]))
         place = {(j, indicator): at for at, (_, j, indicator) in enumerate(slots)}
+        self.variables = [
+            variable._replace(missing_at=-1 if indicator else place.get((j, True), -1)) for variable, j, indicator in slots
+        ]
         self.value_at = [place.get((j, False)) for j in range(len(self.columns))]
         self.indicator_at = [place.get((j, True)) for j in range(len(self.columns))]
 
     def pack(self, X):
         frame = _frame(X)
         values = np.empty((len(frame), len(self.variables)))
-        for column, series, at, missing_at in zip(
-            self.columns, frame.iter_columns(), self.value_at, self.indicator_at, strict=True
-        ):
-            cells = column.cells(series)
+        floats = isinstance(X, np.ndarray) and X.dtype.kind == "f" and all(c.dtype.is_float() for c in self.columns)
+        # of an array of many columns, a series of each would take longer than all that follows
+        every = map(_float_cells, X.T) if floats else map(_column_cells, self.columns, frame.iter_columns())
+        for column, cells, at, missing_at in zip(self.columns, every, self.value_at, self.indicator_at, strict=True):
             if at is not None:
                 values[:, at] = column.pack(cells)
             if missing_at is not None:
                 values[:, missing_at] = cells.missing
         return _packed(values)
+
+    def pack_given(self, given: dict) -> Packed:
+        """Values of some columns, {name: sequence (n,)}, as packed rows; `observed` : what is known, not None.
+
+        A value that is missing (None, NaN) is known to be so.
+        """
+        n_rows = len(next(iter(given.values())))
+        values, known = np.zeros((n_rows, len(self.variables))), np.zeros((n_rows, len(self.variables)), bool)
+        for name, cells in given.items():
+            at = next((j for j, column in enumerate(self.columns) if column.name == name), None)
+            if at is None:
+                raise ValueError(
+                    f"given has a column {name!r} that fit did not see. Columns: {[c.name for c in self.columns]}."
+                )
+            place, missing_at = self.value_at[at], self.indicator_at[at]
+            if place is None:
+                raise ValueError(f"given has column {name!r}, which names rows and is not modelled. Leave it out.")
+            packed = self._pack_given(self.columns[at], self.dtypes[0 if self.container == "numpy" else at], cells)
+            missing = np.isnan(packed)
+            if missing_at is not None:
+                values[:, missing_at], known[:, missing_at] = missing, True
+            elif missing.any():
+                raise ValueError(f"given has a missing value in column {name!r}, in which fit saw none.")
+            values[:, place], known[:, place] = np.where(missing, 0.0, packed), ~missing
+        return Packed(values, known)
+
+    def _pack_given(self, column, dtype, cells) -> np.ndarray:
+        """Values (n,) of one column as packed numbers (n,), NaN where missing; refused unless fit saw the like."""
+        missing = np.array([cell is None or cell is pd.NaT or cell is pd.NA or cell != cell for cell in cells])
+        shown = next((_plain(cell) for cell, absent in zip(cells, missing, strict=True) if not absent), None)
+        try:
+            present = [cell for cell, absent in zip(cells, missing, strict=True) if not absent]
+            series = CONTAINERS[self.container].series(present, dtype, column.name)
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                found = column.cells(series)
+                packed = column.pack(found)
+        except (UserWarning, TypeError, ValueError, OverflowError) as error:
+            raise ValueError(f"given has {shown!r} in column {column.name!r}, which is not a value of it: {error}") from None
+        lost = found.missing | np.isnan(packed)
+        if lost.any():
+            raise ValueError(
+                f"given has {_plain(present[lost.argmax()])!r} in column {column.name!r}, which fit did not see there."
+            )
+        column.check_range(found)
+        out = np.full(len(missing), np.nan)
+        out[~missing] = packed
+        return out
 
     def unpack(self, values, index=None):
         table, missing = [], []
@@ -516,7 +587,7 @@ class TableSchema(AbstractSchema):
             table.append(column.unpack(values[:, at] if at is not None else np.zeros(len(values))))
             missing.append(values[:, missing_at] > 0.5 if missing_at is not None else np.zeros(len(values), bool))
         cells = [Cells(*pair) for pair in zip(table, missing, strict=True)]
-        return CONTAINERS[self.container](self.columns, self.dtypes, cells, index, self.names)
+        return CONTAINERS[self.container].table(self.columns, self.dtypes, cells, index, self.names)
 
     def fill(self, X, values, index=None):
         filled = []
@@ -528,7 +599,7 @@ class TableSchema(AbstractSchema):
             cells = np.where(missing, cells, given)
             # an identifier, or a column that was missing throughout, has nothing to fill in
             filled.append(Cells(cells, missing & (at is None or column.empty)))
-        return CONTAINERS[self.container](self.columns, self.dtypes, filled, index, self.names)
+        return CONTAINERS[self.container].table(self.columns, self.dtypes, filled, index, self.names)
 
     def by_column(self, cells, X):
         out = np.zeros((len(cells), len(self.columns)))
@@ -576,6 +647,15 @@ def _cells(series, unit: str | None = None) -> Cells:
     missing = pd.isna(values)
     values[missing] = None
     return Cells(values, missing)
+
+
+def _float_cells(values: np.ndarray) -> Cells:
+    """`Cells` of floats (n,)."""
+    return Cells(values.astype(float), np.isnan(values))
+
+
+def _column_cells(column: AbstractColumn, series) -> Cells:
+    return column.cells(series)
 
 
 def _ticks(native, dtype, unit: str | None) -> np.ndarray:
@@ -627,8 +707,30 @@ def _array(columns, dtypes, cells, index, names):
     return out
 
 
-# how a table is put together again, of columns, native dtypes, cells of each column, index, and names as they were
-CONTAINERS = {"numpy": _array, "pandas": _pandas_frame, "polars": _polars_frame}
+def _pandas_series(values, dtype, name):
+    if isinstance(dtype, pd.CategoricalDtype) and not set(values) <= set(dtype.categories):
+        raise ValueError("not a category.")
+    return nw.from_native(pd.Series(values, dtype=object, name=name).astype(dtype), series_only=True)
+
+
+def _polars_series(values, dtype, name):
+    import polars as pl
+
+    return nw.from_native(pl.Series(name, values, dtype=dtype), series_only=True)
+
+
+class Container(NamedTuple):
+    """How tables are put together: of columns, native dtypes, cells of each, index, names; and a series of plain values."""
+
+    table: Callable
+    series: Callable
+
+
+CONTAINERS = {
+    "numpy": Container(_array, _pandas_series),
+    "pandas": Container(_pandas_frame, _pandas_series),
+    "polars": Container(_polars_frame, _polars_series),
+}
 
 
 # --- images ----------------------------------------------------------------------------------------------------------

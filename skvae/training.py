@@ -1,14 +1,24 @@
 """The training loop. It knows no autoencoder: a module, a loss of a batch of tensors, a score to watch."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.optim.adam import adam
 
 MAX_ROLLBACKS = 5
+MOMENTUM, SPREAD, SMALLEST = 0.9, 0.99, 1e-8  # Adam's beta1, beta2 and epsilon
+AVERAGED = 0.998  # of the running mean of weights, what a step leaves
+MAX_GRADIENT = 100.0  # norm, to which greater gradients are cut
+N_STEADY = 1000  # steps of a stream before its step falls
+MIN_PRODUCT = 2**25  # multiplications of a layer with a batch, from which bfloat16 gains more than its casts cost
+
+Loss = Callable[..., Tensor]
+Data = tuple[Tensor | None, ...]
 
 
 @dataclass
@@ -22,14 +32,34 @@ class History:
     interrupted: bool = False
 
 
+@dataclass
+class Moments:
+    """What Adam remembers: running means of the gradient and of its square, as vectors, and how many steps it took."""
+
+    mean: Tensor
+    square: Tensor
+    n_steps: Tensor
+    factor: float = 1.0  # of the learning rate, lowered where the loss diverged
+
+    @classmethod
+    def from_arrays(cls, arrays: tuple, device: str) -> "Moments":
+        """Those that `to_arrays` returned."""
+        mean, square, n_steps = (torch.tensor(array, device=device) for array in arrays[:3])
+        return cls(mean, square, n_steps, arrays[3])
+
+    def to_arrays(self) -> tuple:
+        """Plain arrays and numbers, for a pickle."""
+        return *(tensor.cpu().numpy() for tensor in (self.mean, self.square, self.n_steps)), self.factor
+
+
 class DivergedError(ArithmeticError):
     """The loss stayed infinite or NaN although the step was lowered again and again."""
 
 
 def train(
     module: nn.Module,
-    loss: Callable[..., Tensor],
-    data: tuple[Tensor | None, ...],
+    loss: Loss,
+    data: Data,
     *,
     score: Callable[[], float] | None = None,
     n_epochs: int,
@@ -39,16 +69,20 @@ def train(
     tol: float = 0.0,
     generator: Generator,
     on_epoch_end: Callable[[History], bool] | None = None,
+    averaged: bool = False,
+    slack: float = 0.0,
 ) -> History:
     """Minimise a loss over batches, and leave the module at the best weights that were seen.
 
-    AdamW with a short warm-up and a cosine decay over the planned epochs. A loss that turns infinite or NaN takes the
+    Adam with a short warm-up and a linear decay to zero over the planned epochs. A loss that turns infinite or NaN takes the
     module back to its best weights and halves the step; an interrupt from the keyboard ends the training as if it were done.
+    Layers are multiplied in bfloat16 where the processor does that natively and they are large enough to gain from it;
+    weights, gradients and moments remain in the module's own type.
 
     Parameters
     ----------
     module : nn.Module
-        What is trained.
+        What is trained; all its parameters of one type and on one device.
     loss : callable
         Of a batch (each tensor of `data` at the same rows), the mean loss of its rows: a scalar tensor.
     data : tuple of tensors (n, ...) or None
@@ -62,79 +96,204 @@ def train(
         Draws the order of the rows.
     on_epoch_end : callable, optional
         Of the `History`, whether to stop.
+    averaged : bool
+        Whether the weights that are scored and kept are running means over steps (Polyak & Juditsky, 1992): calibrated even
+        where training stops while steps are still large.
+    slack : float
+        Later weights are preferred as long as their score is less than this below the best: they saw the smaller steps.
 
     Returns
     -------
     History
     """
     history = History()
-    run = _Run(module, loss, data, n_epochs, batch_size, learning_rate, generator)
     best, mark, waited, rollbacks = _weights(module), -math.inf, 0, 0
     if score is not None:
         history.start_score = history.best_score = mark = score()
     try:
-        while len(history.losses) < n_epochs:
-            mean_loss = run.epoch(len(history.losses))
-            value = -mean_loss if score is None else score()
-            if not (math.isfinite(mean_loss) and math.isfinite(value)):
-                rollbacks += 1
-                if rollbacks > MAX_ROLLBACKS:
-                    raise DivergedError
-                module.load_state_dict(best)
-                run.restart(0.5**rollbacks)
-                continue
-            history.losses.append(mean_loss)
-            if score is not None:
-                history.scores.append(value)
-            if score is None or value > history.best_score:
-                history.best_score, best = value, _weights(module)
-            waited = 0 if value > mark + tol else waited + 1
-            mark = max(mark, value) if waited == 0 else mark
-            if (score is not None and waited >= patience) or (on_epoch_end is not None and on_epoch_end(history)):
-                break
+        with _vectors(module) as (weights, gradients):
+            passes = _Passes(module, loss, data, batch_size, generator, weights, gradients)
+            rate = _warm_up_and_decay(learning_rate, n_epochs * passes.n_batches)
+            while len(history.losses) < n_epochs:
+                mean_loss = passes.once(rate, len(history.losses) * passes.n_batches)
+                with passes.means() if averaged else nullcontext():
+                    value = -mean_loss if score is None else score()
+                    now = _weights(module)
+                if not (math.isfinite(mean_loss) and math.isfinite(value)):
+                    rollbacks += 1
+                    if rollbacks > MAX_ROLLBACKS:
+                        raise DivergedError
+                    module.load_state_dict(best)
+                    passes.start(0.5**rollbacks)
+                    continue
+                history.losses.append(mean_loss)
+                if score is not None:
+                    history.scores.append(value)
+                as_good = value > history.best_score - slack
+                if score is None or as_good:
+                    history.best_score, best = max(value, history.best_score), now
+                improved = value > mark + tol
+                waited = 0 if improved or (slack and as_good) else waited + 1
+                mark = value if improved else mark
+                stop = on_epoch_end is not None and on_epoch_end(history)
+                if stop or (score is not None and waited >= patience):
+                    break
     except KeyboardInterrupt:
         history.interrupted = True
     module.load_state_dict(best)
     return history
 
 
-class _Run:
-    """The optimiser's side of `train`: one call an epoch."""
+def train_further(
+    module: nn.Module,
+    loss: Loss,
+    data: Data,
+    moments: Moments | None,
+    *,
+    batch_size: int,
+    learning_rate: float,
+    generator: Generator,
+) -> tuple[float, Moments]:
+    """One pass over a part of a stream, whose end is not known.
 
-    def __init__(self, module, loss, data, n_epochs, batch_size, learning_rate, generator):
-        self.module, self.loss, self.data, self.generator = module, loss, data, generator
-        self.batch_size, self.learning_rate = batch_size, learning_rate
+    As `train`, but the step falls with the square root of the number of steps, once there were a thousand. Where the loss
+    turns infinite or NaN, the pass starts again from where it began, at half the step.
+
+    Parameters
+    ----------
+    moments : Moments or None
+        What the previous call returned.
+
+    Returns
+    -------
+    mean_loss : float
+    moments : Moments
+        For the next call.
+    """
+    before, former = _weights(module), deepcopy(moments)
+    with _vectors(module) as (weights, gradients):
+        passes = _Passes(module, loss, data, batch_size, generator, weights, gradients)
+        for rollbacks in range(MAX_ROLLBACKS + 1):
+            passes.moments = deepcopy(former) if former is not None else _at_rest(weights)
+            passes.moments.factor *= 0.5**rollbacks
+            rate = _warm_up_and_fall(learning_rate)
+            mean_loss = passes.once(rate, int(passes.moments.n_steps))
+            if math.isfinite(mean_loss) and bool(weights.isfinite().all()):
+                return mean_loss, passes.moments
+            weights.zero_()  # between parameters too
+            module.load_state_dict(before)
+    raise DivergedError
+
+
+class _Passes:
+    """Passes over the rows: batches by index, gradients, steps of Adam (Kingma & Ba, 2015).
+
+    Parameters
+    ----------
+    weights, gradients : Tensor
+        Those of the module, as vectors that share their memory.
+    """
+
+    def __init__(self, module, loss, data, batch_size, generator, weights, gradients):
+        self.loss, self.data, self.generator = loss, data, generator
+        self.weights, self.gradients, self.batch_size = weights, gradients, batch_size
         self.n_rows = len(data[0])
         self.n_batches = math.ceil(self.n_rows / batch_size)
-        self.n_steps = n_epochs * self.n_batches
-        self.n_warm = max(1, min(100, self.n_steps // 20))
-        self.restart(1.0)
+        self.start()
+        self.half = _gains_from_bfloat16(module, batch_size, weights.device)
 
-    def restart(self, factor):
-        """A fresh optimiser, its step multiplied by `factor`: what diverged is not carried on in its moments."""
-        self.factor = factor
-        self.optimiser = torch.optim.AdamW(self.module.parameters(), lr=0.0, weight_decay=1e-4, fused=True)
+    def start(self, factor: float = 1.0) -> None:
+        """Forget former steps."""
+        self.moments, self.mean = _at_rest(self.weights, factor), self.weights.clone()
 
-    def epoch(self, number):
-        """Train on every row once; returns the mean loss a row."""
-        device = self.data[0].device
+    @contextmanager
+    def means(self) -> Iterator[None]:
+        """While it lasts, weights are their running means."""
+        last = self.weights.clone()
+        self.weights.copy_(self.mean)
+        yield
+        self.weights.copy_(last)
+
+    def once(self, rate: Callable[[int], float], n_steps: int) -> float:
+        """Train on every row once, after n_steps steps of the schedule; returns the mean loss a row."""
+        device = self.weights.device
         total = torch.zeros((), device=device)
-        order = torch.randperm(self.n_rows, generator=self.generator, device=self.generator.device).to(device)
-        for at, rows in enumerate(order.split(self.batch_size)):
-            self._set_step(number * self.n_batches + at)
-            value = self.loss(*(None if tensor is None else tensor[rows] for tensor in self.data))
-            self.optimiser.zero_grad(set_to_none=True)
+        # 32 bits: beside tens of millions of rows, their order is to stay small
+        order = torch.randperm(self.n_rows, generator=self.generator, device=self.generator.device, dtype=torch.int32)
+        for at, rows in enumerate(order.to(device).split(self.batch_size)):
+            batch = (None if tensor is None else tensor.index_select(0, rows) for tensor in self.data)
+            with torch.autocast(device.type, torch.bfloat16, enabled=self.half):
+                value = self.loss(*batch)
+            self.gradients.zero_()
             value.backward()
-            torch.nn.utils.clip_grad_norm_(self.module.parameters(), 100.0)
-            self.optimiser.step()
+            self._step(rate(n_steps + at))
+            self.mean.lerp_(self.weights, max(1 - AVERAGED, 9 / (10 + n_steps + at)))
             total += value.detach() * len(rows)  # no .item() here: it would wait for the device at every step
         return total.item() / self.n_rows
 
-    def _set_step(self, step):
-        decay = 0.5 * (1 + math.cos(math.pi * step / self.n_steps))
-        rate = self.factor * self.learning_rate * min((step + 1) / self.n_warm, decay)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
+    def _step(self, rate: float) -> None:
+        self.gradients.mul_((MAX_GRADIENT / self.gradients.norm()).clamp(max=1.0))
+        moments = self.moments
+        adam(
+            *([self.weights], [self.gradients], [moments.mean], [moments.square], [], [moments.n_steps]),
+            fused=self.weights.device.type in ("cpu", "cuda", "mps"),
+            amsgrad=False,
+            beta1=MOMENTUM,
+            beta2=SPREAD,
+            lr=rate * moments.factor,
+            weight_decay=0.0,
+            eps=SMALLEST,
+            maximize=False,
+        )
+
+
+@contextmanager
+def _vectors(module: nn.Module) -> Iterator[tuple[Tensor, Tensor]]:
+    """All weights of a module and their gradients as two vectors, while it trains.
+
+    A step is then a handful of operations, however many parameters there are; and the first optimiser that `torch.optim`
+    makes imports torch's compiler, which takes longer than a small fit.
+    """
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    sizes = [p.numel() + -p.numel() % 16 for p in parameters]  # a product is faster on rows that start on a cache line
+    weights = torch.zeros(sum(sizes), dtype=parameters[0].dtype, device=parameters[0].device)
+    gradients = torch.zeros_like(weights)
+    for p, w, g in zip(parameters, weights.split(sizes), gradients.split(sizes), strict=True):
+        w, g = w[: p.numel()].view_as(p), g[: p.numel()].view_as(p)
+        p.data, p.grad = w.copy_(p.detach()), g
+    try:
+        yield weights, gradients
+    finally:
+        for p in parameters:
+            p.data, p.grad = p.data.clone(), None
+
+
+def _at_rest(weights: Tensor, factor: float = 1.0) -> Moments:
+    """Moments of none: what diverged is not carried on in them."""
+    return Moments(torch.zeros_like(weights), torch.zeros_like(weights), weights.new_zeros(()), factor)
+
+
+def _warm_up_and_decay(learning_rate: float, n_steps: int) -> Callable[[int], float]:
+    n_warm = max(1, min(100, n_steps // 20))
+    return lambda at: learning_rate * min((at + 1) / n_warm, 1 - at / n_steps)
+
+
+def _warm_up_and_fall(learning_rate: float) -> Callable[[int], float]:
+    return lambda at: learning_rate * min((at + 1) / 20, math.sqrt(N_STEADY / max(at, N_STEADY)))
+
+
+def _gains_from_bfloat16(module: nn.Module, batch_size: int, device: torch.device) -> bool:
+    widest = max(p.numel() for p in module.parameters())
+    return widest * batch_size >= MIN_PRODUCT and _multiplies_bfloat16(device)
+
+
+def _multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether the device has instructions for products of bfloat16: elsewhere they are emulated, and slow."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    # torch has no public word for it on a processor, and may drop this one
+    asked = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return device.type == "cpu" and asked is not None and asked()
 
 
 def _weights(module: nn.Module) -> dict[str, Tensor]:

@@ -18,6 +18,7 @@ RULES = {
     "networks": (set(), {"torch"}),
     "likelihoods": (set(), {"torch"}),
     "training": (set(), {"torch"}),
+    "quality": (set(), {"pandas", "narwhals", "sklearn"}),
     "priors": (set(), {"torch"}),
     "decoders": ({"networks", "likelihoods"}, {"torch"}),
     "model": ({"networks", "decoders", "priors"}, {"torch"}),

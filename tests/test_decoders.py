@@ -1,8 +1,10 @@
+from itertools import product
+
 import pytest
 import torch
 from torch.testing import assert_close
 
-from skvae.decoders import FactorisedDecoder
+from skvae.decoders import AutoregressiveDecoder, FactorisedDecoder, LinearGaussian
 from skvae.scalings import Variable
 
 VARIABLES = (
@@ -51,3 +53,90 @@ def test_start_sets_the_marginals_of_every_block(decoder):
     assert_close(theta[2:5], mean[2:5])
     assert_close(theta[5:8].softmax(0), mean[5:8])
     assert_close(theta[8:].softmax(0), mean[8:])
+
+
+@pytest.fixture
+def cells():
+    """An autoregressive decoder of a yes or no and two categories, with weights that matter."""
+    variables = [Variable("bernoulli"), Variable("categorical", 3, coded=True), Variable("categorical", 4, coded=True)]
+    decoder = AutoregressiveDecoder(variables, torch.Generator().manual_seed(0))
+    for weight in decoder.network.heads:
+        torch.nn.init.normal_(weight, std=0.5, generator=torch.Generator().manual_seed(1))
+    return decoder.double()
+
+
+ROWS = torch.tensor(list(product(range(2), range(3), range(4))), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("order", [None, [2, 0, 1], [1, 2, 0]])
+def test_a_chain_of_cells_sums_to_one(cells, order):
+    order = None if order is None else torch.tensor(order)
+    with torch.no_grad():
+        total = cells.log_prob(ROWS, order=order).sum(-1).exp().sum()
+    assert_close(total, torch.tensor(1.0, dtype=torch.float64))
+
+
+def test_a_cell_depends_on_those_before_it_only(cells):
+    order = torch.tensor([2, 0, 1])
+    other = ROWS.clone()
+    other[:, 1] = (other[:, 1] + 1) % 3
+    first, second = (cells.log_prob(x, order=order) for x in (ROWS, other))
+    assert_close(first[:, [0, 2]], second[:, [0, 2]])
+    assert (first[:, 1] != second[:, 1]).any()
+
+
+def test_draws_are_as_frequent_as_they_are_probable(cells):
+    with torch.no_grad():
+        probability = cells.log_prob(ROWS).sum(-1).exp()
+        x = torch.zeros(40_000, 3, dtype=torch.float64)
+        drawn = cells.sample(x, torch.zeros_like(x, dtype=torch.bool), torch.Generator().manual_seed(2))
+    share = (drawn[:, None] == ROWS).all(-1).double().mean(0)
+    assert_close(share, probability, atol=0.01, rtol=0)
+
+
+def test_known_cells_stay_and_the_others_follow_them(cells):
+    x = torch.zeros(40_000, 3, dtype=torch.float64)
+    x[:, 2] = 3
+    known = torch.zeros_like(x, dtype=torch.bool)
+    known[:, 2] = True
+    with torch.no_grad():
+        drawn = cells.sample(x, known, torch.Generator().manual_seed(3))
+        log_probs = cells.log_prob(ROWS, order=torch.tensor([2, 0, 1]))[:, :2].sum(-1)
+    given = ROWS[:, 2] == 3
+    share = (drawn[:, None, :2] == ROWS[given][:, :2]).all(-1).double().mean(0)
+    assert (drawn[:, 2] == 3).all()
+    assert_close(share, log_probs[given].exp(), atol=0.01, rtol=0)
+
+
+def test_it_starts_at_the_normal_distribution_of_the_data():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(5000, 4, generator=generator) @ torch.randn(4, 4, generator=generator)
+    x = (x - x.mean(0)) / x.std(0)
+    decoder = AutoregressiveDecoder([Variable("gaussian", floor=1e-6)] * 4, generator)
+    for parameter in (*decoder.network.heads, *decoder.network.head_biases):
+        torch.nn.init.zeros_(parameter)
+    decoder.start(x, None, torch.ones(5000), torch.zeros(4))
+    normal = torch.distributions.MultivariateNormal(x.mean(0), x.T.cov())
+    for order in (None, torch.tensor([3, 1, 0, 2])):
+        assert_close(decoder.log_prob(x, order=order).sum(-1), normal.log_prob(x), atol=0.05, rtol=0.01)
+
+
+def test_conditionals_of_a_normal_distribution_are_those_of_the_textbook():
+    linear = LinearGaussian(3)
+    linear.covariance.copy_(torch.tensor([[1.0, 0.8, 0.3], [0.8, 1.0, 0.5], [0.3, 0.5, 1.0]]))
+    u, known = torch.tensor([[1.0, 0.0, -1.0]]), torch.tensor([[True, False, True]])
+    mean, scale = linear.given(u, known, [1])
+    inner, across = linear.covariance[[0, 2]][:, [0, 2]], linear.covariance[1, [0, 2]]
+    slopes = torch.linalg.solve(inner, across)
+    assert_close(mean[0, 0], slopes @ torch.tensor([1.0, -1.0]))
+    assert_close(scale[0, 0] ** 2, 1 - slopes @ across)
+    in_order, scales = linear.in_order(u, None, torch.tensor([0, 2, 1]))
+    assert_close((in_order[0, 1], scales[1]), (mean[0, 0], scale[0, 0]))
+
+
+def test_whether_a_cell_is_missing_comes_before_it_in_every_order():
+    variables = [Variable("bernoulli"), Variable("gaussian", missing_at=0), Variable("gaussian")]
+    decoder, generator = AutoregressiveDecoder(variables, torch.Generator()), torch.Generator().manual_seed(0)
+    orders = [order.tolist() for order in (decoder.order(generator) for _ in range(200)) if order is not None]
+    assert len({tuple(order) for order in orders}) == 3
+    assert all(order.index(0) < order.index(1) for order in orders)

@@ -19,4 +19,4 @@ def test_example_runs_and_writes_its_pictures(example, tmp_path):
     assert len(run.stdout) > 200
     for picture in tmp_path.glob("*.png"):
         assert picture.stat().st_size > 10_000
-    assert {path.suffix for path in tmp_path.iterdir()} <= {".png"}
+    assert {path.suffix for path in tmp_path.iterdir()} <= {".png", ".html"}

@@ -32,7 +32,8 @@ def exact_log_prob(vae, x):
     """Log p(x) of a VAE without hidden layers: z and the noise are normal, so x is."""
     with torch.no_grad():
         weight, bias = vae.decoder.network.path.weight, vae.decoder.network.path.bias
-        noise = vae.decoder.likelihoods[0].scale
+        likelihood = vae.decoder.likelihoods[0]
+        noise = likelihood.floor + likelihood.log_scale.exp()
         return torch.distributions.MultivariateNormal(bias, weight @ weight.T + noise.square().diag()).log_prob(x)
 
 

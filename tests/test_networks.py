@@ -64,3 +64,23 @@ def test_building_leaves_the_global_stream_alone(generator):
 def test_same_seed_same_weights():
     one, two = (linear(3, 2, torch.Generator().manual_seed(5)).weight for _ in range(2))
     assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize(("n_in", "n_out"), [(256, 128), (256, 4), (2, 128)])
+def test_products_under_autocast_are_those_of_float32_and_narrow_ones_exactly(n_in, n_out):
+    generator = torch.Generator().manual_seed(0)
+    layer = linear(n_in, n_out, generator)
+    x = torch.randn(32, n_in, generator=generator, requires_grad=True)
+    wanted = torch.randn(32, n_out, generator=generator)
+
+    def run(half):
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            out = layer(x)
+        return out, *torch.autograd.grad((out * wanted).sum(), [x, layer.weight, layer.bias])
+
+    wide = min(n_in, n_out) >= 64
+    for half, full in zip(run(True), run(False), strict=True):
+        assert half.dtype == torch.float32
+        error = (half - full).norm() / full.norm()
+        assert error < (0.01 if wide else 1e-7)
+    assert torch.equal(run(True)[0], run(False)[0]) != wide

@@ -122,20 +122,35 @@ def test_bins_are_a_distribution_in_the_units_of_the_data(column):
     _, values = column
     schema = TableSchema("histogram").fit(pd.DataFrame({"a": values}), np.ones(2000))
     size = schema.variables[0].size
-    lower, upper = values.min() - 30 * values.std() - 5, values.max() + 30 * values.std() + 5
+    knots, tail = schema.columns[0].scaling.knots, 30 * values.std() + 5
+
+    def density(grid):
+        packed, _ = schema.pack(pd.DataFrame({"a": grid.astype(values.dtype)}))
+        return np.exp(schema.log_jacobian(packed)[:, 0]) / size
+
     if values.dtype.kind == "i":
-        grid = np.arange(int(lower), int(upper))
+        total = density(np.arange(int(knots[0] - tail), int(knots[-1] + tail))).sum()
     else:
-        edges = schema.columns[0].scaling.knots
-        near = np.concatenate([edges + s for s in (-1e-9, 1e-9)])
-        atoms = schema.columns[0].scaling.atoms
-        widths = schema.columns[0].scaling.atom_widths
-        atoms = np.concatenate([atoms + s * widths * (1 + t) / 2 for s in (-1, 1) for t in (-1e-6, 1e-5)])
-        grid = np.unique(np.concatenate([np.linspace(lower, upper, 200_001), near, atoms[~np.isnan(atoms)]]))
-    packed, _ = schema.pack(pd.DataFrame({"a": grid.astype(values.dtype)}))
-    density = np.exp(schema.log_jacobian(packed)[:, 0]) / size
-    total = density.sum() if values.dtype.kind == "i" else np.trapezoid(density, grid)
+        ends = knots[0] - np.geomspace(1e-9, tail, 10_001)[::-1], knots[-1] + np.geomspace(1e-9, tail, 10_001)
+        inside = density((knots[1:] + knots[:-1]) / 2) @ np.diff(knots)
+        total = inside + sum(np.trapezoid(density(grid), grid) for grid in ends)
     assert total == pytest.approx(1, abs=0.01)
+
+
+def test_repeated_values_are_drawn_as_they_are():
+    """Amounts that repeat are as frequent in draws of even bins as in the data, and nothing lies between them."""
+    amounts = np.array([7688.0, 15024.0, 99999.0, 3103.5, 5178.0])
+    values = np.where(RNG.random(5000) < 0.9, 0.0, RNG.choice(amounts, 5000, p=[0.4, 0.3, 0.15, 0.1, 0.05]))
+    schema = TableSchema("histogram").fit(pd.DataFrame({"a": values}), np.ones(5000))
+    scaling = schema.columns[0].scaling
+    packed, _ = schema.pack(pd.DataFrame({"a": values}))
+    assert_array_equal(schema.unpack(packed)["a"], values)
+    share = np.bincount(packed[:, 0].astype(int)) / 5000
+    draws = RNG.choice(len(share), 20_000, p=share) + RNG.random(20_000) * (1 - 1e-6)
+    drawn = scaling.unpack(draws)
+    assert np.isin(drawn, [0, *amounts]).mean() > 0.995
+    for amount in (0, *amounts):
+        assert (drawn == amount).mean() == pytest.approx((values == amount).mean(), abs=0.01)
 
 
 @pytest.mark.parametrize("container", [pd.DataFrame, pl.DataFrame])
@@ -430,10 +445,11 @@ def test_likelihood_by_column():
 
 def test_draws_inside_bins_have_the_tails_of_the_data():
     """A log-normal column of very long tail: places drawn evenly in the bins of the data give mean and spread back."""
-    values = np.exp(RNG.normal(0, 3, 20_000))
+    rng = np.random.default_rng(0)
+    values = np.exp(rng.normal(0, 3, 20_000))
     schema = TableSchema("histogram").fit(pd.DataFrame({"a": values}), np.ones(20_000))
     packed, _ = schema.pack(pd.DataFrame({"a": values}))
-    drawn = schema.unpack(np.floor(packed) + RNG.random(packed.shape))["a"]
+    drawn = schema.unpack(np.floor(packed) + rng.random(packed.shape))["a"]
     assert drawn.median() == pytest.approx(np.median(values), rel=0.05)
     assert drawn.mean() == pytest.approx(values.mean(), rel=0.2)
     assert drawn.max() > values.max() / 4

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from skvae.training import DivergedError, train
+from skvae.training import DivergedError, train, train_further
 
 
 class Line(nn.Module):
@@ -126,3 +126,35 @@ def test_same_generator_same_bits(problem):
 def test_data_may_hold_none(problem):
     module, (x, y), loss = problem
     train(module, lambda x, nothing, y: loss(x, y), (x, None, y), **options(n_epochs=1))
+
+
+def test_a_stream_of_parts_finds_the_solution(problem):
+    module, (x, y), loss = problem
+    generator, moments = torch.Generator().manual_seed(1), None
+    for _ in range(100):
+        mean_loss, moments = train_further(
+            module, loss, (x, y), moments, batch_size=50, learning_rate=0.1, generator=generator
+        )
+    assert int(moments.n_steps) == 600
+    assert_close(module.slope.data, torch.linalg.lstsq(x, y[:, None]).solution[:, 0], atol=0.05, rtol=0)
+    assert mean_loss < 0.05
+
+
+def test_a_part_whose_loss_breaks_once_starts_again_with_a_smaller_step(problem):
+    module, data, loss = problem
+    calls = iter(range(100))
+    options = {"batch_size": 100, "learning_rate": 0.1, "generator": torch.Generator().manual_seed(1)}
+    broken = train_further(module, lambda x, y: loss(x, y) * (math.nan if next(calls) == 1 else 1.0), data, None, **options)
+    assert math.isfinite(broken[0])
+    assert broken[1].factor == 0.5
+    assert module.slope.isfinite().all()
+    with pytest.raises(DivergedError):
+        train_further(module, lambda x, y: loss(x, y) * math.nan, data, broken[1], **options)
+
+
+def test_parameters_own_their_memory_again_and_hold_no_gradient(problem):
+    module, data, loss = problem
+    module.bias = nn.Parameter(torch.zeros(3))
+    train(module, loss, data, **options(n_epochs=1))
+    assert module.slope.untyped_storage().nbytes() == 2 * 4
+    assert module.slope.grad is None
