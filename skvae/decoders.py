@@ -170,7 +170,8 @@ class AutoregressiveDecoder(_Decoder):
     """p(x) cell by cell: each cell given those before it, in any order (Uria et al., 2014).
 
     The distribution of a cell is that of a linear-Gaussian model of the numbers, with the corrections of a perceptron that
-    sees every earlier cell: training begins at the normal distribution with the data's covariances, in the features' space.
+    sees every earlier cell: training begins at the normal distribution with the data's covariances, in the features' space
+    (in bins, at a logistic one of the same means and spreads).
     Orders vary in training, so that any cells can be drawn given any others; whether a cell is missing comes before it.
 
     Parameters
@@ -182,21 +183,20 @@ class AutoregressiveDecoder(_Decoder):
 
     width, dropout, random_orders = 64, 0.1, 0.5
 
-    numbers: Tensor
     missing_at: Tensor
 
     def __init__(self, variables: Sequence, generator: Generator):
         super().__init__(variables, located=True)
-        self.n_variables, outputs, start = len(variables), [], 0
+        self.n_variables, self.n_numbers = len(variables), sum(not v.coded for v in variables)  # numbers come first
+        outputs, start = [], 0
         self.home: list[tuple[int, int]] = []  # of each variable, its block and its place there
         for at, likelihood in enumerate(cast(Iterable[AbstractLikelihood], self.likelihoods)):
-            outputs += [([start + j for j in columns], width) for columns, width in likelihood.rectangles]
+            outputs += [([start + j for j in columns], *layout) for columns, *layout in likelihood.rectangles]
             self.home += [(at, j) for j in range(likelihood.n_variables)]
             start += likelihood.n_variables
         n_codes = [n for likelihood in cast(Iterable[AbstractLikelihood], self.likelihoods) for n in likelihood.n_codes]
         self.network = CellPerceptrons(n_codes, outputs, self.width, generator)
-        self.is_number = [not v.coded for v in variables]  # numbers come first
-        self.linear = LinearGaussian(sum(self.is_number))
+        self.linear = LinearGaussian(self.n_numbers)
         self.register_buffer("missing_at", torch.tensor([v.missing_at for v in variables]), persistent=False)
 
     @torch.no_grad()
@@ -206,17 +206,16 @@ class AutoregressiveDecoder(_Decoder):
         x : (n, n_variables); observed : the same, bool, or None; weight : (n,); means : (n_features,), of numbers and of
         one-hot codes.
         """
-        k = self.linear.mean.numel()
+        k = self.n_numbers
         self.linear.fit(self.features(x)[:, :k], None if observed is None else observed[:, :k], weight)
         biases = iter(self.network.head_biases)
         for likelihood, mean in self._blocks((means, self.n_features)):
             bias = means.new_zeros(likelihood.n_params)
             if not likelihood.locates:
                 bias, _ = likelihood.start(mean, mean.new_zeros(len(mean), 0), means.new_ones(()))
-            for (columns, width), part in zip(
-                likelihood.rectangles, bias.split([len(c) * w for c, w in likelihood.rectangles]), strict=True
-            ):
-                next(biases)[:, 0] = part.view(len(columns), width)
+            shapes = [(len(columns), width) for columns, width, _ in likelihood.rectangles]
+            for shape, part in zip(shapes, bias.split([k * width for k, width in shapes]), strict=True):
+                next(biases)[:, 0] = part.view(shape)
 
     def order(self, generator: Generator) -> Tensor | None:
         """An order to train in, (n_variables,): half of the time None, which is that of the variables."""
@@ -238,7 +237,7 @@ class AutoregressiveDecoder(_Decoder):
         """
         order = torch.arange(self.n_variables, device=x.device) if order is None else order
         codes, numbers = self._codes_and_numbers(x)
-        told = self.network.tell(codes, numbers)
+        told = self.network.tell(self.network.table(), codes, numbers)
         if observed is not None:
             told = told * observed.T.unsqueeze(-1)
         place = order.argsort()
@@ -258,8 +257,8 @@ class AutoregressiveDecoder(_Decoder):
     def _codes_and_numbers(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Codes, int, and features, zero of categories: both (n_variables, n)."""
         codes = torch.cat([likelihood.codes(cells) for likelihood, cells in self._blocks((x, self.widths))], -1)
-        k = self.linear.mean.numel()
-        return codes.T, F.pad(self.features(x)[:, :k], (0, self.n_variables - k)).T
+        numbers = self.features(x)[:, : self.n_numbers]
+        return codes.T, F.pad(numbers, (0, self.n_variables - self.n_numbers)).T
 
     def _dropped(self, seen: Tensor, generator: Generator | None) -> Tensor | float:
         if generator is None:
@@ -269,12 +268,12 @@ class AutoregressiveDecoder(_Decoder):
 
     def _placed_in_order(self, numbers: Tensor, observed: Tensor | None, order: Tensor) -> tuple[Tensor, Tensor]:
         """The linear model's mean and standard deviation of each cell, 0 and 1 of categories: (n, n_variables) twice."""
-        k = self.linear.mean.numel()
-        rest = 0, self.n_variables - k
+        k = self.n_numbers
         if k == 0:
             return torch.zeros_like(numbers), torch.ones_like(numbers)
         seen = None if observed is None else observed[:, :k]
         mean, scale = self.linear.in_order(numbers[:, :k], seen, order[order < k])
+        rest = 0, self.n_variables - k
         return F.pad(mean, rest), F.pad(scale, rest, value=1.0).expand_as(numbers)
 
     def sample(self, x: Tensor, known: Tensor, generator: Generator) -> Tensor:
@@ -309,11 +308,14 @@ class AutoregressiveDecoder(_Decoder):
 
     def _alone(self, j: int, state: "_Row") -> tuple[AbstractLikelihood, Tensor]:
         """The likelihood of variable j alone, and its theta given what is seen of each row."""
+        likelihood = state.likelihood(j)
+        theta = self.network.of(j, state.seen, [width for _, width, _ in likelihood.rectangles])
+        return likelihood, likelihood.placed(theta, *state.placed(j))
+
+    def alone(self, j: int) -> AbstractLikelihood:
+        """The likelihood of variable j, of no other."""
         block, place = self.home[j]
-        likelihood = cast(AbstractLikelihood, self.likelihoods[block]).of(place).to(state.x)
-        theta = self.network.of(j, state.seen, [width for _, width in likelihood.rectangles])
-        location, scale = state.placed(j)
-        return likelihood, likelihood.placed(theta, location, scale)
+        return cast(AbstractLikelihood, self.likelihoods[block]).of(place)
 
 
 class _Row:
@@ -329,14 +331,21 @@ class _Row:
 
     def __init__(self, decoder: AutoregressiveDecoder, x: Tensor, known: Tensor, present: int | None = None):
         self.decoder, self.x, self.known = decoder, x.clone(), known
+        self._likelihoods: dict[int, AbstractLikelihood] = {}
         at = -1 if present is None else int(decoder.missing_at[present])
         if at >= 0:
             self.x[:, at] = 0.0
+        self.table = decoder.network.table()
         codes, numbers = decoder._codes_and_numbers(self.x)
-        told = decoder.network.tell(codes, numbers) * known.T.unsqueeze(-1)
-        self.seen = told.sum(0)
-        k = decoder.linear.mean.numel()
+        self.seen = (decoder.network.tell(self.table, codes, numbers) * known.T.unsqueeze(-1)).sum(0)
+        k = decoder.n_numbers
         self.numbers, self.decided = numbers[:k].T.contiguous(), known[:, :k].clone()
+
+    def likelihood(self, j: int) -> AbstractLikelihood:
+        """That of variable j alone."""
+        if j not in self._likelihoods:
+            self._likelihoods[j] = self.decoder.alone(j).to(self.x)
+        return self._likelihoods[j]
 
     def is_missing(self, j: int) -> Tensor:
         """Which rows, (n,), have variable j missing."""
@@ -344,27 +353,24 @@ class _Row:
         return self.x[:, at] > 0.5 if at >= 0 else torch.zeros_like(self.known[:, j])
 
     def placed(self, j: int) -> tuple[Tensor, Tensor]:
-        """The linear model's mean and standard deviation of variable j, (n, 1) each."""
-        if not self.decoder.is_number[j]:
+        """The linear model's mean and standard deviation of variable j, 0 and 1 of a category: (n, 1) each."""
+        if j >= self.decoder.n_numbers:
             return torch.zeros_like(self.x[:, :1]), torch.ones_like(self.x[:, :1])
         return self.decoder.linear.given(self.numbers, self.decided, [j])
 
     def set_(self, j: int, values: Tensor, drawn: Tensor) -> None:
         """Take values (n,) for variable j, seen from now on where drawn, (n,)."""
         self.x[:, j] = values
-        block, place = self.decoder.home[j]
-        likelihood = cast(AbstractLikelihood, self.decoder.likelihoods[block]).of(place).to(self.x)
-        cells = self.x[:, j : j + 1]
-        codes = likelihood.codes(cells)
-        numbers = likelihood.features(cells) if self.decoder.is_number[j] else torch.zeros_like(cells)
-        told = self.decoder.network.tell(codes.T, numbers.T, slice(j, j + 1))[0]
+        likelihood, cells, is_number = self.likelihood(j), self.x[:, j : j + 1], j < self.decoder.n_numbers
+        numbers = likelihood.features(cells) if is_number else torch.zeros_like(cells)
+        told = self.decoder.network.tell(self.table, likelihood.codes(cells).T, numbers.T, slice(j, j + 1))[0]
         self.seen = self.seen + told * drawn.unsqueeze(-1)
-        if self.decoder.is_number[j]:
+        if is_number:
             self.numbers[:, j] = torch.where(drawn, numbers[:, 0], self.numbers[:, j])
             self.decided[:, j] |= drawn
 
     def skip(self, j: int, missing: Tensor) -> None:
         """Variable j is missing, (n,): the linear model goes on with its mean."""
-        if self.decoder.is_number[j]:
+        if j < self.decoder.n_numbers:
             self.numbers[:, j] = torch.where(missing, self.placed(j)[0][:, 0], self.numbers[:, j])
             self.decided[:, j] |= missing

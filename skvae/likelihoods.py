@@ -7,12 +7,29 @@ normalised in packed units, so that log-probabilities of different likelihoods a
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
+LOGISTIC = math.sqrt(3) / math.pi  # the scale of a logistic distribution of standard deviation one
+NARROWEST = 1e-4  # scale of a located distribution inside a bin, in normal scores
+N_BUMPS, WIDEST_BUMP = 20, 3.0  # of a histogram's basis: how many, and the normal scores that they reach from and to
+APART = 0.1  # of the step that a bump learns by, that of a bin by itself: so it learns where there are many rows
+
+
+class Rectangle(NamedTuple):
+    """A part of theta: k variables, and `width` numbers of each.
+
+    A basis (k, n_functions, width) says what the numbers of a variable are mixed of, if not free: rows of bins that change
+    smoothly along them, say, so that what is learned of a bin holds for its neighbours.
+    """
+
+    columns: list[int]
+    width: int
+    basis: Tensor | None = None
 
 
 class AbstractLikelihood(nn.Module, ABC):
@@ -28,8 +45,8 @@ class AbstractLikelihood(nn.Module, ABC):
 
     Attributes
     ----------
-    rectangles : list of (list of int, int)
-        The layout of theta: for each rectangle, one after the other, its variables and how many numbers each has there.
+    rectangles : list of Rectangle
+        The layout of theta, one after the other.
     n_codes : list of int
         How many `codes` each variable has.
     locates : bool
@@ -44,13 +61,13 @@ class AbstractLikelihood(nn.Module, ABC):
     def __init__(self, variables, located=False):
         super().__init__()
         self.variables, self.located, self.n_variables = list(variables), located, len(variables)
-        self.rectangles = [(list(range(self.n_variables)), 1)]
+        self.rectangles = [Rectangle(list(range(self.n_variables)), 1)]
         self.n_codes = [1] * self.n_variables
 
     @property
     def n_params(self) -> int:
         """Numbers that the decoder puts out for the block: the last axis of every theta."""
-        return sum(len(columns) * width for columns, width in self.rectangles)
+        return sum(len(columns) * width for columns, width, _ in self.rectangles)
 
     @torch.no_grad()
     def of(self, j: int) -> "AbstractLikelihood":
@@ -356,7 +373,7 @@ class _Softmax(AbstractLikelihood):
             self.register_buffer(f"pad{len(self.buckets)}", pad, persistent=False)
             self.buckets.append((columns, widest))
             start += len(columns) * widest
-        self.rectangles, self.n_codes = list(self.buckets), sizes
+        self.rectangles, self.n_codes = [Rectangle(*bucket) for bucket in self.buckets], sizes
         self.n_logits = start
         self.register_buffer("places", torch.cat(places), persistent=False)
         order = torch.tensor([j for columns, _ in self.buckets for j in columns])
@@ -444,10 +461,7 @@ class Ordinal(AbstractLikelihood):
         thresholds = torch.where(levels < self.get_buffer("last")[:, None], thresholds, 1e4)  # P(x <= last) = 1
         cumulated = thresholds - theta.unsqueeze(-1)
         ends = F.pad(cumulated, (1, 0), value=-1e4), F.pad(cumulated, (0, 1), value=1e4)
-        # log(sigmoid(b) - sigmoid(a)) = logsigmoid(b) + logsigmoid(-a) + log(1 - exp(a - b))
-        gap = (ends[0] - ends[1]).clamp(max=-1e-7)
-        log_probs = F.logsigmoid(ends[1]) + F.logsigmoid(-ends[0]) + torch.log(-torch.expm1(gap))
-        return log_probs[..., : self.largest]
+        return _log_mass_of_logistic(*ends)[..., : self.largest]
 
     def log_prob(self, x, theta):
         log_probs = self._log_probs(theta)
@@ -468,9 +482,11 @@ class Ordinal(AbstractLikelihood):
 
 
 class Histogram(_Softmax):
-    """A softmax over bins, uniform inside a bin; a cell holds its bin's code plus its place in the bin, from 0 to 1.
+    """A softmax over bins; a cell holds its bin's code plus its place in the bin, from 0 to 1.
 
-    Codes past the ends are tails: what they are worth in the data's own units is the schema's to say.
+    Inside a bin, places are uniform; located, they and the masses of bins are those of a logistic distribution of the normal
+    scores, before the softmax tilts it: so a column that follows others more closely than its bins are wide is told as
+    closely. Codes past the ends are tails: what they are worth in the data's own units is the schema's to say.
     """
 
     locates = True
@@ -484,47 +500,104 @@ class Histogram(_Softmax):
         self.register_buffer("packed_knots", _padded([[p for _, p in v.knots] for v in variables]))
         self.register_buffer("last", torch.tensor([v.size - 1 for v in variables]), persistent=False)
         if located:
-            self.rectangles = [*self.rectangles, *[(list(range(self.n_variables)), 1)] * 2]
+            self.register_buffer("spikes", _padded([v.spikes for v in variables]) > 0, persistent=False)
+            self.rectangles = [rectangle._replace(basis=self._basis(*rectangle[:2])) for rectangle in self.rectangles]
+            self.rectangles += [Rectangle(list(range(self.n_variables)), 1)] * 2
+
+    def _basis(self, columns: list[int], width: int) -> Tensor:
+        """Bumps along the normal scores, and every bin by itself, as functions of the bin: (k, n_functions, width).
+
+        A bin that is one value is as free as a category; any other moves slowly apart from its neighbours.
+        """
+        edges = self._edges_of_bins(columns, width)
+        middle = 0.5 * (edges[:, :-1] + edges[:, 1:])[:, None]
+        centres = torch.linspace(-WIDEST_BUMP, WIDEST_BUMP, N_BUMPS)[:, None]
+        bumps = torch.exp(-0.5 * ((middle - centres) / (centres[1] - centres[0])).square())
+        atoms = F.pad(self.get_buffer("atoms")[columns], (0, width))[:, :width]
+        alone = torch.eye(width) * torch.where(atoms.isnan(), APART, 1.0)[:, None]
+        there = torch.arange(width) < torch.tensor([self.sizes[j] for j in columns])[:, None, None]
+        return torch.cat([bumps, alone], 1) * there
+
+    def _edges_of_bins(self, columns: list[int], width: int) -> Tensor:
+        """Normal scores (k, width + 1); those past the last bin are the last."""
+        scores = self.get_buffer("scores")[columns]
+        return scores[:, torch.arange(width + 1, device=scores.device).clamp(max=scores.shape[1] - 1)]
 
     def codes(self, x):
         return torch.minimum(x.floor().long().clamp(min=0), self.get_buffer("last"))
 
     def features(self, x):
         codes = self.codes(x)
-        left, right = self._edges(codes), self._edges(codes + 1)
+        left, right = self._edges(codes)
         return left + (x - codes).clamp(0, 1) * (right - left)
 
-    def placed(self, theta, location, scale):
-        # a normal cut into bins has the log-masses log width - ((u - location) / scale)² / 2 at their middles u
-        logits, offset, log_scale = theta.split([self.n_logits, self.n_variables, self.n_variables], -1)
-        location, precision = location + scale * offset, (-2 * log_scale).exp() / scale.square()
-        scores, parts, start = self.get_buffer("scores"), [], 0
-        for columns, widest in self.buckets:
-            left, right = scores[columns, :widest], scores[columns, 1 : widest + 1]
-            left, right = (F.pad(edges, (0, widest - edges.shape[1])) for edges in (left, right))
-            middle = 0.5 * (left + right)
-            rectangle = logits[..., start : start + len(columns) * widest].unflatten(-1, (len(columns), widest))
-            slope = (precision * location)[..., columns, None]
-            normal = (right - left).clamp(min=1e-3).log() + slope * middle - 0.5 * precision[..., columns, None] * middle**2
-            parts.append((rectangle + normal).flatten(-2))
-            start += len(columns) * widest
-        return torch.cat(parts, -1)
+    def _edges(self, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """Normal scores of both ends of bins (..., n_variables)."""
+        scores = self.get_buffer("scores").expand(*codes.shape, -1)
+        left, right = (scores.gather(-1, (codes + end).unsqueeze(-1)).squeeze(-1) for end in (0, 1))
+        return left, right
 
-    def _edges(self, codes: Tensor) -> Tensor:
-        scores = self.get_buffer("scores")
-        return scores.expand(*codes.shape, -1).gather(-1, codes.unsqueeze(-1)).squeeze(-1)
+    def _parts(self, theta: Tensor) -> tuple[Tensor, ...]:
+        """Logits, and of a located one, location (or offset) and scale (or its logarithm)."""
+        return theta.split([self.n_logits, *[self.n_variables] * (2 * self.located)], -1)
+
+    def placed(self, theta, location, scale):
+        logits, offset, log_scale = self._parts(theta)
+        location, scale = location + scale * offset, NARROWEST + scale * log_scale.clamp(max=30).exp() * LOGISTIC
+        masses = []
+        for columns, width in self.buckets:
+            at = (self._edges_of_bins(columns, width) - location[..., columns, None]) / scale[..., columns, None]
+            masses.append(_log_mass_of_logistic(at[..., :-1], at[..., 1:]).flatten(-2))
+        return torch.cat([logits + torch.cat(masses, -1), location, scale], -1)
 
     def log_prob(self, x, theta):
-        return self._log_prob_of_codes(self.codes(x), theta)
+        codes, (logits, *logistic) = self.codes(x), self._parts(theta)
+        log_prob = self._log_prob_of_codes(codes, logits)
+        return log_prob + self._log_prob_inside(x, codes, *logistic) if self.located else log_prob
+
+    def _log_prob_inside(self, x: Tensor, codes: Tensor, location: Tensor, scale: Tensor) -> Tensor:
+        """Log-density of places in their bins, all (..., n_variables); zero in tails."""
+        packed, (left, right) = self.get_buffer("packed_knots"), self._edges(codes)
+        rows = x.reshape(-1, self.n_variables).T.contiguous()
+        piece = (torch.searchsorted(packed, rows, right=True) - 1).clamp(0, packed.shape[1] - 2)
+        spike, *ends = (
+            table.gather(1, piece + shift).T.reshape(x.shape)
+            for table, shift in ((self.get_buffer("spikes"), 0), (packed, 0), (packed, 1))
+        )
+
+        def at(place):
+            return (left + (place - codes).clamp(0, 1) * (right - left) - location) / scale
+
+        here, whole = at(x), _log_mass_of_logistic(at(codes), at(codes + 1))
+        density = F.logsigmoid(here) + F.logsigmoid(-here) + ((right - left).clamp(min=1e-30) / scale).log()
+        mass = _log_mass_of_logistic(at(ends[0]), at(ends[1])) - (ends[1] - ends[0]).clamp(min=1e-7).log()
+        inside = (x >= 0) & (x < self.get_buffer("last") + 1)
+        return torch.where(inside, torch.where(spike, mass, density) - whole, 0.0)
 
     def sample(self, theta, generator):
-        codes = self._draw_codes(theta, generator)
+        logits, *logistic = self._parts(theta)
+        codes = self._draw_codes(logits, generator)
         place = torch.rand(codes.shape, generator=generator, dtype=theta.dtype, device=theta.device)
+        if self.located:
+            place = self._place(place, codes.long(), *logistic)
         atoms = self.get_buffer("atoms").expand(*codes.shape, -1).gather(-1, codes.long().unsqueeze(-1)).squeeze(-1)
         return codes + torch.where(atoms.isnan(), place, atoms)
 
+    def _place(self, share: Tensor, codes: Tensor, location: Tensor, scale: Tensor) -> Tensor:
+        """Places in bins below which lies a share of their mass, all (..., n_variables)."""
+        left, right = self._edges(codes)
+        ends = (left - location) / scale, (right - location) / scale
+        flip = ends[0] + ends[1] > 0  # towards the left end, where the logarithm of the cdf keeps its digits
+        lower, upper = torch.where(flip, -ends[1], ends[0]), torch.where(flip, -ends[0], ends[1])
+        share = torch.where(flip, 1 - share, share).clamp(1e-7, 1 - 1e-7)
+        log_cdf = torch.logaddexp(F.logsigmoid(lower) + torch.log1p(-share), F.logsigmoid(upper) + share.log())
+        at = log_cdf - torch.log(-torch.expm1(log_cdf.clamp(max=-1e-7)))
+        score = torch.where(flip, -at, at) * scale + location
+        return ((score - left) / (right - left).clamp(min=1e-30)).clamp(0, 1 - 2**-16)
+
     def centre(self, theta):
         """The mean, which may lie between the data's values."""
+        theta = self._parts(theta)[0]
         means, knots, packed = (self.get_buffer(name) for name in ("means", "knots", "packed_knots"))
         mean = self._by_bucket(theta, lambda log_probs, j: (log_probs.exp() * means[j, : log_probs.shape[-1]]).sum(-1))
         rows = mean.reshape(-1, self.n_variables).T.contiguous()  # (n_variables, n)
@@ -545,6 +618,11 @@ class Histogram(_Softmax):
             bias.append(width.log() - 0.5 * ((u - mean[j]) / noise).square())
             slope.append(u[:, None] * loadings[j] / noise.square())
         return self._laid_out(torch.cat(bias), torch.cat(slope))
+
+
+def _log_mass_of_logistic(left: Tensor, right: Tensor) -> Tensor:
+    """Of the standard logistic distribution between two points: log(sigmoid(right) - sigmoid(left))."""
+    return F.logsigmoid(right) + F.logsigmoid(-left) + torch.log(-torch.expm1((left - right).clamp(max=-1e-7)))
 
 
 def _padded(rows: Sequence[Sequence[float]]) -> Tensor:

@@ -179,8 +179,10 @@ class CellPerceptrons(nn.Module):
     ----------
     n_codes : sequence of int
         How many codes each cell may have.
-    outputs : sequence of (list of int, int)
-        Rectangles of the output: cells, and how many numbers each of them puts out.
+    outputs : sequence of (list of int, int, Tensor or None)
+        Rectangles of the output: k cells, how many numbers each of them puts out, and the basis (k, n_functions, numbers)
+        that these are mixed of; None where they are free. Cells with a basis put out a number a code, and what their codes
+        tell is mixed of the same functions: neighbours tell alike.
     width : int
         Length of the vectors.
     """
@@ -189,23 +191,45 @@ class CellPerceptrons(nn.Module):
 
     def __init__(self, n_codes: Sequence[int], outputs: Sequence[tuple], width: int, generator: Generator):
         super().__init__()
-        n_cells, self.cells, self.width = len(n_codes), [cells for cells, _ in outputs], width
+        n_cells, self.cells = len(n_codes), [cells for cells, *_ in outputs]
 
         def normal(*shape, std):
             return nn.Parameter(torch.empty(shape).normal_(std=std, generator=generator))
 
-        self.register_buffer("offsets", torch.tensor([0, *n_codes[:-1]]).cumsum(0), persistent=False)
-        self.codes = normal(sum(n_codes), width, std=0.3)
+        self.bases = [f"basis{at}" if basis is not None else None for at, (*_, basis) in enumerate(outputs)]
+        for name, (*_, basis) in zip(self.bases, outputs, strict=True):
+            if name is not None:
+                self.register_buffer(name, basis, persistent=False)
+        # rows of the table of codes: the free ones, then those of each basis
+        mixed = [(cells, *basis.shape[1:]) for cells, _, basis in outputs if basis is not None]
+        n_free = [0 if any(j in cells for cells, *_ in mixed) else n for j, n in enumerate(n_codes)]
+        offsets, start = torch.tensor([0, *n_free[:-1]]).cumsum(0), sum(n_free)
+        for cells, _, n in mixed:
+            offsets[cells] = start + n * torch.arange(len(cells))
+            start += n * len(cells)
+        self.register_buffer("offsets", offsets, persistent=False)
+        self.codes = normal(sum(n_free), width, std=0.3)
+        self.mixes = nn.ParameterList([normal(len(cells), n, width, std=0.3) for cells, n, _ in mixed])
         self.slopes = normal(n_cells, 1, width, std=0.3)
         self.biases = normal(n_cells, 1, width, std=0.1)
         self.hidden = normal(n_cells, width, width, std=1 / math.sqrt(width))
         self.hidden_biases = nn.Parameter(torch.zeros(n_cells, 1, width))
-        self.heads = nn.ParameterList([normal(len(cells), width, n, std=0.1 / math.sqrt(width)) for cells, n in outputs])
-        self.head_biases = nn.ParameterList([nn.Parameter(torch.zeros(len(cells), 1, n)) for cells, n in outputs])
+        inner = [(len(cells), width, n if basis is None else basis.shape[1]) for cells, n, basis in outputs]
+        self.heads = nn.ParameterList([normal(*shape, std=0.1 / math.sqrt(width)) for shape in inner])
+        self.head_biases = nn.ParameterList([nn.Parameter(torch.zeros(len(cells), 1, n)) for cells, n, _ in outputs])
 
-    def tell(self, codes: Tensor, numbers: Tensor, cells: slice = slice(None)) -> Tensor:
-        """What some cells tell. codes, int, and numbers : (n_cells, n); returns (n_cells, n, width)."""
-        return F.embedding(codes + self.offsets[cells, None], self.codes) + numbers.unsqueeze(-1) * self.slopes[cells]
+    def table(self) -> Tensor:
+        """What every code tells: (n, width)."""
+        bases = [self.get_buffer(name) for name in self.bases if name is not None]
+        mixed = [(basis.transpose(1, 2) @ mix).flatten(0, 1) for basis, mix in zip(bases, self.mixes, strict=True)]
+        return torch.cat([self.codes, *mixed])
+
+    def tell(self, table: Tensor, codes: Tensor, numbers: Tensor, cells: slice = slice(None)) -> Tensor:
+        """What some cells tell.
+
+        table : `table()`; codes, int, and numbers : (n_cells, n). Returns (n_cells, n, width).
+        """
+        return F.embedding(codes + self.offsets[cells, None], table) + numbers.unsqueeze(-1) * self.slopes[cells]
 
     def forward(self, seen: Tensor, dropped: Tensor | float = 1.0) -> Tensor:
         """Outputs of all cells. seen : (n_cells, n, width), sums of what cells tell; dropped : (n, width), factors of the
@@ -214,10 +238,15 @@ class CellPerceptrons(nn.Module):
         hidden = dropped * F.silu(seen + self.biases)
         hidden = hidden + dropped * F.silu(torch.baddbmm(self.hidden_biases, hidden, self.hidden))
         parts = [
-            torch.baddbmm(bias, hidden[_as_slice(cells)], weight).transpose(0, 1).flatten(1)
-            for cells, weight, bias in zip(self.cells, self.heads, self.head_biases, strict=True)
+            torch.baddbmm(bias, hidden[_as_slice(cells)], self._head(at)).transpose(0, 1).flatten(1)
+            for at, (cells, bias) in enumerate(zip(self.cells, self.head_biases, strict=True))
         ]
         return torch.cat(parts, 1)
+
+    def _head(self, at: int, row: int | slice = slice(None)) -> Tensor:
+        """Weights of a rectangle, or of one of its cells: (..., width, n_outputs)."""
+        weight, name = self.heads[at][row], self.bases[at]
+        return weight if name is None else weight @ self.get_buffer(name)[row]
 
     def of(self, j: int, seen: Tensor, widths: Sequence[int]) -> Tensor:
         """Outputs of cell j, (n, sum(widths)).
@@ -228,7 +257,7 @@ class CellPerceptrons(nn.Module):
         hidden = hidden + F.silu(torch.addmm(self.hidden_biases[j], hidden, self.hidden[j]))
         rectangles = [(at, cells.index(j)) for at, cells in enumerate(self.cells) if j in cells]
         heads = [
-            (self.heads[at][row, :, :width], self.head_biases[at][row, :, :width])
+            (self._head(at, row)[:, :width], self.head_biases[at][row, :, :width])
             for (at, row), width in zip(rectangles, widths, strict=True)
         ]
         return torch.cat([torch.addmm(bias, hidden, weight) for weight, bias in heads], 1)

@@ -24,6 +24,7 @@ class Variable(NamedTuple):
     means: tuple[float, ...] = ()  # the mean of each, standardised
     atoms: tuple[float, ...] = ()  # the place in each, from 0 to 1, that draws come from; NaN for the whole bin
     knots: tuple[tuple[float, float], ...] = ()  # of the map between standardised numbers and packed ones
+    spikes: tuple[bool, ...] = ()  # whether all numbers between a knot and the next stand for one value
     step: float = 0.0  # spacing of the lattice that discrete numbers lie on, in packed units; 0: a continuum
     lower: float = -math.inf  # bounds of that lattice, in packed units
     upper: float = math.inf
@@ -183,7 +184,7 @@ class BinScaling(AbstractScaling):
         knots = zip((self.knots - self.centre) / self.tail, self.packed_knots, strict=True)
         self.variable = Variable(
             self.likelihood, len(mass), grid=_plain_tuple(scores), means=_plain_tuple(means), atoms=_plain_tuple(places),
-            knots=tuple((float(x), float(p)) for x, p in knots),
+            knots=tuple((float(x), float(p)) for x, p in knots), spikes=tuple((~np.isnan(self.spikes)).tolist()),
         )  # fmt: skip
 
     def _fit_pieces(self, found, share, bounds, counts):

@@ -233,6 +233,64 @@ def test_lattice_mass_is_the_difference_of_the_normal_cdf():
         assert likelihood.log_prob(torch.tensor([[x]]).double(), theta).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
+@pytest.fixture(params=[0.02, 0.3, 3.0])
+def located(request):
+    """Two histograms around a logistic distribution, narrower or wider than their bins, with pieces that are one value."""
+    # packed knots 0, .25, .5, 1, 2, 2.1, 3, 4: three pieces, a whole bin that is not split, two pieces, and another
+    knots = tuple((x, p) for x, p in zip(range(8), (0.0, 0.25, 0.5, 1.0, 2.0, 2.1, 3.0, 4.0), strict=True))
+    variable = bins(4)._replace(knots=knots, spikes=(False, True, False, False, True, False, False))
+    likelihood = LIKELIHOODS["histogram"]([variable, bins(3)._replace(spikes=(False,) * 3)], located=True).double()
+    generator = torch.Generator().manual_seed(0)
+    theta = torch.randn(1, likelihood.n_params, generator=generator, dtype=torch.float64)
+    scale = torch.full((1, 2), request.param, dtype=torch.float64)
+    return likelihood, likelihood.placed(theta, torch.tensor([[0.6, -0.4]], dtype=torch.float64), scale)
+
+
+def test_a_located_histogram_is_a_density_in_every_bin(located):
+    likelihood, theta = located
+    step = 1e-4
+    for j, size in enumerate((4, 3)):
+        x = torch.zeros(int(size / step), 2, dtype=torch.float64)
+        x[:, j] = torch.arange(len(x)) * step + step / 2
+        p = likelihood.log_prob(x, theta)[:, j].exp().view(size, -1).sum(1) * step
+        logits = likelihood._parts(theta)[0][0, likelihood.places].split([4, 3])[j]
+        assert_close(p, logits.softmax(0), atol=2e-5, rtol=1e-3)
+
+
+def test_draws_of_a_located_histogram_follow_it(located):
+    likelihood, theta = located
+    with torch.no_grad():
+        draws = likelihood.sample(theta.expand(20_000, -1), torch.Generator().manual_seed(1))
+    # cumulated at the ends of pieces: inside of one that is a single value, the density is that value's mass, spread
+    ends = likelihood.packed_knots[0]
+    x = torch.zeros(400_000, 2, dtype=torch.float64)
+    x[:, 0] = torch.arange(400_000) * 1e-5 + 5e-6
+    p = likelihood.log_prob(x, theta)[:, 0].exp() * 1e-5
+    for end in ends:
+        assert (draws[:, 0] < end).double().mean() == pytest.approx(p[x[:, 0] < end].sum().item(), abs=0.014)
+
+
+def test_a_narrow_histogram_knows_places_inside_its_bins():
+    likelihood = LIKELIHOODS["histogram"]([bins(4)._replace(spikes=(False,) * 4)], located=True).double()
+    theta = torch.zeros(1, likelihood.n_params, dtype=torch.float64)
+    theta = likelihood.placed(theta, torch.tensor([[-0.2]]).double(), torch.tensor([[0.05]]).double())
+    draws = likelihood.features(likelihood.sample(theta.expand(5000, -1), torch.Generator().manual_seed(0)))
+    assert draws.mean().item() == pytest.approx(-0.2, abs=0.005)
+    assert draws.std().item() == pytest.approx(0.05, rel=0.1)
+
+
+def test_bins_are_mixed_of_functions_that_neighbours_share():
+    grid = tuple(torch.linspace(-2, 2, 17).tolist())
+    variables = [bins(16, grid, grid, atoms=(*[NAN] * 15, 0.5)), bins(4)]
+    (_, width, basis), *_ = LIKELIHOODS["histogram"](
+        [v._replace(spikes=(False,) * v.size) for v in variables[:1]], located=True
+    ).rectangles
+    likeness = basis[0].T @ basis[0]  # of what is learned of one bin, what another one learns too
+    assert width == 16
+    assert likeness[5, 6] > 0.5 * likeness[5, 5] > 10 * likeness[5, 15]
+    assert likeness[15, 15] - likeness[14, 14] == pytest.approx(0.99, abs=0.2)  # an atom is nearly on its own
+
+
 def test_draws_of_an_atom_are_the_atom():
     variables = [bins(3, atoms=(NAN, 0.25, NAN))]
     draws = LIKELIHOODS["histogram"](variables).sample(torch.zeros(3000, 3), torch.Generator().manual_seed(0))

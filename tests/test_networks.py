@@ -1,7 +1,8 @@
 import pytest
 import torch
+from torch.testing import assert_close
 
-from skvae.networks import ACTIVATIONS, MLP, CellEmbedding, linear
+from skvae.networks import ACTIVATIONS, MLP, CellEmbedding, CellPerceptrons, linear
 
 
 @pytest.fixture
@@ -84,3 +85,19 @@ def test_products_under_autocast_are_those_of_float32_and_narrow_ones_exactly(n_
         error = (half - full).norm() / full.norm()
         assert error < (0.01 if wide else 1e-7)
     assert torch.equal(run(True)[0], run(False)[0]) != wide
+
+
+def test_what_cells_tell_and_put_out_is_mixed_of_a_basis(generator):
+    """Codes of equal rows of the basis cannot be told apart, whatever the weights; the bias alone is a code's own."""
+    basis = torch.tensor([[1.0, 1.0, 0.0], [0.0, 0.0, 2.0]])[None]  # two functions of three codes
+    net = CellPerceptrons([3, 4], [([1], 4, None), ([0], 3, basis)], 8, generator)
+    codes, numbers = torch.tensor([[0, 1, 2], [0, 1, 3]]), torch.zeros(2, 3)
+    told = net.tell(net.table(), codes, numbers)
+    assert torch.equal(told[0, 0], told[0, 1])
+    assert not torch.equal(told[0, 0], told[0, 2])
+    assert not torch.equal(told[1, 0], told[1, 1])
+    seen = torch.randn(2, 3, 8, generator=generator)
+    out = net(seen)
+    assert_close(out[:, 4], out[:, 5])
+    assert_close(net.of(0, seen[0], [3]), out[:, 4:])
+    assert_close(net.of(1, seen[1], [4]), out[:, :4])
