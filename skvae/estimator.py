@@ -389,6 +389,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         for task in tasks:
             if not epochs.stopped:
                 epochs.done(self._train(task, train_rows, random_state, epochs))
+        module.calibrate(rows, torch.Generator(self.device_).manual_seed(int(random_state.randint(2**31 - 1))))
         self._store(module, epochs.histories, rows)
         self._start_streams(random_state)
         epochs.close()

@@ -112,6 +112,13 @@ class AbstractLikelihood(nn.Module, ABC):
         """
         return theta
 
+    def calibration(self, theta: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+        """Of a variable alone: what to add to theta for codes to be as probable, on average, as they are frequent in x.
+
+        theta : (m, n_params); x : (n, 1); weight : (n,). Returns (n_params,); by default zeros, as there are no codes.
+        """
+        return theta.new_zeros(self.n_params)
+
     def start(self, mean: Tensor, loadings: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Constant and slope of a theta that reproduces a linear-Gaussian model of the block's features.
 
@@ -233,6 +240,12 @@ class Bernoulli(AbstractLikelihood):
 
     def centre(self, theta):
         return theta.sigmoid()
+
+    def calibration(self, theta, x, weight):
+        yes = (weight @ x / weight.sum().clamp(min=1e-12))[0]
+        pair = torch.stack([torch.zeros_like(theta[:, 0]), theta[:, 0]], 1)
+        shift = _match_shares(pair.log_softmax(-1), torch.stack([1 - yes, yes]))
+        return shift[1:] - shift[0]
 
     def start(self, mean, loadings, noise):
         mean = mean.clamp(1e-4, 1 - 1e-4)
@@ -403,6 +416,11 @@ class _Softmax(AbstractLikelihood):
             return log_probs.expand(*shape, -1).gather(-1, cells.expand(shape).unsqueeze(-1)).squeeze(-1)
 
         return self._by_bucket(theta, pick)
+
+    def calibration(self, theta, x, weight):
+        shares = torch.bincount(self.codes(x)[:, 0], weight, minlength=self.n_logits)
+        shift = _match_shares(theta[:, : self.n_logits].log_softmax(-1), shares / shares.sum().clamp(min=1e-12))
+        return F.pad(shift, (0, self.n_params - self.n_logits))
 
     def _draw_codes(self, theta: Tensor, generator: Generator) -> Tensor:
         def draw(log_probs, columns):
@@ -584,12 +602,12 @@ class Histogram(_Softmax):
         return codes + torch.where(atoms.isnan(), place, atoms)
 
     def _place(self, share: Tensor, codes: Tensor, location: Tensor, scale: Tensor) -> Tensor:
-        """Places in bins below which lies a share of their mass, all (..., n_variables)."""
+        """Places in bins, of which a share of the mass is nearer to one end, all (..., n_variables)."""
         left, right = self._edges(codes)
         ends = (left - location) / scale, (right - location) / scale
         flip = ends[0] + ends[1] > 0  # towards the left end, where the logarithm of the cdf keeps its digits
         lower, upper = torch.where(flip, -ends[1], ends[0]), torch.where(flip, -ends[0], ends[1])
-        share = torch.where(flip, 1 - share, share).clamp(1e-7, 1 - 1e-7)
+        share = share.clamp(1e-7, 1 - 1e-7)
         log_cdf = torch.logaddexp(F.logsigmoid(lower) + torch.log1p(-share), F.logsigmoid(upper) + share.log())
         at = log_cdf - torch.log(-torch.expm1(log_cdf.clamp(max=-1e-7)))
         score = torch.where(flip, -at, at) * scale + location
@@ -618,6 +636,15 @@ class Histogram(_Softmax):
             bias.append(width.log() - 0.5 * ((u - mean[j]) / noise).square())
             slope.append(u[:, None] * loadings[j] / noise.square())
         return self._laid_out(torch.cat(bias), torch.cat(slope))
+
+
+def _match_shares(log_probs: Tensor, shares: Tensor) -> Tensor:
+    """What to add to log-probabilities (m, n) for their means to be shares (n,), nearly: (n,). Rare codes move less."""
+    shift, few = torch.zeros_like(shares), 10 / len(log_probs)
+    for _ in range(3):
+        means = (log_probs + shift).softmax(-1).mean(0)
+        shift = shift + ((shares + few) / (means + few)).log().clamp(-1, 1)
+    return shift
 
 
 def _log_mass_of_logistic(left: Tensor, right: Tensor) -> Tensor:

@@ -266,6 +266,11 @@ class VAE(nn.Module):
             log_probs = cells.log_prob(rows.x, rows.observed, order, generator)
         return -(log_probs.sum(-1) * rows.weight).mean()
 
+    def calibrate(self, rows: Rows, generator: Generator) -> None:
+        """After training: draws of the autoregressive decoder get the marginals of the rows."""
+        if self.cells is not None:
+            self.cells.calibrate(*rows, generator)
+
     def information(self, rows: Rows) -> Tensor:
         """Mean KL(q || p) of each latent, (latent_dim,), float64, in nats."""
         total = torch.zeros(self.latent_dim, dtype=torch.float64, device=rows.x.device)

@@ -255,12 +255,21 @@ class CellPerceptrons(nn.Module):
         """
         hidden = F.silu(seen + self.biases[j])
         hidden = hidden + F.silu(torch.addmm(self.hidden_biases[j], hidden, self.hidden[j]))
-        rectangles = [(at, cells.index(j)) for at, cells in enumerate(self.cells) if j in cells]
-        heads = [
-            (self._head(at, row)[:, :width], self.head_biases[at][row, :, :width])
-            for (at, row), width in zip(rectangles, widths, strict=True)
+        parts = [
+            torch.addmm(self.head_biases[at][row, :, :width], hidden, self._head(at, row)[:, :width])
+            for (at, row), width in zip(self._places(j), widths, strict=True)
         ]
-        return torch.cat([torch.addmm(bias, hidden, weight) for weight, bias in heads], 1)
+        return torch.cat(parts, 1)
+
+    @torch.no_grad()
+    def shift(self, j: int, by: Tensor, widths: Sequence[int]) -> None:
+        """Add to the outputs of cell j, for every row. by : (sum(widths),); widths : as in `of`."""
+        for (at, row), part in zip(self._places(j), by.split(list(widths)), strict=True):
+            self.head_biases[at][row, 0, : len(part)] += part
+
+    def _places(self, j: int) -> list[tuple[int, int]]:
+        """The rectangles with cell j, and its row there."""
+        return [(at, cells.index(j)) for at, cells in enumerate(self.cells) if j in cells]
 
 
 def _as_slice(places: list[int]) -> slice | list[int]:

@@ -140,3 +140,13 @@ def test_whether_a_cell_is_missing_comes_before_it_in_every_order():
     orders = [order.tolist() for order in (decoder.order(generator) for _ in range(200)) if order is not None]
     assert len({tuple(order) for order in orders}) == 3
     assert all(order.index(0) < order.index(1) for order in orders)
+
+
+def test_calibrated_draws_are_as_frequent_as_the_data(cells):
+    generator = torch.Generator().manual_seed(0)
+    x = ROWS[torch.multinomial(torch.rand(24, generator=generator), 5000, replacement=True, generator=generator)]
+    cells.calibrate(x, None, torch.ones(5000, dtype=torch.float64), generator)
+    drawn = cells.sample(torch.zeros(40_000, 3).double(), torch.zeros(40_000, 3, dtype=torch.bool), generator)
+    for j, size in enumerate((2, 3, 4)):
+        shares = (torch.bincount(cell[:, j].long(), minlength=size) / len(cell) for cell in (drawn, x))
+        assert_close(*shares, atol=0.01, rtol=0)

@@ -270,6 +270,14 @@ def test_draws_of_a_located_histogram_follow_it(located):
         assert (draws[:, 0] < end).double().mean() == pytest.approx(p[x[:, 0] < end].sum().item(), abs=0.014)
 
 
+def test_a_piece_that_is_one_value_is_as_dense_everywhere(located):
+    likelihood, theta = located
+    x = torch.tensor([[0.26, 0.0], [0.3, 0.0], [0.49, 0.0], [0.51, 0.0]], dtype=torch.float64)
+    density = likelihood.log_prob(x, theta)[:, 0]
+    assert_close(density[0].expand(2), density[1:3])
+    assert density[0] != density[3]
+
+
 def test_a_narrow_histogram_knows_places_inside_its_bins():
     likelihood = LIKELIHOODS["histogram"]([bins(4)._replace(spikes=(False,) * 4)], located=True).double()
     theta = torch.zeros(1, likelihood.n_params, dtype=torch.float64)
@@ -296,3 +304,20 @@ def test_draws_of_an_atom_are_the_atom():
     draws = LIKELIHOODS["histogram"](variables).sample(torch.zeros(3000, 3), torch.Generator().manual_seed(0))
     assert set(draws[(draws >= 1) & (draws < 2)].tolist()) == {1.25}
     assert len(set(draws[draws < 1].tolist())) > 900
+
+
+@pytest.mark.parametrize("name", ["bernoulli", "categorical", "histogram"])
+def test_calibration_makes_codes_as_probable_as_they_are_frequent(name):
+    variable = {"bernoulli": Variable("bernoulli"), "categorical": Variable("categorical", 4, coded=True)}.get(name, bins(4))
+    likelihood = LIKELIHOODS[name]([variable]).double()
+    generator = torch.Generator().manual_seed(0)
+    theta = torch.randn(4000, likelihood.n_params, generator=generator, dtype=torch.float64)
+    x = torch.tensor([[0.0], [0.0], [1.0], [1.0]] if name == "bernoulli" else [[0.0], [1.0], [2.0], [3.0]]).double()
+    weight = torch.tensor([1.0, 2.0, 3.0, 4.0], dtype=torch.float64)
+    shift = likelihood.calibration(theta, x, weight)
+    for cell, wanted in (
+        ((0.0, 0.3), (1.0, 0.7)) if name == "bernoulli" else zip(range(4), (0.1, 0.2, 0.3, 0.4), strict=True)
+    ):
+        assert likelihood.log_prob(theta.new_full((1, 1), cell), theta + shift).exp().mean() == pytest.approx(
+            wanted, abs=2e-3
+        )

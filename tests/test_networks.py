@@ -89,15 +89,18 @@ def test_products_under_autocast_are_those_of_float32_and_narrow_ones_exactly(n_
 
 def test_what_cells_tell_and_put_out_is_mixed_of_a_basis(generator):
     """Codes of equal rows of the basis cannot be told apart, whatever the weights; the bias alone is a code's own."""
-    basis = torch.tensor([[1.0, 1.0, 0.0], [0.0, 0.0, 2.0]])[None]  # two functions of three codes
-    net = CellPerceptrons([3, 4], [([1], 4, None), ([0], 3, basis)], 8, generator)
-    codes, numbers = torch.tensor([[0, 1, 2], [0, 1, 3]]), torch.zeros(2, 3)
+    basis = torch.tensor([[1.0, 1.0, 0.0], [0.0, 0.0, 2.0]]).expand(2, -1, -1)  # two functions of three codes, of two cells
+    net = CellPerceptrons([3, 4, 3], [([1], 4, None), ([0, 2], 3, basis)], 8, generator)
+    codes, numbers = torch.tensor([[0, 1, 2], [0, 1, 3], [0, 1, 2]]), torch.zeros(3, 3)
     told = net.tell(net.table(), codes, numbers)
-    assert torch.equal(told[0, 0], told[0, 1])
-    assert not torch.equal(told[0, 0], told[0, 2])
+    for j in (0, 2):
+        assert torch.equal(told[j, 0], told[j, 1])
+        assert not torch.equal(told[j, 0], told[j, 2])
+    assert not torch.equal(told[0], told[2])
     assert not torch.equal(told[1, 0], told[1, 1])
-    seen = torch.randn(2, 3, 8, generator=generator)
+    seen = torch.randn(3, 3, 8, generator=generator)
     out = net(seen)
     assert_close(out[:, 4], out[:, 5])
-    assert_close(net.of(0, seen[0], [3]), out[:, 4:])
-    assert_close(net.of(1, seen[1], [4]), out[:, :4])
+    assert_close(torch.cat([net.of(j, seen[j], [n]) for j, n in ((1, 4), (0, 3), (2, 3))], 1), out)
+    net.shift(2, torch.arange(3.0), [3])
+    assert_close(net(seen) - out, torch.tensor([[0.0] * 7 + [0.0, 1.0, 2.0]]).expand(3, -1))
