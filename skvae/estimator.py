@@ -35,7 +35,7 @@ MIN_BATCH, MAX_BATCH = 128, 4096
 N_CELLS_AT_ONCE = 2**22  # of float64, between containers and tensors
 MIN_ROWS_SCHEMA, N_CELLS_SCHEMA = 100_000, 20_000_000  # of an array, that its schema is learned from
 N_VALIDATION_SAMPLES = 8
-N_ROWS_SAMPLED = 4096
+N_ROWS_SAMPLED = N_ROWS_SCORED = 4096  # at once
 
 
 class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -402,8 +402,10 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         module = deepcopy(self.module_) if going_on else self._new_module(rows, random_state)
         stream = self._stream if going_on else random_state
         histories, moments = [], []
-        for k, task in enumerate(self._tasks(module.to(self.device_), rows, None)):
-            before = None if self._moments is None else Moments.from_arrays(self._moments[k], self.device_)
+        tasks = self._tasks(module.to(self.device_), rows, None)
+        formers = [getattr(self, name, None) or () for name in ("loss_curve_", "decoder_loss_curve_")]
+        for task, former, remembered in zip(tasks, formers, self._moments or (None, None), strict=False):
+            before = None if remembered is None else Moments.from_arrays(remembered, self.device_)
             with self._plain_divergence():
                 mean_loss, after = train_further(
                     task.module.train(),
@@ -414,7 +416,6 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
                     learning_rate=self.learning_rate_init * task.step,
                     generator=self._generator(task, stream),
                 )
-            former = getattr(self, ("loss_curve_", "decoder_loss_curve_")[k], ())
             histories.append(History([*former, mean_loss]))
             moments.append(after.to_arrays())
         self._store(module, histories, rows)
@@ -500,24 +501,22 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         constant = self._mean_log_jacobian(rows)
         budget = (ROWS_SEEN, MIN_EPOCHS) if module.cells is None else (ROWS_SEEN_BY_CELL, MIN_EPOCHS_BY_CELL)
         n_epochs = self._n_epochs(len(rows.x), *budget)
+        latent_generator, generator = (torch.Generator(self.device_) for _ in range(2))
 
         def bound(*batch):
             batch = Rows(*batch)
-            noise = torch.randn(len(batch.x), module.latent_dim, generator=latent.generator, device=batch.x.device)
+            noise = torch.randn(len(batch.x), module.latent_dim, generator=latent_generator, device=batch.x.device)
             return -module.objective(batch, noise.to(batch.x)) - constant
 
         def by_cell(*batch):
-            return module.negative_log_likelihood(Rows(*batch), cells.generator) - constant
+            return module.negative_log_likelihood(Rows(*batch), generator) - constant
 
-        generators = [torch.Generator(self.device_) for _ in range(2)]
-        score = held_out and self._held_out_bound(module, held_out)
-        latent = _Task(module.latent_part, bound, score, n_epochs, 1.0, False, 0.0, generators[0])
+        scores = self._held_out_scores(module, held_out) if held_out else (None, None)
+        latent = _Task(module.latent_part, bound, scores[0], n_epochs, 1.0, False, 0.0, latent_generator)
         if module.cells is None:
             return [latent]
-        score = held_out and self._held_out_log_likelihood(module, held_out)
         slack = SLACK_BY_CELL * rows.x.shape[1]
-        cells = _Task(module.cells, by_cell, score, n_epochs, STEP_BY_CELL, True, slack, generators[1])
-        return [latent, cells]
+        return [latent, _Task(module.cells, by_cell, scores[1], n_epochs, STEP_BY_CELL, True, slack, generator)]
 
     @staticmethod
     def _generator(task, random_state):
@@ -567,29 +566,23 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
             size = min(MAX_BATCH, max(MIN_BATCH, 2 ** math.ceil(math.log2(math.sqrt(n_rows)))))
         return min(size, n_rows)
 
-    def _held_out_bound(self, module, rows):
-        """The function of nothing that `train` watches: the objective on held-out rows, with noise that stays."""
+    def _held_out_scores(self, module, rows):
+        """The functions of nothing that `train` watches, of held-out rows: the objective, with noise that stays, and the
+        log-likelihood of the autoregressive decoder.
+        """
         n_samples = max(1, min(N_VALIDATION_SAMPLES, 8000 // len(rows.x)))
         noise = normal_noise(n_samples, module.latent_dim).to(self.device_, torch.float32)[:, None]
         constant = self._mean_log_jacobian(rows)
 
-        @torch.inference_mode()
-        def bound():
-            parts = [module.objective(batch, noise) * len(batch.x) for batch in rows.batches(8192)]
-            return torch.stack(parts).sum().item() / len(rows.x) + constant
+        def mean_of(figure):
+            with torch.inference_mode():
+                parts = [figure(batch) * len(batch.x) for batch in rows.batches(N_ROWS_SCORED)]
+                return torch.stack(parts).sum().item() / len(rows.x) + constant
 
-        return bound
-
-    def _held_out_log_likelihood(self, module, rows):
-        """As `_held_out_bound`, of the autoregressive decoder."""
-        constant = self._mean_log_jacobian(rows)
-
-        @torch.inference_mode()
-        def log_likelihood():
-            parts = [-module.negative_log_likelihood(batch) * len(batch.x) for batch in rows.batches(4096)]
-            return torch.stack(parts).sum().item() / len(rows.x) + constant
-
-        return log_likelihood
+        return (
+            lambda: mean_of(lambda batch: module.objective(batch, noise)),
+            lambda: mean_of(lambda batch: -module.negative_log_likelihood(batch)),
+        )
 
     def _mean_log_jacobian(self, rows):
         """Nats per row from packed to original units, as weighted as the objective."""
@@ -710,20 +703,27 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
             raise ValueError(f"n_samples must be an int in the range [1, inf). Got {n_samples!r} instead.")
         stream = self._sample_stream if random_state is None else _local_stream(random_state)
         generator = torch.Generator(self.device_).manual_seed(int(stream.randint(2**31 - 1)))
-        values = None if given is None else self._pack_given(given, int(n_samples))
-        n_rows = int(n_samples) if values is None else len(values[0])
-        parts = []
-        with torch.inference_mode():  # batches of a fixed size: what is drawn must not depend on the memory at hand
-            for rows in gen_batches(n_rows, N_ROWS_SAMPLED):
-                if values is None:
-                    parts.append(self.module_.sample(rows.stop - rows.start, generator).cpu())
-                else:
-                    x, known = (torch.as_tensor(array[rows], device=self.device_) for array in values)
-                    parts.append(self.module_.complete(x.float(), known, generator).cpu())
-        drawn = torch.cat(parts).double().numpy()
-        if values is not None:
-            drawn = np.where(values[1], values[0], drawn)  # float32 would round what was given
+        drawn = (
+            self._draw(int(n_samples), generator) if given is None else self._draw_given(given, int(n_samples), generator)
+        )
         return self._schema.unpack(drawn)
+
+    @torch.inference_mode()
+    def _draw(self, n_rows, generator):
+        """Packed rows (n_rows, n_variables); in batches of a fixed size, as draws must not depend on the memory at hand."""
+        batches = gen_batches(n_rows, N_ROWS_SAMPLED)
+        parts = [self.module_.sample(rows.stop - rows.start, generator).cpu() for rows in batches]
+        return torch.cat(parts).double().numpy()
+
+    @torch.inference_mode()
+    def _draw_given(self, given, n_samples, generator):
+        """As `_draw`, n_samples rows for each condition."""
+        values, known = self._pack_given(given, n_samples)
+        parts = []
+        for rows in gen_batches(len(values), N_ROWS_SAMPLED):
+            x, is_known = (torch.as_tensor(array[rows], device=self.device_) for array in (values, known))
+            parts.append(self.module_.complete(x.float(), is_known, generator).cpu())
+        return np.where(known, values, torch.cat(parts).double().numpy())  # float32 would round what was given
 
     def _pack_given(self, given, n_samples):
         """Packed values and what is known of them, (n, n_variables): n_samples rows for each condition."""
@@ -761,8 +761,9 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         """
         check_is_fitted(self)
         X = self._validate(X)
-        module, chunks = self._inference(X, copies=N_IMPORTANCE_SAMPLES)
-        noise = normal_noise(N_IMPORTANCE_SAMPLES, module.latent_dim).to(next(module.parameters()))
+        n_latents = N_IMPORTANCE_SAMPLES if self.module_.cells is None else 1
+        module, chunks = self._inference(X, copies=n_latents)
+        noise = normal_noise(n_latents, module.latent_dim).to(next(module.parameters()))
         with torch.inference_mode():
             parts = [module.log_likelihood(*chunk, noise).cpu() + self._log_jacobian(*chunk).sum(-1) for chunk in chunks]
         return torch.cat(parts).numpy().astype(self._schema.precision(X), copy=False)
@@ -911,7 +912,9 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
 
     def _batches(self, n_rows, copies=1):
         """Slices of rows whose tensors fit in scikit-learn's working memory."""
-        widest = max(*self._architecture["hidden_layer_sizes"], 2 * sum(max(1, v.size) for v in self._schema.variables), 1)
+        variables, cells = self._architecture["variables"], self.module_.cells
+        by_cell = 0 if cells is None else cells.width * len(variables)
+        widest = max(*self._architecture["hidden_layer_sizes"], 2 * sum(max(1, v.size) for v in variables), by_cell, 1)
         row_bytes = 4 * 8 * widest * copies
         return gen_batches(n_rows, max(1, int(sklearn.get_config()["working_memory"] * 2**20 // row_bytes)))
 

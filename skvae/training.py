@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
 
@@ -112,14 +112,16 @@ def train(
         history.start_score = history.best_score = mark = score()
     try:
         with _vectors(module) as (weights, gradients):
-            passes = _Passes(module, loss, data, batch_size, generator, weights, gradients)
+            passes = _Passes(module, loss, data, batch_size, generator, weights, gradients, averaged)
             rate = _warm_up_and_decay(learning_rate, n_epochs * passes.n_batches)
             while len(history.losses) < n_epochs:
                 mean_loss = passes.once(rate, len(history.losses) * passes.n_batches)
-                with passes.means() if averaged else nullcontext():
+                with passes.means():
                     value = -mean_loss if score is None else score()
-                    now = _weights(module)
-                if not (math.isfinite(mean_loss) and math.isfinite(value)):
+                    finite = math.isfinite(mean_loss) and math.isfinite(value)
+                    as_good = score is None or value > history.best_score - slack
+                    best = _weights(module) if finite and as_good else best
+                if not finite:
                     rollbacks += 1
                     if rollbacks > MAX_ROLLBACKS:
                         raise DivergedError
@@ -129,9 +131,7 @@ def train(
                 history.losses.append(mean_loss)
                 if score is not None:
                     history.scores.append(value)
-                as_good = value > history.best_score - slack
-                if score is None or as_good:
-                    history.best_score, best = max(value, history.best_score), now
+                history.best_score = max(value, history.best_score)
                 improved = value > mark + tol
                 waited = 0 if improved or (slack and as_good) else waited + 1
                 mark = value if improved else mark
@@ -192,11 +192,13 @@ class _Passes:
     ----------
     weights, gradients : Tensor
         Those of the module, as vectors that share their memory.
+    averaged : bool
+        Whether to keep a running mean of the weights.
     """
 
-    def __init__(self, module, loss, data, batch_size, generator, weights, gradients):
+    def __init__(self, module, loss, data, batch_size, generator, weights, gradients, averaged=False):
         self.loss, self.data, self.generator = loss, data, generator
-        self.weights, self.gradients, self.batch_size = weights, gradients, batch_size
+        self.weights, self.gradients, self.batch_size, self.averaged = weights, gradients, batch_size, averaged
         self.n_rows = len(data[0])
         self.n_batches = math.ceil(self.n_rows / batch_size)
         self.start()
@@ -204,12 +206,13 @@ class _Passes:
 
     def start(self, factor: float = 1.0) -> None:
         """Forget former steps."""
-        self.moments, self.mean = _at_rest(self.weights, factor), self.weights.clone()
+        self.moments = _at_rest(self.weights, factor)
+        self.mean = self.weights.clone() if self.averaged else self.weights
 
     @contextmanager
     def means(self) -> Iterator[None]:
-        """While it lasts, weights are their running means."""
-        last = self.weights.clone()
+        """While it lasts, weights are their running means, where these are kept."""
+        last = self.weights.clone() if self.averaged else self.weights
         self.weights.copy_(self.mean)
         yield
         self.weights.copy_(last)
@@ -227,7 +230,8 @@ class _Passes:
             self.gradients.zero_()
             value.backward()
             self._step(rate(n_steps + at))
-            self.mean.lerp_(self.weights, max(1 - AVERAGED, 9 / (10 + n_steps + at)))
+            if self.averaged:
+                self.mean.lerp_(self.weights, max(1 - AVERAGED, 9 / (10 + n_steps + at)))
             total += value.detach() * len(rows)  # no .item() here: it would wait for the device at every step
         return total.item() / self.n_rows
 
