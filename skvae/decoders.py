@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from skvae.likelihoods import LIKELIHOODS, AbstractLikelihood
+from skvae.mixtures import NormalMixture, log_odds, one_normal
 from skvae.networks import MLP, CellPerceptrons, linear
 
 N_CALIBRATION = 20_000  # rows drawn, of which shares are known within .3 %
@@ -99,81 +100,12 @@ class FactorisedDecoder(_Decoder):
         path.weight.copy_(torch.cat([weight for _, weight in parts]))
 
 
-class LinearGaussian(nn.Module):
-    """A normal distribution of numbers, and its conditionals in closed form.
-
-    mean : (k,); covariance : (k, k), of the features of the k variables that are numbers.
-    """
-
-    mean: Tensor
-    covariance: Tensor
-
-    def __init__(self, k: int):
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(k))
-        self.register_buffer("covariance", torch.eye(k))
-
-    @torch.no_grad()
-    def fit(self, u: Tensor, observed: Tensor | None, weight: Tensor) -> None:
-        """As if one more row, of independent cells, were seen.
-
-        u : (n, k); observed : the same, bool, or None; weight : (n,).
-        """
-        seen = (torch.ones_like(u) if observed is None else observed).double() * weight[:, None].double()
-        mean = (seen * u).sum(0) / seen.sum(0).clamp(min=1e-12)
-        rows = (u - mean) * seen.sqrt()
-        pairs = (seen.sqrt().T @ seen.sqrt()).clamp(min=1.0)
-        covariance = rows.T @ rows / pairs
-        variance = covariance.diagonal().clamp(min=1e-6)
-        # correlations of pairs seen in different rows may contradict each other: towards independence until they do not
-        ridge, n = 1 / len(u), len(variance)
-        while True:
-            mixed = covariance / (1 + ridge) + torch.eye(n, device=u.device) * variance * ridge / (1 + ridge)
-            if torch.linalg.cholesky_ex(mixed - 0.1 * ridge * torch.diag(variance)).info == 0:
-                break
-            ridge *= 2
-        self.mean.copy_(mean)
-        self.covariance.copy_(mixed)
-
-    def in_order(self, u: Tensor, observed: Tensor | None, order: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of each variable given those before it, an unobserved one taken at its mean.
-
-        u : (n, k); observed : the same, bool, or None; order : (k,), of variables. Returns (n, k) and (k,).
-        """
-        lower = torch.linalg.cholesky(self.covariance[order][:, order])
-        scale, eye = lower.diagonal(), torch.eye(len(order), dtype=u.dtype, device=u.device)
-        slopes = eye - scale[:, None] * torch.linalg.solve_triangular(lower, eye, upper=False)
-        u, back = (u - self.mean)[:, order], order.argsort()
-        if observed is not None:
-            columns = list(u.unbind(1))
-            for j, seen in enumerate(observed[:, order].unbind(1)):
-                own = torch.stack(columns[:j], 1) @ slopes[j, :j] if j else torch.zeros_like(columns[0])
-                columns[j] = torch.where(seen, columns[j], own)
-            u = torch.stack(columns, 1)
-        return (u @ slopes.T)[:, back] + self.mean, scale[back]
-
-    def given(self, u: Tensor, known: Tensor, targets: list[int]) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of some variables given the known ones of each row.
-
-        u, and known, bool : (n, k); returns two of (n, len(targets)).
-        """
-        patterns, of_row = known.unique(dim=0, return_inverse=True)
-        both = patterns[:, :, None] & patterns[:, None, :]
-        eye = torch.eye(patterns.shape[1], dtype=u.dtype, device=u.device)
-        inner = torch.where(both, self.covariance, eye)
-        across = self.covariance[:, targets] * patterns[:, :, None]
-        slopes = torch.linalg.solve(inner, across)  # (patterns, k, targets)
-        variance = self.covariance.diagonal()[targets] - (across * slopes).sum(1)
-        mean = torch.einsum("nk,nkt->nt", (u - self.mean) * known, slopes[of_row]) + self.mean[targets]
-        return mean, variance.clamp(min=1e-12).sqrt()[of_row]
-
-
 class AutoregressiveDecoder(_Decoder):
     """p(x) cell by cell: each cell given those before it, in any order (Uria et al., 2014).
 
-    The distribution of a cell is that of a linear-Gaussian model of the numbers, with the corrections of a perceptron that
-    sees every earlier cell: training begins at the normal distribution with the data's covariances, in the features' space
-    (in bins, at a logistic one of the same means and spreads).
+    The distribution of a cell is that of a normal distribution of the numbers (of small tables, of a mixture of them), with
+    the corrections of a perceptron that sees every earlier cell: training begins at the data's means and covariances, in the
+    features' space (in bins, at a logistic distribution of the same mean and spread).
     Orders vary in training, so that any cells can be drawn given any others; whether a cell is missing comes before it.
 
     Parameters
@@ -198,18 +130,21 @@ class AutoregressiveDecoder(_Decoder):
             start += likelihood.n_variables
         n_codes = [n for likelihood in cast(Iterable[AbstractLikelihood], self.likelihoods) for n in likelihood.n_codes]
         self.network = CellPerceptrons(n_codes, outputs, self.width, generator)
-        self.linear = LinearGaussian(self.n_numbers)
+        self.normal = NormalMixture(self.n_numbers)
         self.register_buffer("missing_at", torch.tensor([v.missing_at for v in variables]), persistent=False)
 
     @torch.no_grad()
     def start(self, x: Tensor, observed: Tensor | None, weight: Tensor, means: Tensor) -> None:
-        """Fit the linear-Gaussian model; elsewhere, begin at the marginals.
+        """Fit the normal distribution; elsewhere, begin at the marginals.
 
         x : (n, n_variables); observed : the same, bool, or None; weight : (n,); means : (n_features,), of numbers and of
         one-hot codes.
         """
         k = self.n_numbers
-        self.linear.fit(self.features(x)[:, :k], None if observed is None else observed[:, :k], weight)
+        likelihoods = cast(Iterable[AbstractLikelihood], self.likelihoods)
+        continuous = [likelihood.mixes for likelihood in likelihoods for _ in range(likelihood.n_variables)][:k]
+        seen = None if observed is None else observed[:, :k]
+        self.normal.fit(self.features(x)[:, :k], seen, weight, torch.tensor(continuous, dtype=torch.bool, device=x.device))
         biases = iter(self.network.head_biases)
         for likelihood, mean in self._blocks((means, self.n_features)):
             bias = means.new_zeros(likelihood.n_params)
@@ -246,14 +181,9 @@ class AutoregressiveDecoder(_Decoder):
         before = (place[:, None] > place[None, :]).to(x.dtype)
         seen = (before @ told.flatten(1)).view_as(told)
         theta = self.network(seen, self._dropped(seen, generator))
-        location, scale = self._placed_in_order(numbers.T, observed, order)
-        parts = [
-            likelihood.log_prob(cells, likelihood.placed(part, at, width))
-            for likelihood, part, cells, at, width in self._blocks(
-                (theta, self.n_params), (x, self.widths), (location, self.widths), (scale, self.widths)
-            )
-        ]
-        cells = torch.cat(parts, -1)
+        normals = [(part, self.widths) for part in self._normals_in_order(numbers.T, observed, order)]
+        blocks = self._blocks((theta, self.n_params), (x, self.widths), *normals)
+        cells = torch.cat([_log_prob(likelihood, part, cells, *rest) for likelihood, part, cells, *rest in blocks], -1)
         return cells if observed is None else cells * observed
 
     def _codes_and_numbers(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -268,15 +198,14 @@ class AutoregressiveDecoder(_Decoder):
         kept = torch.rand(seen.shape[1:], generator=generator, device=seen.device, dtype=seen.dtype) > self.dropout
         return kept.to(seen.dtype) / (1 - self.dropout)
 
-    def _placed_in_order(self, numbers: Tensor, observed: Tensor | None, order: Tensor) -> tuple[Tensor, Tensor]:
-        """The linear model's mean and standard deviation of each cell, 0 and 1 of categories: (n, n_variables) twice."""
-        k = self.n_numbers
+    def _normals_in_order(self, numbers: Tensor, observed: Tensor | None, order: Tensor) -> tuple[Tensor, ...]:
+        """Log-weights, means and standard deviations of each cell's normals, any of categories: (m, n, n_variables) each."""
+        k, rest = self.n_numbers, self.n_variables - self.n_numbers
         if k == 0:
-            return torch.zeros_like(numbers), torch.ones_like(numbers)
+            return torch.zeros_like(numbers)[None], torch.zeros_like(numbers)[None], torch.ones_like(numbers)[None]
         seen = None if observed is None else observed[:, :k]
-        mean, scale = self.linear.in_order(numbers[:, :k], seen, order[order < k])
-        rest = 0, self.n_variables - k
-        return F.pad(mean, rest), F.pad(scale, rest, value=1.0).expand_as(numbers)
+        parts = torch.broadcast_tensors(*self.normal.in_order(numbers[:, :k], seen, order[order < k]))
+        return tuple(F.pad(part, (0, rest), value=value) for part, value in zip(parts, (0.0, 0.0, 1.0), strict=True))
 
     def sample(self, x: Tensor, known: Tensor, generator: Generator) -> Tensor:
         """Rows whose unknown cells are drawn given the known ones.
@@ -294,7 +223,9 @@ class AutoregressiveDecoder(_Decoder):
         missing = state.is_missing(j)
         drawn = ~state.known[:, j] & ~missing
         if drawn.any():
-            likelihood, theta = self._alone(j, state)
+            likelihood, log_weight, thetas = self._alone(j, state)
+            component = torch.multinomial(log_weight.exp().T, 1, generator=generator)[:, 0] if len(thetas) > 1 else 0
+            theta = thetas[component, torch.arange(len(state.x), device=thetas.device)]
             state.set_(j, torch.where(drawn, likelihood.sample(theta, generator)[:, 0], state.x[:, j]), drawn)
         if missing.any():
             state.skip(j, missing)
@@ -314,9 +245,9 @@ class AutoregressiveDecoder(_Decoder):
         for j in range(self.n_variables):
             there = ~state.is_missing(j)
             if there.any():
-                likelihood, theta = self._alone(j, state)
+                likelihood, _, thetas = self._alone(j, state)
                 counted = weight if observed is None else weight * observed[:, j]
-                shift = likelihood.calibration(theta[there], x[:, j : j + 1], counted)
+                shift = likelihood.calibration(thetas[0, there], x[:, j : j + 1], counted)
                 self.network.shift(j, shift, [width for _, width, _ in likelihood.rectangles])
             self._draw(j, state, generator)
 
@@ -329,20 +260,45 @@ class AutoregressiveDecoder(_Decoder):
         for j in (~known).any(0).nonzero()[:, 0].tolist():
             rows = (~known[:, j]).nonzero()[:, 0]
             state = _Row(self, x[rows], known[rows], present=j)
-            likelihood, theta = self._alone(j, state)
-            out[rows, j] = likelihood.centre(theta)[:, 0]
+            likelihood, log_weight, thetas = self._alone(j, state)
+            out[rows, j] = (log_weight.exp() * likelihood.centre(thetas)[..., 0]).sum(0)
         return out
 
-    def _alone(self, j: int, state: "_Row") -> tuple[AbstractLikelihood, Tensor]:
-        """The likelihood of variable j alone, and its theta given what is seen of each row."""
+    def _alone(self, j: int, state: "_Row") -> tuple[AbstractLikelihood, Tensor, Tensor]:
+        """The likelihood of variable j alone, log-weights (m, n) of its mixture, and thetas (m, n, n_params) of that, given
+        what is seen of each row.
+        """
         likelihood = state.likelihood(j)
         theta = self.network.of(j, state.seen, [width for _, width, _ in likelihood.rectangles])
-        return likelihood, likelihood.placed(theta, *state.placed(j))
+        normals = (part[..., None] for part in state.normals(j))
+        log_weight, location, scale = _mixture_for(likelihood, *normals)
+        return likelihood, log_weight[..., 0], likelihood.placed(theta.expand(len(location), -1, -1), location, scale)
 
     def alone(self, j: int) -> AbstractLikelihood:
         """The likelihood of variable j, of no other."""
         block, place = self.home[j]
         return cast(AbstractLikelihood, self.likelihoods[block]).of(place)
+
+
+def _mixture_for(likelihood: AbstractLikelihood, log_weight: Tensor, location: Tensor, scale: Tensor) -> tuple[Tensor, ...]:
+    """The mixture (m, ...) if the likelihood goes with one, else one normal of its mean and spread, (1, ...)."""
+    if likelihood.mixes or len(location) == 1:
+        return log_weight, location, scale
+    location, scale = one_normal(log_weight, location, scale)
+    return torch.zeros_like(location)[None], location[None], scale[None]
+
+
+def _log_prob(
+    likelihood: AbstractLikelihood, theta: Tensor, x: Tensor, log_weight: Tensor, location: Tensor, scale: Tensor
+) -> Tensor:
+    """Nats of a block's cells: (n, k).
+
+    theta : (n, n_params); x : (n, k); log_weight, location, scale : (m, n, k), of the normals that theta is around.
+    """
+    log_weight, location, scale = _mixture_for(likelihood, log_weight, location, scale)
+    thetas = likelihood.placed(theta.expand(len(location), -1, -1), location, scale)
+    log_probs = likelihood.log_prob(x.expand(len(location), -1, -1), thetas)
+    return log_probs[0] if len(log_probs) == 1 else (log_weight + log_probs).logsumexp(0)
 
 
 class _Row:
@@ -353,7 +309,9 @@ class _Row:
     Attributes
     ----------
     seen : (n, width), what the known cells tell.
-    numbers, decided : (n, k), of the linear model: features, means in place of missing ones; and which are there.
+    numbers : (m, n, k), of the m normals: features, means in place of missing ones.
+    decided : (n, k), which of them are there.
+    log_weight : (m, n), of the normals, given the numbers that are not missing.
     """
 
     def __init__(self, decoder: AutoregressiveDecoder, x: Tensor, known: Tensor, present: int | None = None):
@@ -365,8 +323,10 @@ class _Row:
         self.table = decoder.network.table()
         codes, numbers = decoder._codes_and_numbers(self.x)
         self.seen = (decoder.network.tell(self.table, codes, numbers) * known.T.unsqueeze(-1)).sum(0)
-        k = decoder.n_numbers
-        self.numbers, self.decided = numbers[:k].T.contiguous(), known[:, :k].clone()
+        k, numbers = decoder.n_numbers, numbers.T
+        self.decided = known[:, :k].clone()
+        self.log_weight = decoder.normal.weigh(numbers[:, :k], self.decided)
+        self.numbers = numbers[:, :k].repeat(len(self.log_weight), 1, 1)
 
     def likelihood(self, j: int) -> AbstractLikelihood:
         """That of variable j alone."""
@@ -379,11 +339,15 @@ class _Row:
         at = int(self.decoder.missing_at[j])
         return self.x[:, at] > 0.5 if at >= 0 else torch.zeros_like(self.known[:, j])
 
-    def placed(self, j: int) -> tuple[Tensor, Tensor]:
-        """The linear model's mean and standard deviation of variable j, 0 and 1 of a category: (n, 1) each."""
+    def normals(self, j: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Log-weights, means and standard deviations of the normals of variable j, any of a category: (m, n) each."""
         if j >= self.decoder.n_numbers:
-            return torch.zeros_like(self.x[:, :1]), torch.ones_like(self.x[:, :1])
-        return self.decoder.linear.given(self.numbers, self.decided, [j])
+            return (
+                torch.zeros_like(self.x[None, :, 0]),
+                torch.zeros_like(self.x[None, :, 0]),
+                torch.ones_like(self.x[None, :, 0]),
+            )
+        return self.log_weight, *self.decoder.normal.given(self.numbers, self.decided, j)
 
     def set_(self, j: int, values: Tensor, drawn: Tensor) -> None:
         """Take values (n,) for variable j, seen from now on where drawn, (n,)."""
@@ -393,11 +357,13 @@ class _Row:
         told = self.decoder.network.tell(self.table, likelihood.codes(cells).T, numbers.T, slice(j, j + 1))[0]
         self.seen = self.seen + told * drawn.unsqueeze(-1)
         if is_number:
-            self.numbers[:, j] = torch.where(drawn, numbers[:, 0], self.numbers[:, j])
+            if len(self.log_weight) > 1:
+                self.log_weight = torch.where(drawn, log_odds(self.normals(j), numbers[:, 0]), self.log_weight)
+            self.numbers[..., j] = torch.where(drawn, numbers[:, 0], self.numbers[..., j])
             self.decided[:, j] |= drawn
 
     def skip(self, j: int, missing: Tensor) -> None:
-        """Variable j is missing, (n,): the linear model goes on with its mean."""
+        """Variable j is missing, (n,): the normals go on with their means."""
         if j < self.decoder.n_numbers:
-            self.numbers[:, j] = torch.where(missing, self.placed(j)[0][:, 0], self.numbers[:, j])
+            self.numbers[..., j] = torch.where(missing, self.normals(j)[1], self.numbers[..., j])
             self.decided[:, j] |= missing

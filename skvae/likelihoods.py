@@ -51,12 +51,15 @@ class AbstractLikelihood(nn.Module, ABC):
         How many `codes` each variable has.
     locates : bool
         Whether `located` makes a difference.
+    mixes : bool
+        Whether, located, it goes with a mixture of normals: its cells have few other ways to be far from normal.
     continuous : bool
         Whether cells have a density, with noise around a mean, so that no cell can be told exactly.
     """
 
     continuous = False
     locates = False
+    mixes = False
 
     def __init__(self, variables, located=False):
         super().__init__()
@@ -134,7 +137,7 @@ class AbstractLikelihood(nn.Module, ABC):
 class _Located(AbstractLikelihood):
     """What a location and a scale share. Without `located`, theta is the location, and scales are parameters."""
 
-    locates = True
+    locates = mixes = True
     floor: Tensor
     log_scale: nn.Parameter
 

@@ -215,7 +215,7 @@ class CellPerceptrons(nn.Module):
         self.hidden = normal(n_cells, width, width, std=1 / math.sqrt(width))
         self.hidden_biases = nn.Parameter(torch.zeros(n_cells, 1, width))
         inner = [(len(cells), width, n if basis is None else basis.shape[1]) for cells, n, basis in outputs]
-        self.heads = nn.ParameterList([normal(*shape, std=0.1 / math.sqrt(width)) for shape in inner])
+        self.heads = nn.ParameterList([normal(*shape, std=0.01 / math.sqrt(width)) for shape in inner])
         self.head_biases = nn.ParameterList([nn.Parameter(torch.zeros(len(cells), 1, n)) for cells, n, _ in outputs])
 
     def table(self) -> Tensor:

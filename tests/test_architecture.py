@@ -20,7 +20,8 @@ RULES = {
     "training": (set(), {"torch"}),
     "quality": (set(), {"pandas", "narwhals", "sklearn"}),
     "priors": (set(), {"torch"}),
-    "decoders": ({"networks", "likelihoods"}, {"torch"}),
+    "mixtures": (set(), {"torch", "sklearn"}),
+    "decoders": ({"networks", "likelihoods", "mixtures"}, {"torch"}),
     "model": ({"networks", "decoders", "priors"}, {"torch"}),
     "estimator": (
         {"schema", "networks", "likelihoods", "priors", "model", "training"},

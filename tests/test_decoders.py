@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from skvae.decoders import AutoregressiveDecoder, FactorisedDecoder, LinearGaussian
+from skvae.decoders import AutoregressiveDecoder, FactorisedDecoder
 from skvae.scalings import Variable
 
 VARIABLES = (
@@ -121,19 +121,6 @@ def test_it_starts_at_the_normal_distribution_of_the_data():
         assert_close(decoder.log_prob(x, order=order).sum(-1), normal.log_prob(x), atol=0.05, rtol=0.01)
 
 
-def test_conditionals_of_a_normal_distribution_are_those_of_the_textbook():
-    linear = LinearGaussian(3)
-    linear.covariance.copy_(torch.tensor([[1.0, 0.8, 0.3], [0.8, 1.0, 0.5], [0.3, 0.5, 1.0]]))
-    u, known = torch.tensor([[1.0, 0.0, -1.0]]), torch.tensor([[True, False, True]])
-    mean, scale = linear.given(u, known, [1])
-    inner, across = linear.covariance[[0, 2]][:, [0, 2]], linear.covariance[1, [0, 2]]
-    slopes = torch.linalg.solve(inner, across)
-    assert_close(mean[0, 0], slopes @ torch.tensor([1.0, -1.0]))
-    assert_close(scale[0, 0] ** 2, 1 - slopes @ across)
-    in_order, scales = linear.in_order(u, None, torch.tensor([0, 2, 1]))
-    assert_close((in_order[0, 1], scales[1]), (mean[0, 0], scale[0, 0]))
-
-
 def test_whether_a_cell_is_missing_comes_before_it_in_every_order():
     variables = [Variable("bernoulli"), Variable("gaussian", missing_at=0), Variable("gaussian")]
     decoder, generator = AutoregressiveDecoder(variables, torch.Generator()), torch.Generator().manual_seed(0)
@@ -150,3 +137,21 @@ def test_calibrated_draws_are_as_frequent_as_the_data(cells):
     for j, size in enumerate((2, 3, 4)):
         shares = (torch.bincount(cell[:, j].long(), minlength=size) / len(cell) for cell in (drawn, x))
         assert_close(*shares, atol=0.01, rtol=0)
+
+
+def test_clusters_are_drawn_and_followed():
+    """Two clusters in two numbers: it starts at both, draws both, and given one number knows the cluster of the other."""
+    generator = torch.Generator().manual_seed(0)
+    x = 0.3 * torch.randn(600, 2, generator=generator) + torch.where(torch.arange(600)[:, None] < 200, 1.5, -0.75)
+    decoder = AutoregressiveDecoder([Variable("gaussian", floor=1e-6)] * 2, generator)
+    decoder.start(x, None, torch.ones(600), torch.zeros(2))
+    x = torch.tensor([[1.5, 0.0], [-0.75, 0.0]]).repeat(5000, 1)
+    with torch.no_grad():
+        free = decoder.sample(x, torch.zeros_like(x, dtype=torch.bool), generator)
+        given = decoder.sample(x, torch.tensor([[True, False]]).expand(10_000, -1), generator)
+        centre = decoder.centre(x, torch.tensor([[True, False]]).expand(10_000, -1))
+    assert (free > 0.4).double().mean(0).tolist() == pytest.approx([1 / 3, 1 / 3], abs=0.02)
+    assert ((free > 0.4).sum(1) == 1).double().mean() < 0.01
+    for filled in (given, centre):
+        assert (filled[::2, 1].mean().item(), filled[1::2, 1].mean().item()) == pytest.approx((1.5, -0.75), abs=0.1)
+    assert given[::2, 1].std().item() == pytest.approx(0.3, abs=0.03)

@@ -1,0 +1,170 @@
+"""Normal distributions of numbers whose conditionals are known in closed form: where a chain of cells begins."""
+
+import math
+import warnings
+
+import numpy as np
+import torch
+from sklearn.mixture import GaussianMixture
+from torch import Tensor, nn
+
+MAX_COMPONENTS = 5
+# of rows: beyond, a perceptron finds what there is to find by itself; and of a component, a column: fewer tell nothing
+MAX_ROWS_CLUSTERED, MIN_ROWS_CLUSTERED = 2000, 3
+LEAST_VARIANCE = 1e-2
+
+
+class NormalMixture(nn.Module):
+    """A mixture of normal distributions of numbers, and its conditionals in any order.
+
+    Small tables in clusters get several components, as many as BIC finds worth having (`sklearn.mixture.GaussianMixture`);
+    others one.
+
+    Parameters
+    ----------
+    k : int
+        How many numbers.
+
+    Attributes
+    ----------
+    log_weight : (m,), mean : (m, k), covariance : (m, k, k)
+    """
+
+    log_weight: Tensor
+    mean: Tensor
+    covariance: Tensor
+
+    def __init__(self, k: int):
+        super().__init__()
+        self.register_buffer("log_weight", torch.zeros(1))
+        self.register_buffer("mean", torch.zeros(1, k))
+        self.register_buffer("covariance", torch.eye(k)[None])
+
+    @torch.no_grad()
+    def fit(self, u: Tensor, observed: Tensor | None, weight: Tensor, continuous: Tensor) -> None:
+        """Moments of rows, by component.
+
+        u : (n, k); observed : the same, bool, or None; weight : (n,); continuous : (k,), bool, the numbers in which clusters
+        may show: those of few values are clusters by themselves.
+        """
+        seen = torch.ones_like(u, dtype=torch.bool) if observed is None else observed
+        shares = _responsibilities(u[:, continuous], seen[:, continuous])
+        parts = [_moments(u, seen, weight * share) for share in shares.T]
+        mean, covariance = (torch.stack(part).to(u.dtype) for part in zip(*parts, strict=True))
+        total = weight @ shares
+        self.log_weight, self.mean, self.covariance = (total / total.sum()).log().to(u.dtype), mean, covariance
+
+    def _load_from_state_dict(self, state_dict, prefix, *arguments):
+        # how many components there are is known after `fit` only
+        for name in ("log_weight", "mean", "covariance"):
+            setattr(self, name, torch.empty_like(state_dict[prefix + name], device=self.mean.device, dtype=self.mean.dtype))
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
+
+    def in_order(self, u: Tensor, observed: Tensor | None, order: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of each number given those before it, an unobserved one taken at its mean.
+
+        u : (n, k); observed : the same, bool, or None; order : (k,), of numbers. Returns log-weights, means and standard
+        deviations of the components, (m, n, k) each, or what broadcasts to it.
+        """
+        lower = torch.linalg.cholesky(self.covariance[:, order][:, :, order])
+        scale, eye = lower.diagonal(dim1=1, dim2=2)[:, None], torch.eye(len(order), dtype=u.dtype, device=u.device)
+        slopes = eye - scale.transpose(1, 2) * torch.linalg.solve_triangular(lower, eye, upper=False)
+        u, back = (u - self.mean[:, None])[..., order], order.argsort()
+        if observed is not None:
+            columns = list(u.unbind(2))
+            for j, seen in enumerate(observed[:, order].unbind(1)):
+                own = torch.stack(columns[:j], 2) @ slopes[:, j, :j, None] if j else torch.zeros_like(columns[0])[..., None]
+                columns[j] = torch.where(seen, columns[j], own[..., 0])
+            u = torch.stack(columns, 2)
+        mean = u @ slopes.transpose(1, 2)
+        log_weight = self.log_weight[:, None, None]
+        if len(self.log_weight) > 1:
+            told = _log_normal(u, mean, scale)
+            told = told if observed is None else told * observed[:, order]
+            log_weight = (log_weight + told.cumsum(2) - told).log_softmax(0)[..., back]
+        return log_weight, mean[..., back] + self.mean[:, None], scale[..., back]
+
+    def given(self, u: Tensor, known: Tensor, j: int) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of number j in each component, given the known ones of each row.
+
+        u : (m, n, k); known : (n, k), bool. Returns two of (m, n).
+        """
+        patterns, of_row = known.unique(dim=0, return_inverse=True)
+        inner, across = self._parts(patterns, j)
+        slopes = torch.linalg.solve(inner, across)  # (m, patterns, k)
+        variance = self.covariance[:, None, j, j] - (across * slopes).sum(-1)
+        mean = ((u - self.mean[:, None]) * known * slopes[:, of_row]).sum(-1) + self.mean[:, j, None]
+        return mean, variance.clamp(min=1e-12).sqrt()[:, of_row]
+
+    def _parts(self, patterns: Tensor, j: int) -> tuple[Tensor, Tensor]:
+        """Covariances among known numbers (m, patterns, k, k), else the identity, and with number j (m, patterns, k)."""
+        both = patterns[:, :, None] & patterns[:, None, :]
+        eye = torch.eye(patterns.shape[1], dtype=self.mean.dtype, device=self.mean.device)
+        return torch.where(both, self.covariance[:, None], eye), self.covariance[:, None, :, j] * patterns
+
+    def weigh(self, u: Tensor, known: Tensor) -> Tensor:
+        """Log-weights of the components given the known numbers of each row. u, and known, bool : (n, k); returns (m, n)."""
+        log_weight = self.log_weight[:, None].expand(-1, len(u))
+        if len(self.log_weight) == 1:
+            return log_weight
+        patterns, of_row = known.unique(dim=0, return_inverse=True)
+        inner, _ = self._parts(patterns, 0)
+        lower = torch.linalg.cholesky(inner)[:, of_row]  # (m, n, k, k)
+        rest = ((u - self.mean[:, None]) * known)[..., None]
+        white = torch.linalg.solve_triangular(lower, rest, upper=False)[..., 0]
+        told = -0.5 * white.square() - lower.diagonal(dim1=2, dim2=3).log() - 0.5 * math.log(2 * math.pi)
+        return (log_weight + (told * known).sum(-1)).log_softmax(0)
+
+
+def one_normal(log_weight: Tensor, mean: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of mixtures. All (m, ...); returns two of (...)."""
+    share = log_weight.exp()
+    centre = (share * mean).sum(0)
+    return centre, (share * (scale.square() + (mean - centre).square())).sum(0).sqrt()
+
+
+def log_odds(normals: tuple[Tensor, Tensor, Tensor], x: Tensor) -> Tensor:
+    """Log-weights (m, n) after x (n,) was seen. normals : log-weights, means and standard deviations, (m, n) each."""
+    log_weight, mean, scale = normals
+    return (log_weight + _log_normal(x, mean, scale)).log_softmax(0)
+
+
+def _log_normal(x: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+    return -0.5 * ((x - mean) / scale).square() - scale.log() - 0.5 * math.log(2 * math.pi)
+
+
+def _moments(u: Tensor, seen: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean (k,) and covariance (k, k), as if one more row, of independent cells, were seen.
+
+    u, and seen, bool : (n, k); weight : (n,).
+    """
+    counted = seen.double() * weight[:, None].double()
+    mean = (counted * u).sum(0) / counted.sum(0).clamp(min=1e-12)
+    rows = (u - mean) * counted.sqrt()
+    pairs = (counted.sqrt().T @ counted.sqrt()).clamp(min=1.0)
+    covariance = rows.T @ rows / pairs
+    variance = covariance.diagonal().clamp(min=1e-6)
+    # correlations of pairs seen in different rows may contradict each other: towards independence until they do not
+    ridge = (weight.square().sum() / weight.sum().square().clamp(min=1e-12)).clamp(max=1.0).item()
+    while True:
+        mixed = covariance / (1 + ridge) + torch.diag(variance) * ridge / (1 + ridge)
+        if torch.linalg.cholesky_ex(mixed - 0.1 * ridge * torch.diag(variance)).info == 0:
+            return mean, mixed
+        ridge *= 2
+
+
+def _responsibilities(u: Tensor, seen: Tensor) -> Tensor:
+    """The share of each component in each row, (n, m), by the mixture of least BIC. u, and seen, bool : (n, k)."""
+    n, k = u.shape
+    most = min(MAX_COMPONENTS, n // (MIN_ROWS_CLUSTERED * max(k, 1)))
+    if n > MAX_ROWS_CLUSTERED or most < 2 or k == 0 or not seen.all():
+        return u.new_ones(n, 1)
+    rows = u.cpu().double().numpy()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what did not converge is not chosen, or as good
+        candidates = [
+            GaussianMixture(m, reg_covar=LEAST_VARIANCE, random_state=np.random.RandomState(0)).fit(rows)
+            for m in range(1, most + 1)
+        ]
+    best = min(candidates, key=lambda mixture: mixture.bic(rows))
+    return torch.as_tensor(best.predict_proba(rows), dtype=u.dtype, device=u.device)
