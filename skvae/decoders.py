@@ -215,20 +215,33 @@ class AutoregressiveDecoder(_Decoder):
         """
         state = _Row(self, x, known)
         for j in range(self.n_variables):
-            self._draw(j, state, generator)
+            self._draw(j, state, ~known[:, j] & ~state.is_missing(j), generator)
         return state.x
 
-    def _draw(self, j: int, state: "_Row", generator: Generator) -> None:
-        """Decide variable j of rows in which it is not known."""
-        missing = state.is_missing(j)
-        drawn = ~state.known[:, j] & ~missing
+    def impute(self, x: Tensor, known: Tensor, generator: Generator) -> Tensor:
+        """Rows whose unknown cells are drawn given the known ones, also those that are known to be missing.
+
+        x, known, and what is returned : as in `sample`. The seldom missing come first, and a cell counts as missing until
+        its turn: a house without pool or alley shall not have both when the width of its plot is drawn.
+        """
+        state = _Row(self, x, known)
+        # the mean of the indicator is the share of missing cells
+        means = F.pad(self.normal.log_weight.exp() @ self.normal.mean, (0, 1))
+        share = torch.where(self.missing_at < 0, -torch.inf, means[self.missing_at])
+        for j in share.argsort(stable=True).tolist():
+            drawn = ~known[:, j]
+            if drawn.any():
+                state.turn_up(j, drawn)
+                self._draw(j, state, drawn, generator)
+        return state.x
+
+    def _draw(self, j: int, state: "_Row", drawn: Tensor, generator: Generator) -> None:
+        """Draw variable j of some rows, (n,)."""
         if drawn.any():
             likelihood, log_weight, thetas = self._alone(j, state)
             component = torch.multinomial(log_weight.exp().T, 1, generator=generator)[:, 0] if len(thetas) > 1 else 0
             theta = thetas[component, torch.arange(len(state.x), device=thetas.device)]
             state.set_(j, torch.where(drawn, likelihood.sample(theta, generator)[:, 0], state.x[:, j]), drawn)
-        if missing.any():
-            state.skip(j, missing)
 
     @torch.no_grad()
     def calibrate(self, x: Tensor, observed: Tensor | None, weight: Tensor, generator: Generator) -> None:
@@ -249,7 +262,7 @@ class AutoregressiveDecoder(_Decoder):
                 counted = weight if observed is None else weight * observed[:, j]
                 shift = likelihood.calibration(thetas[0, there], x[:, j : j + 1], counted)
                 self.network.shift(j, shift, [width for _, width, _ in likelihood.rectangles])
-            self._draw(j, state, generator)
+            self._draw(j, state, there, generator)
 
     def centre(self, x: Tensor, known: Tensor) -> Tensor:
         """Rows whose unknown cells are the centres of their distributions given the known ones, each by itself.
@@ -309,9 +322,8 @@ class _Row:
     Attributes
     ----------
     seen : (n, width), what the known cells tell.
-    numbers : (m, n, k), of the m normals: features, means in place of missing ones.
-    decided : (n, k), which of them are there.
-    log_weight : (m, n), of the normals, given the numbers that are not missing.
+    numbers, decided : (n, k), of the normals: features, and which are there.
+    log_weight : (m, n), of the normals, given the numbers that are there.
     """
 
     def __init__(self, decoder: AutoregressiveDecoder, x: Tensor, known: Tensor, present: int | None = None):
@@ -323,10 +335,9 @@ class _Row:
         self.table = decoder.network.table()
         codes, numbers = decoder._codes_and_numbers(self.x)
         self.seen = (decoder.network.tell(self.table, codes, numbers) * known.T.unsqueeze(-1)).sum(0)
-        k, numbers = decoder.n_numbers, numbers.T
-        self.decided = known[:, :k].clone()
-        self.log_weight = decoder.normal.weigh(numbers[:, :k], self.decided)
-        self.numbers = numbers[:, :k].repeat(len(self.log_weight), 1, 1)
+        self.numbers = numbers[: decoder.n_numbers].T.contiguous()
+        self.decided = known[:, : decoder.n_numbers].clone()
+        self.log_weight = decoder.normal.weigh(self.numbers, self.decided)
 
     def likelihood(self, j: int) -> AbstractLikelihood:
         """That of variable j alone."""
@@ -342,28 +353,31 @@ class _Row:
     def normals(self, j: int) -> tuple[Tensor, Tensor, Tensor]:
         """Log-weights, means and standard deviations of the normals of variable j, any of a category: (m, n) each."""
         if j >= self.decoder.n_numbers:
-            return (
-                torch.zeros_like(self.x[None, :, 0]),
-                torch.zeros_like(self.x[None, :, 0]),
-                torch.ones_like(self.x[None, :, 0]),
-            )
+            zero = torch.zeros_like(self.x[None, :, 0])
+            return zero, zero, zero + 1
         return self.log_weight, *self.decoder.normal.given(self.numbers, self.decided, j)
 
     def set_(self, j: int, values: Tensor, drawn: Tensor) -> None:
         """Take values (n,) for variable j, seen from now on where drawn, (n,)."""
         self.x[:, j] = values
-        likelihood, cells, is_number = self.likelihood(j), self.x[:, j : j + 1], j < self.decoder.n_numbers
-        numbers = likelihood.features(cells) if is_number else torch.zeros_like(cells)
-        told = self.decoder.network.tell(self.table, likelihood.codes(cells).T, numbers.T, slice(j, j + 1))[0]
+        told, numbers = self._told(j)
         self.seen = self.seen + told * drawn.unsqueeze(-1)
-        if is_number:
+        if j < self.decoder.n_numbers:
             if len(self.log_weight) > 1:
                 self.log_weight = torch.where(drawn, log_odds(self.normals(j), numbers[:, 0]), self.log_weight)
-            self.numbers[..., j] = torch.where(drawn, numbers[:, 0], self.numbers[..., j])
+            self.numbers[:, j] = torch.where(drawn, numbers[:, 0], self.numbers[:, j])
             self.decided[:, j] |= drawn
 
-    def skip(self, j: int, missing: Tensor) -> None:
-        """Variable j is missing, (n,): the normals go on with their means."""
-        if j < self.decoder.n_numbers:
-            self.numbers[..., j] = torch.where(missing, self.normals(j)[1], self.numbers[..., j])
-            self.decided[:, j] |= missing
+    def turn_up(self, j: int, drawn: Tensor) -> None:
+        """Variable j counts as not missing from now on, where drawn, (n,)."""
+        at = int(self.decoder.missing_at[j])
+        if at >= 0:
+            self.seen = self.seen - self._told(at)[0] * (drawn & self.known[:, at]).unsqueeze(-1)
+            self.set_(at, torch.where(drawn, 0.0, self.x[:, at]), drawn)
+            self.log_weight = self.decoder.normal.weigh(self.numbers, self.decided)
+
+    def _told(self, j: int) -> tuple[Tensor, Tensor]:
+        """What the cells of variable j tell, (n, width), and their features, (n, 1), zero of categories."""
+        likelihood, cells = self.likelihood(j), self.x[:, j : j + 1]
+        numbers = likelihood.features(cells) if j < self.decoder.n_numbers else torch.zeros_like(cells)
+        return self.decoder.network.tell(self.table, likelihood.codes(cells).T, numbers.T, slice(j, j + 1))[0], numbers

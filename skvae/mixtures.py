@@ -5,12 +5,12 @@ import warnings
 
 import numpy as np
 import torch
-from sklearn.mixture import GaussianMixture
 from torch import Tensor, nn
 
 MAX_COMPONENTS = 5
 # of rows: beyond, a perceptron finds what there is to find by itself; and of a component, a column: fewer tell nothing
 MAX_ROWS_CLUSTERED, MIN_ROWS_CLUSTERED = 2000, 3
+N_NUMBERS_AT_ONCE = 2**22  # of covariances, one for each row with a missing cell
 LEAST_VARIANCE = 1e-2
 
 
@@ -61,33 +61,45 @@ class NormalMixture(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *arguments)
 
     def in_order(self, u: Tensor, observed: Tensor | None, order: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Of each number given those before it, an unobserved one taken at its mean.
+        """Of each number given the observed ones before it.
 
         u : (n, k); observed : the same, bool, or None; order : (k,), of numbers. Returns log-weights, means and standard
         deviations of the components, (m, n, k) each, or what broadcasts to it.
         """
-        lower = torch.linalg.cholesky(self.covariance[:, order][:, :, order])
-        scale, eye = lower.diagonal(dim1=1, dim2=2)[:, None], torch.eye(len(order), dtype=u.dtype, device=u.device)
-        slopes = eye - scale.transpose(1, 2) * torch.linalg.solve_triangular(lower, eye, upper=False)
-        u, back = (u - self.mean[:, None])[..., order], order.argsort()
-        if observed is not None:
-            columns = list(u.unbind(2))
-            for j, seen in enumerate(observed[:, order].unbind(1)):
-                own = torch.stack(columns[:j], 2) @ slopes[:, j, :j, None] if j else torch.zeros_like(columns[0])[..., None]
-                columns[j] = torch.where(seen, columns[j], own[..., 0])
-            u = torch.stack(columns, 2)
-        mean = u @ slopes.transpose(1, 2)
+        covariance, back = self.covariance[:, order][:, :, order], order.argsort()
+        u = (u - self.mean[:, None])[..., order]
+        observed = None if observed is None else observed[:, order]
+        mean, scale = self._chain(u, observed, covariance)
         log_weight = self.log_weight[:, None, None]
         if len(self.log_weight) > 1:
             told = _log_normal(u, mean, scale)
-            told = told if observed is None else told * observed[:, order]
+            told = told if observed is None else told * observed
             log_weight = (log_weight + told.cumsum(2) - told).log_softmax(0)[..., back]
         return log_weight, mean[..., back] + self.mean[:, None], scale[..., back]
+
+    @staticmethod
+    def _chain(u: Tensor, observed: Tensor | None, covariance: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of each number given the observed ones before it, two of (m, n, k).
+
+        u : (m, n, k), of mean zero; observed : (n, k), bool, or None; covariance : (m, k, k).
+        """
+        if observed is None:
+            return _innovate(u, torch.linalg.cholesky(covariance))
+        patterns, of_row = observed.unique(dim=0, return_inverse=True)
+        # an unobserved number is cut loose from the others, and tells nothing
+        both = (patterns[:, :, None] & patterns[:, None, :]) | torch.eye(u.shape[2], dtype=torch.bool, device=u.device)
+        lower = torch.linalg.cholesky(covariance[:, None] * both)
+        parts = []
+        for rows in torch.arange(u.shape[1], device=u.device).split(max(1, N_NUMBERS_AT_ONCE // lower[:, 0].numel())):
+            mean, scale = _innovate((u[:, rows] * observed[rows])[:, :, None], lower[:, of_row[rows]])
+            parts.append((mean[:, :, 0], scale[:, :, 0]))
+        mean, scale = (torch.cat(part, 1) for part in zip(*parts, strict=True))
+        return mean, scale
 
     def given(self, u: Tensor, known: Tensor, j: int) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of number j in each component, given the known ones of each row.
 
-        u : (m, n, k); known : (n, k), bool. Returns two of (m, n).
+        u, and known, bool : (n, k). Returns two of (m, n).
         """
         patterns, of_row = known.unique(dim=0, return_inverse=True)
         inner, across = self._parts(patterns, j)
@@ -114,6 +126,12 @@ class NormalMixture(nn.Module):
         white = torch.linalg.solve_triangular(lower, rest, upper=False)[..., 0]
         told = -0.5 * white.square() - lower.diagonal(dim1=2, dim2=3).log() - 0.5 * math.log(2 * math.pi)
         return (log_weight + (told * known).sum(-1)).log_softmax(0)
+
+
+def _innovate(u: Tensor, lower: Tensor) -> tuple[Tensor, Tensor]:
+    """Means and standard deviations of numbers u (..., n, k) given those before them; lower : (..., k, k), Cholesky's."""
+    scale = lower.diagonal(dim1=-2, dim2=-1).unsqueeze(-2)
+    return u - scale * torch.linalg.solve_triangular(lower, u.mT, upper=False).mT, scale
 
 
 def one_normal(log_weight: Tensor, mean: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
@@ -159,6 +177,8 @@ def _responsibilities(u: Tensor, seen: Tensor) -> Tensor:
     most = min(MAX_COMPONENTS, n // (MIN_ROWS_CLUSTERED * max(k, 1)))
     if n > MAX_ROWS_CLUSTERED or most < 2 or k == 0 or not seen.all():
         return u.new_ones(n, 1)
+    from sklearn.mixture import GaussianMixture  # not above: it takes longer to import than all of skvae
+
     rows = u.cpu().double().numpy()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what did not converge is not chosen, or as good

@@ -334,6 +334,11 @@ class VAE(nn.Module):
         drawn = self.decoder.sample(self.decode(z[chosen, torch.arange(len(x), device=x.device)]), generator)
         return torch.where(known, x, drawn)
 
+    def complete_with_values(self, x: Tensor, known: Tensor, generator: Generator) -> Tensor:
+        """As `complete`, but cells that are known to be missing are drawn too, as if they were not."""
+        # given the latents, a cell does not depend on being missing: there, drawing is the same
+        return self.complete(x, known, generator) if self.cells is None else self.cells.impute(x, known, generator)
+
     def fill(self, x: Tensor, observed: Tensor | None) -> Tensor:
         """The centres of missing cells given the observed ones. Arguments as in `encode`; returns (n, n_variables)."""
         if self.cells is not None and observed is not None:

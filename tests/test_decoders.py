@@ -155,3 +155,27 @@ def test_clusters_are_drawn_and_followed():
     for filled in (given, centre):
         assert (filled[::2, 1].mean().item(), filled[1::2, 1].mean().item()) == pytest.approx((1.5, -0.75), abs=0.1)
     assert given[::2, 1].std().item() == pytest.approx(0.3, abs=0.03)
+
+
+@pytest.mark.parametrize("order", [None, [3, 1, 0, 2]])
+def test_missing_cells_are_integrated_out_of_the_normal_it_starts_at(order):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(5000, 4, generator=generator) @ torch.randn(4, 4, generator=generator)
+    x = (x - x.mean(0)) / x.std(0)
+    decoder = AutoregressiveDecoder([Variable("gaussian", floor=1e-6)] * 4, generator)
+    for parameter in (*decoder.network.heads, *decoder.network.head_biases):
+        torch.nn.init.zeros_(parameter)
+    decoder.start(x, None, torch.ones(5000), torch.zeros(4))
+    observed = torch.ones(5000, 4, dtype=torch.bool)
+    observed[::2, 1], observed[::3, 3] = False, False
+    with torch.no_grad():
+        log_prob = decoder.log_prob(x, observed, None if order is None else torch.tensor(order)).sum(-1)
+    for row in range(6):
+        seen = observed[row]
+        normal = torch.distributions.MultivariateNormal(x.mean(0)[seen], x.T.cov()[seen][:, seen])
+        assert_close(log_prob[row], normal.log_prob(x[row, seen]), atol=0.05, rtol=0.01)
+    # however few rows are worked on at once
+    assert_close(
+        decoder.normal.in_order(x, observed, torch.arange(4))[1][:, :7],
+        decoder.normal.in_order(x[:7], observed[:7], torch.arange(4))[1],
+    )

@@ -41,7 +41,7 @@ def test_conditionals_given_some_numbers_are_those_of_the_chain(m):
     mixture, truth = normals(m)
     u = truth.sample((20,))
     known = torch.tensor([[True, False, True]]).expand(20, -1)
-    normals_of_one = mixture.weigh(u, known), *mixture.given(u.expand(m, -1, -1), known, 1)
+    normals_of_one = mixture.weigh(u, known), *mixture.given(u, known, 1)
     chain = log_probs(mixture.in_order(u, None, torch.tensor([0, 2, 1])), u)
     assert_close(log_probs(normals_of_one, u[:, 1]), chain[:, 1])
 
