@@ -598,15 +598,13 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
 
     @torch.inference_mode()
     def _results(self, module, histories, rows):
-        """What is fitted, by attribute; orders the module's latents by what they tell of the rows."""
-        information = module.information(rows).cpu()
-        order = information.argsort(descending=True, stable=True)
-        module.order.copy_(module.order[order.to(self.device_)])
+        """What is fitted, by attribute; settles the module's latents."""
+        information = module.settle(rows).cpu()
         history, by_cell = [*histories, History(), History()][:2]
         watched = math.isfinite(history.start_score)
         return {
             "module_": module.eval(),
-            "explained_information_": information[order].numpy(),
+            "explained_information_": information.numpy(),
             "n_iter_": len(history.losses),
             "loss_curve_": list(history.losses),
             "validation_scores_": list(history.scores) if watched else None,
@@ -619,8 +617,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
     def transform(self, X):
         """Reduce rows to the means of their latents.
 
-        Deterministic, and independent of the other rows. A row with every cell missing has the mean that the encoder
-        learned for it.
+        Deterministic, and independent of the other rows. A row with every cell missing is at the origin, the prior's mean.
 
         Parameters
         ----------
@@ -639,7 +636,10 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         return Z.numpy().astype(self._schema.precision(X), copy=False)
 
     def inverse_transform(self, Z):
-        """Decode latents to the centre of their rows: the mean of numbers, the most probable category.
+        """Decode what `transform` returns to the centre of its rows: the mean of numbers, the most probable category.
+
+        The means of posteriors are shrunk towards the prior's, where rows leave their latents uncertain; decoding undoes
+        that, up to a factor of 2, so that reconstructions come as close as PCA's.
 
         Parameters
         ----------

@@ -15,6 +15,7 @@ from skvae.priors import PRIORS
 N_IMPORTANCE_SAMPLES = 64  # of `VAE.log_likelihood`; documented in the estimator
 # what the linear start looks at: rows, cells (its cost is rows times squared columns), and categories of a column
 N_ROWS_START, N_CELLS_START, MAX_ONE_HOT = 100_000, 5_000_000, 100
+LEAST_SHRINKAGE = 0.5  # of the encoder's means, that is undone: beyond, a latent tells little but noise
 
 
 class Rows(NamedTuple):
@@ -127,6 +128,8 @@ class VAE(nn.Module):
 
     centre: Tensor
     order: Tensor
+    shrinkage: Tensor
+    values: Tensor
 
     def __init__(
         self,
@@ -151,6 +154,10 @@ class VAE(nn.Module):
         self.cells = AutoregressiveDecoder(variables, generator) if autoregressive else None
         self.register_buffer("centre", torch.zeros(len(variables)))
         self.register_buffer("order", torch.arange(latent_dim))
+        self.register_buffer("shrinkage", torch.ones(latent_dim))
+        indicators = {v.missing_at for v in variables}
+        values = [j for j in range(len(variables)) if j not in indicators] or range(len(variables))
+        self.register_buffer("values", torch.tensor(values), persistent=False)
 
     @property
     def latent_part(self) -> nn.ModuleList:
@@ -221,8 +228,13 @@ class VAE(nn.Module):
         return torch.cat(sums), counted.sum(0)
 
     def encode(self, x: Tensor, observed: Tensor | None = None) -> Posterior:
-        """x : (n, n_variables); observed : (n, n_variables), bool, or None for all. Returns a `Posterior`."""
+        """x : (n, n_variables); observed : (n, n_variables), bool, or None for all. Returns a `Posterior`.
+
+        That of a row without a cell is the standard normal, although it is told that its cells are missing.
+        """
         out = self.encoder(self.decoder.features(x) - self.centre, observed)
+        if observed is not None:
+            out = out * observed[:, self.values].any(1, keepdim=True)
         mean, log_scale = out.chunk(2, -1)
         return Posterior(mean[..., self.order], log_scale[..., self.order].clamp(-10, 5))
 
@@ -271,12 +283,25 @@ class VAE(nn.Module):
         if self.cells is not None:
             self.cells.calibrate(*rows, generator)
 
-    def information(self, rows: Rows) -> Tensor:
-        """Mean KL(q || p) of each latent, (latent_dim,), float64, in nats."""
-        total = torch.zeros(self.latent_dim, dtype=torch.float64, device=rows.x.device)
+    def settle(self, rows: Rows) -> Tensor:
+        """Order latents by what they tell of rows, and see how far the encoder's means are shrunk.
+
+        Returns the mean KL(q || p) of each latent, (latent_dim,), float64, in nats, descending.
+        """
+        information, variance = self._means_over(rows)
+        order = information.argsort(descending=True, stable=True)
+        self.order.copy_(self.order[order])
+        # means and variances of posteriors add up to the prior's variance of 1
+        self.shrinkage.copy_((1 - variance[order]).clamp(min=LEAST_SHRINKAGE))
+        return information[order]
+
+    def _means_over(self, rows: Rows) -> Tensor:
+        """Mean KL(q || p), in nats, and variance of q, of each latent: (2, latent_dim), float64."""
+        total = torch.zeros(2, self.latent_dim, dtype=torch.float64, device=rows.x.device)
         for batch in rows.batches(8192):
-            posterior = self.encode(batch.x, batch.observed)
-            total += batch.weight.double() @ self.prior.kl(posterior.mean, posterior.log_scale, posterior.mean).double()
+            mean, log_scale = self.encode(batch.x, batch.observed)
+            figures = torch.stack([self.prior.kl(mean, log_scale, mean), (2 * log_scale).exp()])
+            total += batch.weight.double() @ figures.double()
         return total / len(rows.x)
 
     def log_likelihood(self, x: Tensor, observed: Tensor | None, noise: Tensor) -> Tensor:
@@ -343,8 +368,12 @@ class VAE(nn.Module):
         """The centres of missing cells given the observed ones. Arguments as in `encode`; returns (n, n_variables)."""
         if self.cells is not None and observed is not None:
             return self.cells.centre(x, observed)
-        return self.reconstruct(self.encode(x, observed).mean)
+        return self.decoder.centre(self.decode(self.encode(x, observed).mean))
 
-    def reconstruct(self, z: Tensor) -> Tensor:
-        """The centre of p(x | z). z : (n, latent_dim); returns (n, n_variables)."""
-        return self.decoder.centre(self.decode(z))
+    def reconstruct(self, mean: Tensor) -> Tensor:
+        """The centre of rows whose posterior has this mean. mean : (n, latent_dim); returns (n, n_variables).
+
+        The mean of a posterior is shrunk towards the prior's. Probabilistic PCA reconstructs rows as PCA does, if that is
+        undone (Tipping & Bishop, 1999).
+        """
+        return self.decoder.centre(self.decode(mean / self.shrinkage))

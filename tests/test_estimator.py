@@ -165,9 +165,17 @@ def test_latents_are_ordered_by_information():
     assert (np.diff(information) <= 0).all()
     assert information[0] > 0.5
     with torch.inference_mode():
-        recomputed = vae.module_.information(vae._rows(X, np.ones(len(X))))
+        recomputed = vae.module_._means_over(vae._rows(X, np.ones(len(X))))[0]
     assert_allclose(recomputed, information, rtol=1e-4)
     assert vae.module_.order.tolist() != list(range(8))  # they did change places
+
+
+def test_rows_without_a_cell_are_at_the_prior_mean(mixed_frame):
+    vae = VAETransformer(3, max_iter=5, random_state=0).fit(mixed_frame)
+    seen = np.arange(5) < 2
+    Z = vae.transform(mixed_frame[:5].where(np.repeat(seen[:, None], mixed_frame.shape[1], 1)))
+    assert_array_equal(Z[2:], 0)
+    assert (Z[:2] != 0).all()
 
 
 def test_more_latents_than_columns(X):

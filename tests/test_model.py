@@ -67,13 +67,14 @@ def test_the_start_is_probabilistic_pca():
     vae, pca = linear_vae(), PCA(LATENT_DIM).fit(x.numpy())
     with torch.no_grad():
         score = vae.log_likelihood(x.double(), None, normal_noise(16, LATENT_DIM)).numpy()
+        vae.settle(Rows(x.double(), None, torch.ones(500)))
         mean = vae.encode(x.double()).mean
         rebuilt = vae.reconstruct(mean).numpy()
     assert score == pytest.approx(pca.score_samples(x.numpy()), abs=0.05)  # PCA divides by n - 1
     shrunk = pca.transform(x.numpy()) / pca.explained_variance_ * (pca.explained_variance_ - pca.noise_variance_) ** 0.5
     for j in range(LATENT_DIM):
         assert abs(mean[:, j].numpy()) == pytest.approx(abs(shrunk[:, j]), abs=0.02)
-    assert rebuilt.shape == x.shape
+    assert rebuilt == pytest.approx(pca.inverse_transform(pca.transform(x.numpy())), abs=1e-3)
 
 
 @pytest.mark.parametrize("shape", [(50, 6), (6, 50)])
