@@ -111,13 +111,14 @@ class AutoregressiveDecoder(_Decoder):
     Parameters
     ----------
     variables : sequence of Variable
-        In packed order, which is the order of `log_prob`.
+        In packed order.
     generator : torch.Generator
     """
 
     width, dropout, random_orders = 64, 0.1, 0.5
 
     missing_at: Tensor
+    first_order: Tensor
 
     def __init__(self, variables: Sequence, generator: Generator):
         super().__init__(variables, located=True)
@@ -132,6 +133,9 @@ class AutoregressiveDecoder(_Decoder):
         self.network = CellPerceptrons(n_codes, outputs, self.width, generator)
         self.normal = NormalMixture(self.n_numbers)
         self.register_buffer("missing_at", torch.tensor([v.missing_at for v in variables]), persistent=False)
+        # a rigid likelihood is the better, the more a cell is given
+        rigid = torch.tensor([likelihood.rigid for likelihood in self.likelihoods for _ in likelihood.variables])
+        self.register_buffer("first_order", rigid.to(torch.uint8).argsort(stable=True), persistent=False)
 
     @torch.no_grad()
     def start(self, x: Tensor, observed: Tensor | None, weight: Tensor, means: Tensor) -> None:
@@ -155,7 +159,7 @@ class AutoregressiveDecoder(_Decoder):
                 next(biases)[:, 0] = part.view(shape)
 
     def order(self, generator: Generator) -> Tensor | None:
-        """An order to train in, (n_variables,): half of the time None, which is that of the variables."""
+        """An order to train in, (n_variables,): half of the time None, which is that of scores and draws."""
         if torch.rand((), generator=generator, device=generator.device) > self.random_orders:
             return None
         place = torch.rand(self.n_variables, generator=generator, device=generator.device)
@@ -170,9 +174,9 @@ class AutoregressiveDecoder(_Decoder):
         """Nats of each cell given those before it, zero where missing; summed over a row, log p(x).
 
         x : (n, n_variables), missing cells anything in the support; observed : the same, bool, or None; order :
-        (n_variables,), or None for that of the variables; generator : of dropout, which there is none without.
+        (n_variables,), or None for the first; generator : of dropout, which there is none without.
         """
-        order = torch.arange(self.n_variables, device=x.device) if order is None else order
+        order = self.first_order if order is None else order
         codes, numbers = self._codes_and_numbers(x)
         told = self.network.tell(self.network.table(), codes, numbers)
         if observed is not None:
@@ -214,7 +218,7 @@ class AutoregressiveDecoder(_Decoder):
         missing is not known, but that it is missing is. Returns (n, n_variables).
         """
         state = _Row(self, x, known)
-        for j in range(self.n_variables):
+        for j in self.first_order.tolist():
             self._draw(j, state, ~known[:, j] & ~state.is_missing(j), generator)
         return state.x
 
@@ -255,7 +259,7 @@ class AutoregressiveDecoder(_Decoder):
         """
         drawn = x.new_zeros(min(N_CALIBRATION, max(1000, 4 * len(x))), self.n_variables)
         state = _Row(self, drawn, torch.zeros_like(drawn, dtype=torch.bool))
-        for j in range(self.n_variables):
+        for j in self.first_order.tolist():
             there = ~state.is_missing(j)
             if there.any():
                 likelihood, _, thetas = self._alone(j, state)

@@ -53,6 +53,8 @@ class AbstractLikelihood(nn.Module, ABC):
         Whether `located` makes a difference.
     mixes : bool
         Whether, located, it goes with a mixture of normals: its cells have few other ways to be far from normal.
+    rigid : bool
+        Whether a family of a parameter or two may be far from the distribution of a cell that nothing is known of.
     continuous : bool
         Whether cells have a density, with noise around a mean, so that no cell can be told exactly.
     """
@@ -60,6 +62,7 @@ class AbstractLikelihood(nn.Module, ABC):
     continuous = False
     locates = False
     mixes = False
+    rigid = False
 
     def __init__(self, variables, located=False):
         super().__init__()
@@ -258,6 +261,8 @@ class Bernoulli(AbstractLikelihood):
 class ContinuousBernoulli(AbstractLikelihood):
     """A number between 0 and 1, of density C(p) p^x (1 - p)^(1 - x) (Loaiza-Ganem & Cunningham, 2019, eqs. 3 and 4)."""
 
+    rigid = True
+
     def log_prob(self, x, theta):
         return x * theta - F.softplus(theta) + self._log_normaliser(theta)
 
@@ -291,6 +296,7 @@ class ContinuousBernoulli(AbstractLikelihood):
 class _Count(AbstractLikelihood):
     """What counts share: the rate is exp(theta), the encoder sees log(1 + x) standardised."""
 
+    rigid = True
     centre_: Tensor
     scale_: Tensor
 
