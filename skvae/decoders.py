@@ -134,7 +134,8 @@ class AutoregressiveDecoder(_Decoder):
         self.normal = NormalMixture(self.n_numbers)
         self.register_buffer("missing_at", torch.tensor([v.missing_at for v in variables]), persistent=False)
         # a rigid likelihood is the better, the more a cell is given
-        rigid = torch.tensor([likelihood.rigid for likelihood in self.likelihoods for _ in likelihood.variables])
+        every = cast(Iterable[AbstractLikelihood], self.likelihoods)
+        rigid = torch.tensor([likelihood.rigid for likelihood in every for _ in likelihood.variables])
         self.register_buffer("first_order", rigid.to(torch.uint8).argsort(stable=True), persistent=False)
 
     @torch.no_grad()

@@ -639,7 +639,8 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         """Decode what `transform` returns to the centre of its rows: the mean of numbers, the most probable category.
 
         The means of posteriors are shrunk towards the prior's, where rows leave their latents uncertain; decoding undoes
-        that, up to a factor of 2, so that reconstructions come as close as PCA's.
+        that, up to a factor of 2, so that reconstructions come as close as PCA's. Cells are missing where that is most
+        probable, as often as in the data.
 
         Parameters
         ----------

@@ -15,6 +15,7 @@ from skvae.priors import PRIORS
 N_IMPORTANCE_SAMPLES = 64  # of `VAE.log_likelihood`; documented in the estimator
 # what the linear start looks at: rows, cells (its cost is rows times squared columns), and categories of a column
 N_ROWS_START, N_CELLS_START, MAX_ONE_HOT = 100_000, 5_000_000, 100
+N_ROWS_SETTLED = 20_000  # looked at for the thresholds of missing cells
 LEAST_SHRINKAGE = 0.5  # of the encoder's means, that is undone: beyond, a latent tells little but noise
 
 
@@ -130,6 +131,8 @@ class VAE(nn.Module):
     centre: Tensor
     order: Tensor
     shrinkage: Tensor
+    thresholds: Tensor
+    indicators: Tensor
     values: Tensor
 
     def __init__(
@@ -156,7 +159,9 @@ class VAE(nn.Module):
         self.register_buffer("centre", torch.zeros(len(variables)))
         self.register_buffer("order", torch.arange(latent_dim))
         self.register_buffer("shrinkage", torch.ones(latent_dim))
-        indicators = {v.missing_at for v in variables}
+        indicators = sorted({v.missing_at for v in variables} - {-1})
+        self.register_buffer("indicators", torch.tensor(indicators, dtype=torch.long), persistent=False)
+        self.register_buffer("thresholds", torch.full((len(indicators),), 0.5))
         values = [j for j in range(len(variables)) if j not in indicators] or range(len(variables))
         self.register_buffer("values", torch.tensor(values), persistent=False)
 
@@ -294,7 +299,18 @@ class VAE(nn.Module):
         self.order.copy_(self.order[order])
         # means and variances of posteriors add up to the prior's variance of 1
         self.shrinkage.copy_((1 - variance[order]).clamp(min=LEAST_SHRINKAGE))
+        if len(self.indicators):
+            self._settle_thresholds(rows.take(slice(None, None, math.ceil(len(rows.x) / N_ROWS_SETTLED))))
         return information[order]
+
+    def _settle_thresholds(self, rows: Rows) -> None:
+        """Find how probable it must be that a cell is missing for as many to be so in reconstructions as in rows."""
+        probability = self._centre(self.encode(rows.x, rows.observed).mean)[:, self.indicators]
+        share = rows.weight / rows.weight.sum()
+        probability, order = probability.sort(0, descending=True)
+        n_missing = (share[order].cumsum(0) <= share @ rows.x[:, self.indicators] + 1e-6).sum(0)
+        least = F.pad(probability, (0, 0, 0, 1), value=-1.0)
+        self.thresholds.copy_(least.gather(0, n_missing[None])[0])
 
     def _means_over(self, rows: Rows) -> Tensor:
         """Mean KL(q || p), in nats, and variance of q, of each latent: (2, latent_dim), float64."""
@@ -375,6 +391,12 @@ class VAE(nn.Module):
         """The centre of rows whose posterior has this mean. mean : (n, latent_dim); returns (n, n_variables).
 
         The mean of a posterior is shrunk towards the prior's. Probabilistic PCA reconstructs rows as PCA does, if that is
-        undone (Tipping & Bishop, 1999).
+        undone (Tipping & Bishop, 1999). The cells that are most probably missing are so, as many as in the data.
         """
+        cells = self._centre(mean)
+        cells[:, self.indicators] = (cells[:, self.indicators] > self.thresholds).to(cells)
+        return cells
+
+    def _centre(self, mean: Tensor) -> Tensor:
+        """As `reconstruct`, but with the probability of being missing. mean : (n, latent_dim)."""
         return self.decoder.centre(self.decode(mean / self.shrinkage))

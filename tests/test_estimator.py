@@ -241,6 +241,13 @@ def test_sample_draws_where_inverse_transform_takes_the_centre():
     assert vae.sample(4000, random_state=0)["x"].std() == pytest.approx(1, abs=0.1)
 
 
+def test_cells_are_missing_as_often_as_in_the_data(mixed_vae, mixed_frame):
+    rates = mixed_frame.isna().mean()
+    rebuilt = mixed_vae.inverse_transform(mixed_vae.transform(mixed_frame))
+    assert_allclose(rebuilt.isna().mean(), rates, atol=0.005)
+    assert_allclose(mixed_vae.sample(4000, random_state=0).isna().mean(), rates, atol=0.025)
+
+
 def test_sample_streams():
     X = load_iris(return_X_y=True)[0]
     one, two = (VAETransformer(max_iter=2, random_state=0).fit(X) for _ in range(2))
@@ -407,8 +414,8 @@ def test_loss_curve_and_scores_are_bounds_in_the_units_of_the_data(X):
     assert vae.best_validation_score_ >= max(vae.validation_scores_)
     assert vae.loss_curve_[-1] < vae.loss_curve_[0]
     assert vae.decoder_loss_curve_ is None
-    # the bound with one sample lies below the one with many, by less than half a nat here
-    assert -0.5 < -vae.loss_curve_[-1] - vae.score(X) < 0.1
+    # the bound with one sample lies below the one with many, by less than half a nat here; but it is that of the last weights
+    assert -0.5 < -vae.loss_curve_[-1] - vae.score(X) < 0.25
 
 
 def test_the_decoder_loss_curve_ends_at_the_score(iris_vae, X):
@@ -549,9 +556,9 @@ def test_default_fit_of_iris_takes_less_than_a_second(X):
     """With a margin for a busy machine; benchmarks measure."""
     seconds = []
     for seed in range(3):
-        start = time.perf_counter()
+        start = time.process_time()
         VAETransformer(random_state=seed).fit(X)
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.process_time() - start)
     assert min(seconds) < 1.5
 
 

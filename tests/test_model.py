@@ -55,7 +55,7 @@ def test_elbo_below_importance_weighted_below_exact(vae):
         bounds = [vae.log_likelihood(x, None, normal_noise(k, LATENT_DIM)).mean() for k in (1, 4, 16, 64, 1024)]
     exact = exact_log_prob(vae, x)
     assert (elbo <= exact + 1e-2).all()
-    assert elbo.mean() <= bounds[-1] + 1e-6
+    assert elbo.mean() <= bounds[-1] + 2e-3  # two blocks of noise
     assert all(bound <= exact.mean() + 0.02 for bound in bounds[1:])  # one block of noise: its error is common to all rows
     assert bounds[-1] == pytest.approx(exact.mean().item(), abs=0.02)
     assert all(more >= fewer - 0.02 for fewer, more in pairwise(bounds[1:]))
