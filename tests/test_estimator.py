@@ -414,7 +414,7 @@ def test_loss_curve_and_scores_are_bounds_in_the_units_of_the_data(X):
     assert vae.best_validation_score_ >= max(vae.validation_scores_)
     assert vae.loss_curve_[-1] < vae.loss_curve_[0]
     assert vae.decoder_loss_curve_ is None
-    # the bound with one sample lies below the one with many, by less than half a nat here; but it is that of the last weights
+    # the bound with one sample lies below the one with many, by less than half a nat here; and it is of the last weights
     assert -0.5 < -vae.loss_curve_[-1] - vae.score(X) < 0.25
 
 
