@@ -1,10 +1,8 @@
 """How good a synthetic table is: shape, trend, two-sample test, utility and privacy. Knows no model; no torch."""
 
 import html
-import io
 import math
 import numbers
-from base64 import b64encode
 from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
@@ -14,12 +12,14 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import check_array, check_random_state
 
+from skvae.plotting import N_DISTRIBUTIONS, Marginal, as_number, draw_report, html_page, html_picture, html_table
+
 MIN_ROWS = 3  # one for each fold of the two-sample test
 MIN_IDENTIFIERS = 50  # fewer different texts may be categories
 MAX_CLASSES = 100
 # rows at most: of each table for a classifier; of queries and of each table searched for nearest records
 N_MODEL_ROWS, N_QUERIES, N_SEARCHED = 50_000, 2_000, 50_000
-N_DISTRIBUTIONS = 12  # drawn, unless more are wanted
+N_PAIRS_LISTED = 50
 N_LEVELS = 255  # categories that scikit-learn's gradient boosting takes natively
 NUMERIC = ("number", "date", "duration")
 
@@ -679,25 +679,14 @@ def _column_frame(columns):
     return pd.DataFrame(rows, index=names)
 
 
-class Marginal(NamedTuple):
-    """What to draw of a column: shares (k,) of the cells, real and synthetic, by label or between edges (k + 1,)."""
-
-    name: object
-    kind: str
-    score: float
-    missing: tuple[float, float]
-    edges: np.ndarray | None
-    labels: list[str]
-    shares: list[np.ndarray]
-
-
 def _marginal(column, score, n_labels=8):
     tables = [column.cells["real"], column.cells["synthetic"]]
     missing = column.missing("real"), column.missing("synthetic")
     values = np.unique(np.concatenate(tables))
     values, edges = values[~np.isnan(values)], None
     if column.is_numeric and len(values) > n_labels:
-        edges, labels = _edges(np.concatenate(tables), column.kind == "number"), []
+        n_bins = min(30, math.ceil(2 * np.cbrt(min(map(len, tables)))))  # Rice's rule: few rows have no finer shape
+        edges, labels = _edges(np.concatenate(tables), column.kind == "number", n_bins), []
         shares = [np.histogram(cells.clip(edges[0], edges[-1]), edges)[0] / len(cells) for cells in tables]
     else:
         labels = [_label(value, column.kind) for value in values] if column.is_numeric else [str(v) for v in column.labels]
@@ -707,7 +696,7 @@ def _marginal(column, score, n_labels=8):
     return Marginal(column.name, column.kind, score, missing, edges, labels, shares)
 
 
-def _edges(values, is_number, n_bins=30):
+def _edges(values, is_number, n_bins):
     """Edges of bins for all but the half percent at each end of values (n,), between whole numbers if they are whole."""
     values = values[~np.isnan(values)]
     lower, upper = np.quantile(values, [0.005, 0.995])
@@ -789,7 +778,7 @@ class QualityReport:
         import matplotlib.pyplot as plt
 
         figure = plt.figure(layout="constrained")
-        self.axes_ = _draw(figure, self, _check_count(max_columns))
+        self.axes_ = self._draw(figure, _check_count(max_columns))
         self.figure_ = figure
         return self
 
@@ -807,169 +796,34 @@ class QualityReport:
             The file.
         """
         path = Path(path)
-        worst = self.pairs.sort_values("score", kind="stable").head(50)
-        columns = self.columns.reset_index()
-        body = [
-            "<h1>Quality of synthetic rows</h1>",
-            f"<p>{html.escape(self._sizes())}</p>",
-            _html_table(self.summary.reset_index()),
-            f'<img alt="Shape, trend and distributions" src="data:image/png;base64,{self._picture()}">',
+        worst = self.pairs.sort_values("score", kind="stable").head(N_PAIRS_LISTED)
+        parts = [
+            self._repr_html_(),
+            html_picture("Shape, trend and distributions", self._draw),
             "<h2>Columns</h2>",
-            _html_table(columns),
+            "<p>A score of 1: real and synthetic cells are distributed alike.</p>",
+            html_table(self.columns.reset_index()),
             f"<h2>The {len(worst)} worst pairs of {len(self.pairs)}</h2>" if len(worst) else "",
-            _html_table(worst),
+            html_table(worst) if len(worst) else "",
         ]
-        path.write_text(PAGE.format(body="\n".join(body)), encoding="utf-8")
+        path.write_text(html_page("Quality of synthetic rows", parts), encoding="utf-8")
         return path
 
-    def _picture(self):
-        """The plot as a PNG file in base 64, by no global state of matplotlib."""
-        import warnings
-
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-
-        figure, buffer = Figure(layout="constrained"), io.BytesIO()
-        FigureCanvasAgg(figure)
-        _draw(figure, self, N_DISTRIBUTIONS)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
-            figure.savefig(buffer, format="png", dpi=110)
-        return b64encode(buffer.getvalue()).decode("ascii")
+    def _draw(self, figure, max_columns=N_DISTRIBUTIONS):
+        return draw_report(figure, self._marginals, self.pairs["score"], max_columns)
 
     def _sizes(self):
         return ", ".join(f"{size:,} {table} rows" for table, size in self.n_rows.items())
 
     def __repr__(self):
-        table = self.summary.drop(columns="meaning").map(_number)
+        table = self.summary.drop(columns="meaning").map(as_number)
         return f"{type(self).__name__}: {self._sizes()}\n{table.to_string(index_names=False)}"
 
     def _repr_html_(self):
-        return f"<p>{html.escape(self._sizes())}</p>{_html_table(self.summary.reset_index())}"
-
-
-PAGE = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>Quality of synthetic rows</title>
-<style>
-body {{ font: 15px/1.45 system-ui, sans-serif; color: #222; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }}
-table {{ border-collapse: collapse; margin: 1rem 0; }}
-th, td {{ padding: .25rem .7rem; text-align: left; vertical-align: top; border-bottom: 1px solid #ddd; }}
-td.number {{ text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }}
-img {{ max-width: 100%; }}
-</style></head><body>
-{body}
-</body></html>
-"""
-
-
-def _number(value):
-    return "–" if math.isnan(value) else f"{value:.3f}" if abs(value) < 1000 else f"{value:.4g}"
-
-
-def _html_table(frame):
-    """A table of the frame's columns; whatever they hold is escaped."""
-    rows = ["".join(f"<th>{html.escape(str(name))}</th>" for name in frame.columns)]
-    for row in frame.itertuples(index=False, name=None):
-        cells = ((_number(v), ' class="number"') if isinstance(v, float) else (html.escape(str(v)), "") for v in row)
-        rows.append("".join(f"<td{style}>{text}</td>" for text, style in cells))
-    return "<table>" + "\n".join(f"<tr>{row}</tr>" for row in rows) + "</table>"
+        return f"<p>{html.escape(self._sizes())}</p>{html_table(self.summary.reset_index())}"
 
 
 def _check_count(value):
     if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 0:
         raise ValueError(f"max_columns must be an int in the range [0, inf). Got {value!r} instead.")
     return int(value)
-
-
-# --- pictures --------------------------------------------------------------------------------------------------------
-
-REAL, SYNTHETIC = {"color": "0.72"}, {"color": "#c1440e"}
-N_NAMES = 30  # that can be read on an axis
-
-
-def _draw(figure, report, max_columns):
-    """Draw a report on an empty figure; returns the axes (2 + number of distributions,)."""
-    worst = sorted(report._marginals, key=lambda marginal: marginal.score)[:max_columns]
-    n_wide = min(4, max(len(worst), 1))
-    n_high = math.ceil(len(worst) / n_wide)
-    names = min(len(report._marginals), N_NAMES)
-    heights = [1.6 + 0.24 * max(names, 8), 2.3 * n_high]
-    figure.set_size_inches(13, sum(heights))
-    top, *bottom = figure.subfigures(2 if worst else 1, 1, height_ratios=heights if worst else None, squeeze=False)[:, 0]
-    axes = list(top.subplots(1, 2))
-    _draw_shape(axes[0], report)
-    _draw_trend(axes[1], report)
-    if worst:
-        grid = bottom[0].subplots(n_high, n_wide, squeeze=False).ravel()
-        for ax, marginal in zip(grid, worst, strict=False):
-            _draw_marginal(ax, marginal)
-        for ax in grid[len(worst) :]:
-            ax.remove()
-        axes += list(grid[: len(worst)])
-        axes[2].set_ylabel("share of rows", fontsize="small")
-        axes[2].legend(edgecolor="none", fontsize="small")
-    return np.array(axes, dtype=object)
-
-
-def _short(name, length=24):
-    text = " ".join(str(name).split())
-    return text if len(text) <= length else text[: length - 1] + "…"
-
-
-def _draw_shape(ax, report):
-    """Bars of the worst columns' shape errors, the worst on top."""
-    scores = report.columns["score"].dropna().sort_values(kind="stable").iloc[:N_NAMES]
-    ax.barh(range(len(scores)), 100 * (1 - scores.to_numpy()), height=0.7, **SYNTHETIC)
-    ax.set_yticks(range(len(scores)), [_short(name) for name in scores.index], parse_math=False, fontsize="small")
-    ax.invert_yaxis()
-    ax.set_xlim(left=0)
-    ax.spines[["top", "right"]].set_visible(False)
-    total = len(report._marginals)
-    which = f", the {len(scores)} worst of {total} columns" if len(scores) < total else ""
-    ax.set_title(f"Shape error, %{which} (mean {_number(report.summary.loc['shape_error', 'value'])})", fontsize="medium")
-
-
-def _draw_trend(ax, report):
-    """A map of the trend errors of all pairs."""
-    names = [marginal.name for marginal in report._marginals]
-    errors = np.full((len(names), len(names)), np.nan)
-    above = np.triu_indices(len(names), 1)  # `pairs` lists them in this order
-    errors[above] = 100 * (1 - report.pairs["score"].to_numpy(dtype=float))
-    errors.T[above] = errors[above]
-    largest = np.nanmax(errors, initial=1.0)
-    image = ax.imshow(errors, cmap="magma_r", vmin=0, vmax=largest, interpolation="nearest")
-    ax.figure.colorbar(image, ax=ax, shrink=0.8)
-    if len(names) <= N_NAMES:
-        labels = [_short(name) for name in names]
-        ax.set_xticks(range(len(names)), labels, rotation=90, parse_math=False, fontsize="small")
-        ax.set_yticks(range(len(names)), labels, parse_math=False, fontsize="small")
-    else:
-        ax.set(xticks=[], yticks=[], xlabel=f"{len(names)} columns", ylabel=f"{len(names)} columns")
-    mean = _number(report.summary.loc["trend_error", "value"])
-    ax.set_title(f"Trend error, % (mean {mean})", fontsize="medium")
-
-
-def _draw_marginal(ax, marginal):
-    """The distribution of a column, real filled and synthetic as a line or a second bar."""
-    if marginal.edges is not None:
-        edges = marginal.edges
-        if marginal.kind == "date":
-            edges = (edges * 1e6).astype(np.int64).astype("M8[us]")
-        ax.stairs(marginal.shares[0], edges, fill=True, label="real", **REAL)
-        ax.stairs(marginal.shares[1], edges, label="synthetic", linewidth=1.6, **SYNTHETIC)
-        ax.tick_params(axis="x", labelrotation=30 if marginal.kind == "date" else 0)
-        ax.set_xlabel("seconds" if marginal.kind == "duration" else "", fontsize="small")
-    else:
-        places = np.arange(len(marginal.labels))
-        ax.bar(places - 0.2, marginal.shares[0], 0.4, label="real", **REAL)
-        ax.bar(places + 0.2, marginal.shares[1], 0.4, label="synthetic", **SYNTHETIC)
-        labels = [_short(label, 16) for label in marginal.labels]
-        ax.set_xticks(places, labels, rotation=30 if len(labels) > 3 else 0, ha="right" if len(labels) > 3 else "center")
-        for label in ax.get_xticklabels():
-            label.set_parse_math(False)
-    ax.tick_params(labelsize="x-small")
-    ax.spines[["top", "right"]].set_visible(False)
-    title = f"{_short(marginal.name)}: {_number(100 * (1 - marginal.score))} %"
-    if marginal.edges is not None and any(marginal.missing):
-        title += " (missing {:.1%}, {:.1%})".format(*marginal.missing)
-    ax.set_title(title, fontsize="small", parse_math=False)
