@@ -13,6 +13,7 @@ import pandas as pd
 from sklearn.utils import check_array, check_random_state
 
 from skvae.plotting import N_DISTRIBUTIONS, Marginal, as_number, draw_report, html_page, html_picture, html_table
+from skvae.schema import as_frame, check_frame
 
 MIN_ROWS = 3  # one for each fold of the two-sample test
 MIN_IDENTIFIERS = 50  # fewer different texts may be categories
@@ -78,26 +79,14 @@ class Column(NamedTuple):
         return float(np.isnan(self.cells[table]).mean())
 
 
-def _as_frame(X, name):
+def _checked(X, name):
     """A narwhals frame of a pandas or polars frame, or of anything that makes an array (n, n_columns)."""
+    consumer = f"quality_report, in {name}"
     if nw.dependencies.is_into_dataframe(X):
-        if not (nw.dependencies.is_pandas_dataframe(X) or nw.dependencies.is_polars_dataframe(X)):
-            raise TypeError(f"{name} must be a pandas or polars DataFrame or an array, got {type(X).__name__}.")
-        names = list(X.columns)
-        if len(set(names)) < len(names):
-            raise ValueError(f"{name} has duplicate column names: {sorted({str(c) for c in names if names.count(c) > 1})}.")
-        for size, what, least in ((len(X), "sample(s)", MIN_ROWS), (len(names), "feature(s)", 1)):
-            if size < least:
-                raise ValueError(
-                    f"Found array with {size} {what} (shape={X.shape}) while a minimum of {least} is required by "
-                    f"quality_report, in {name}."
-                )
-        return nw.from_native(X, eager_only=True)
-    X = check_array(
-        X, dtype=None, ensure_all_finite=False, ensure_min_samples=MIN_ROWS, estimator="quality_report", input_name=name
-    )
-    X = X.astype(object) if X.dtype.kind == "U" else X
-    return nw.from_native(pd.DataFrame(X, columns=[f"x{j}" for j in range(X.shape[1])]), eager_only=True)
+        check_frame(X, MIN_ROWS, consumer, name)
+        return as_frame(X)
+    X = check_array(X, dtype=None, ensure_all_finite=False, ensure_min_samples=MIN_ROWS, estimator=consumer, input_name=name)
+    return as_frame(X.astype(object) if X.dtype.kind == "U" else X)
 
 
 def _check_names(frame, real, name):
@@ -113,7 +102,7 @@ def _check_names(frame, real, name):
 
 def _columns(tables) -> list[Column]:
     """`Column`s of narwhals frames by name, in the order of the real one."""
-    frames = {name: _as_frame(X, name) for name, X in tables.items()}
+    frames = {name: _checked(X, name) for name, X in tables.items()}
     for name, frame in frames.items():
         _check_names(frame, frames["real"], name)
     # not frame[name]: a name that is an int would be taken for a row

@@ -457,7 +457,7 @@ class TableSchema(AbstractSchema):
         self.likelihood, self.categorical = likelihood, categorical
 
     def fit(self, X, weight):
-        frame = _frame(X)
+        frame = as_frame(X)
         self.container = "numpy" if isinstance(X, np.ndarray) else str(frame.implementation)
         names, native = frame.columns, frame.to_native()
         self.names = native.columns
@@ -521,7 +521,7 @@ class TableSchema(AbstractSchema):
         self.indicator_at = [place.get((j, True)) for j in range(len(self.columns))]
 
     def pack(self, X):
-        frame = _frame(X)
+        frame = as_frame(X)
         values = np.empty((len(frame), len(self.variables)))
         floats = isinstance(X, np.ndarray) and X.dtype.kind == "f" and all(c.dtype.is_float() for c in self.columns)
         # of an array of many columns, a series of each would take longer than all that follows
@@ -591,7 +591,7 @@ class TableSchema(AbstractSchema):
 
     def fill(self, X, values, index=None):
         filled = []
-        for column, series, at in zip(self.columns, _frame(X).iter_columns(), self.value_at, strict=True):
+        for column, series, at in zip(self.columns, as_frame(X).iter_columns(), self.value_at, strict=True):
             given, missing = column.cells(series)
             cells = column.unpack(values[:, at] if at is not None else np.zeros(len(values)))
             if given.dtype.kind == "i" and cells.dtype.kind in "mM":
@@ -623,7 +623,26 @@ class TableSchema(AbstractSchema):
         return out
 
 
-def _frame(X):
+def check_frame(X, min_rows, consumer, name="X"):
+    """Refuse what is no frame of pandas or polars, or one with duplicate names or too few rows, in scikit-learn's words.
+
+    consumer : who needs that many rows.
+    """
+    if not (nw.dependencies.is_pandas_dataframe(X) or nw.dependencies.is_polars_dataframe(X)):
+        raise TypeError(f"{name} must be a pandas or polars DataFrame or an array, got {type(X).__name__}.")
+    columns = list(X.columns)
+    if len(set(columns)) < len(columns):
+        raise ValueError(
+            f"{name} has duplicate column names: {sorted({str(c) for c in columns if columns.count(c) > 1})}. Rename them."
+        )
+    for size, what, least in ((len(X), "sample(s)", min_rows), (len(columns), "feature(s)", 1)):
+        if size < least:
+            raise ValueError(
+                f"Found array with {size} {what} (shape={X.shape}) while a minimum of {least} is required by {consumer}."
+            )
+
+
+def as_frame(X):
     """A narwhals frame of a frame, or of an array (n, n_columns)."""
     if isinstance(X, np.ndarray):
         X = pd.DataFrame(X, columns=[f"x{j}" for j in range(X.shape[1])], copy=False)

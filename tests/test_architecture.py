@@ -19,7 +19,7 @@ RULES = {
     "likelihoods": (set(), {"torch"}),
     "training": (set(), {"torch"}),
     "plotting": (set(), set()),
-    "quality": ({"plotting"}, {"pandas", "narwhals", "sklearn"}),
+    "quality": ({"plotting", "schema"}, {"pandas", "narwhals", "sklearn"}),
     "priors": (set(), {"torch"}),
     "mixtures": (set(), {"torch", "sklearn"}),
     "decoders": ({"networks", "likelihoods", "mixtures"}, {"torch"}),
