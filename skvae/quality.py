@@ -13,10 +13,9 @@ import pandas as pd
 from sklearn.utils import check_array, check_random_state
 
 from skvae.plotting import N_DISTRIBUTIONS, Marginal, as_number, draw_report, html_page, html_picture, html_table
-from skvae.schema import as_frame, check_frame
+from skvae.schema import IdentifierColumn, as_frame, check_frame, find_kind, read_cells
 
 MIN_ROWS = 3  # one for each fold of the two-sample test
-MIN_IDENTIFIERS = 50  # fewer different texts may be categories
 MAX_CLASSES = 100
 # rows at most: of each table for a classifier; of queries and of each table searched for nearest records
 N_MODEL_ROWS, N_QUERIES, N_SEARCHED = 50_000, 2_000, 50_000
@@ -112,65 +111,55 @@ def _columns(tables) -> list[Column]:
 
 def _column(series) -> Column:
     """One `Column` of narwhals series by table."""
-    name = series["real"].name
     read = {table: _read(one, table) for table, one in series.items()}
-    kinds = {kind: table for table, (kind, _) in reversed(read.items()) if kind != "empty"}
-    if len(kinds) > 1:
-        first = next(kind for kind, _ in read.values() if kind != "empty")
-        kind, table = next(item for item in kinds.items() if item[0] != first)
-        raise ValueError(
-            f"Column {name!r} holds a {first} in {kinds[first]} ({series[kinds[first]].to_native().dtype}), but a {kind} in "
-            f"{table} ({series[table].to_native().dtype}). Convert it to the dtype that it has in {kinds[first]}."
-        )
-    kind = next(iter(kinds), "empty").removesuffix(" with a time zone")
+    name, dtype, kind = series["real"].name, series["real"].dtype, _common_kind(series, read)
     cells, labels = {table: values for table, (_, values) in read.items()}, []
+    real = cells["real"][~pd.isna(cells["real"])]
+    names_rows = kind in ("number", "category") and IdentifierColumn(name, dtype).matches(real)
     if kind in NUMERIC:
         cells = {table: values.astype(float) for table, values in cells.items()}
         if any(one.dtype == nw.Float32 for one in series.values()):  # 0.1 in float32 is 0.1 to float32 only
             cells = {table: _single(values) for table, values in cells.items()}
     else:
         cells, labels = _coded(cells)
-    if kind in ("number", "category") and _is_identifier(series["real"], cells["real"]):
-        kind = "identifier"
-    return Column(name, kind, cells, labels)
+    return Column(name, "identifier" if names_rows else kind, cells, labels)
+
+
+def _common_kind(series, read):
+    """The kind of a column in all tables, where it is not missing throughout."""
+    kinds = {kind: table for table, (kind, _) in reversed(read.items()) if kind != "empty"}
+    if len(kinds) > 1:
+        first = next(kind for kind, _ in read.values() if kind != "empty")
+        kind, table = next(item for item in kinds.items() if item[0] != first)
+        raise ValueError(
+            f"Column {series['real'].name!r} holds a {first} in {kinds[first]} ({series[kinds[first]].to_native().dtype}), "
+            f"but a {kind} in {table} ({series[table].to_native().dtype}). Convert it to the dtype that it has in "
+            f"{kinds[first]}."
+        )
+    return next(iter(kinds), "empty").removesuffix(" with a time zone")
 
 
 def _read(series, table) -> tuple[str, np.ndarray]:
     """Kind, and values (n,): floats, NaN where missing, of a number or a time; else objects, None where missing."""
-    dtype = series.dtype
-    if series.is_null().all():
+    cells, missing = read_cells(series)
+    if missing.all():
         return "empty", np.full(len(series), None)
-    if dtype.is_numeric():
-        return _finite(series, series.cast(nw.Float64).fill_null(math.nan).to_numpy(), table)
-    if dtype in (nw.Datetime, nw.Date, nw.Duration):
-        zone = " with a time zone" if getattr(dtype, "time_zone", None) else ""
-        return "duration" if dtype == nw.Duration else f"date{zone}", _seconds(series)
-    values = np.empty(len(series), dtype=object)
-    values[:] = series.to_list()
-    missing = pd.isna(values)
-    values[missing] = None
-    if dtype in (nw.String, nw.Categorical, nw.Enum):
-        return "category", values
-    known = values[~missing]
-    if dtype == nw.Boolean or (dtype == nw.Object and _all_are((bool, np.bool_), known)):
-        return "boolean", values
-    if dtype == nw.Object and _all_are((numbers.Real,), known):
-        return _finite(series, np.where(missing, math.nan, values).astype(float), table)
-    if dtype == nw.Object and _all_are((str, numbers.Real, np.bool_), known):
-        return "category", values
-    wrong = next((type(v).__name__ for v in known if not isinstance(v, (str, numbers.Real))), "object")
-    what = f"cells of type {wrong!r}" if dtype == nw.Object else f"dtype {series.to_native().dtype}"
-    raise TypeError(f"Column {series.name!r} of {table}: {what} not supported. Convert to numbers or strings, or drop it.")
-
-
-def _all_are(types, values):
-    return all(isinstance(value, types) for value in values)
-
-
-def _finite(series, values, table):
+    try:
+        kind = find_kind(series, cells[~missing], ("boolean", "number", "category"))
+    except TypeError as error:
+        raise TypeError(f"In {table}: {error}") from None
+    if kind != "number":
+        values = cells.astype(object)
+        values[missing] = None
+        return kind, values
+    if series.dtype in (nw.Datetime, nw.Date, nw.Duration):
+        zone = " with a time zone" if getattr(series.dtype, "time_zone", None) else ""
+        values = np.where(missing, math.nan, _seconds(cells, series.dtype))
+        return ("duration" if series.dtype == nw.Duration else f"date{zone}"), values
+    values = np.where(missing, math.nan, cells).astype(float)
     if np.isinf(values).any():
         raise ValueError(f"Input {table} contains infinity or a value too large for float64, in column {series.name!r}.")
-    return ("empty" if np.isnan(values).all() else "number"), values
+    return "number", values
 
 
 def _single(values):
@@ -178,21 +167,12 @@ def _single(values):
     return values.clip(-largest, largest).astype(np.float32).astype(float)
 
 
-def _seconds(series):
-    """Dates (UTC, since 1970) or durations as seconds (n,), the same floats whatever their unit; NaN where missing."""
-    series = series.cast(nw.Datetime("ms")) if series.dtype == nw.Date else series
-    dtype, native, missing = series.dtype, series.to_native(), series.is_null().to_numpy()
-    unit = dtype.time_unit
-    if isinstance(native, pd.Series):
-        if getattr(dtype, "time_zone", None):
-            native = native.dt.tz_convert("UTC").dt.tz_localize(None)
-        code = f"{'m' if dtype == nw.Duration else 'M'}8[{unit}]"
-        ticks = native.to_numpy(dtype=code, na_value=np.datetime64("NaT")).view(np.int64)
-    else:
-        ticks = native.to_physical().fill_null(0).to_numpy().astype(np.int64)
-    per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[unit]
-    seconds = ticks // per_second + (ticks % per_second) / per_second
-    return np.where(missing, math.nan, seconds)
+def _seconds(ticks, dtype):
+    """Ticks (n,) of dates or durations as seconds, the same floats whatever their unit."""
+    if dtype == nw.Date:
+        return 86_400.0 * ticks
+    per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[dtype.time_unit]
+    return ticks // per_second + (ticks % per_second) / per_second
 
 
 def _coded(values):
@@ -201,18 +181,6 @@ def _coded(values):
     codes = np.where(codes < 0, math.nan, codes)
     ends = np.cumsum([len(one) for one in values.values()])[:-1]
     return dict(zip(values, np.split(codes, ends), strict=True)), list(labels)
-
-
-def _is_identifier(series, cells):
-    """Whether the real column names rows: texts that are all different, or consecutive integers. cells : (n,)."""
-    if series.dtype not in (nw.String, nw.Object) and not series.dtype.is_integer():
-        return False
-    known = cells[~np.isnan(cells)]
-    if len(known) < MIN_IDENTIFIERS or len(np.unique(known)) < len(known):
-        return False
-    if series.dtype.is_integer():
-        return known.max() - known.min() == len(known) - 1
-    return series.dtype == nw.String or _all_are((str,), [v for v in series.to_list() if v is not None])
 
 
 # --- shape and trend -------------------------------------------------------------------------------------------------

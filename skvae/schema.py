@@ -145,7 +145,7 @@ class AbstractColumn(ABC):
             raise ValueError(f"Column {self.name!r} was fitted with dtype {self.dtype}, got {series.dtype}.")
         if not alike:
             return Cells(np.zeros(len(series), dtype=np.int64), np.ones(len(series), bool))
-        return _cells(series, getattr(self.dtype, "time_unit", None))
+        return read_cells(series, getattr(self.dtype, "time_unit", None))
 
     def check_range(self, cells: Cells) -> None:
         """Refuse cells beyond what `fit` saw; by default, there is no beyond."""
@@ -308,7 +308,8 @@ class CategoricalColumn(AbstractColumn):
 
     def matches(self, values):
         strings = self.dtype in (nw.String, nw.Categorical, nw.Enum)
-        return strings or _all_are((str, numbers.Real, np.bool_), self.dtype, values)
+        # a column of nothing but missing cells may have a dtype that says just that
+        return strings or len(values) == 0 or _all_are((str, numbers.Real, np.bool_), self.dtype, values)
 
     def fit(self, values, weight, likelihood):
         found = pd.unique(values)
@@ -354,6 +355,19 @@ KINDS: dict[str, Callable[..., AbstractColumn]] = {
     "number": NumericColumn,
     "category": CategoricalColumn,
 }
+
+
+def find_kind(series, values: np.ndarray, kinds=tuple(KINDS)) -> str:
+    """The first of some kinds that matches a narwhals series; values (n,) : its cells that are not missing."""
+    for kind in kinds:
+        if KINDS[kind](series.name, series.dtype).matches(values):
+            return kind
+    if series.dtype == nw.Object:
+        wrong = next(c for c in values if not isinstance(c, str | numbers.Real | np.bool_))
+        what = f"argument must be a string or a number, not {type(wrong).__name__!r}."
+    else:
+        what = f"dtype {series.to_native().dtype} is not supported."
+    raise TypeError(f"Column {series.name!r}: {what} Convert it to numbers, strings or dates, or drop it.")
 
 
 def _plain(cell):
@@ -466,7 +480,7 @@ class TableSchema(AbstractSchema):
             raise ValueError(f"likelihood has a key {unknown.pop()!r} which is not a column of X. Columns: {names}.")
         self.columns, indicated = [], []
         for series in frame.iter_columns():
-            cells = _cells(series)
+            cells = read_cells(series)
             self.columns.append(self._fit_column(series, cells.values[~cells.missing], weight[~cells.missing]))
             indicated.append(bool(cells.missing.any()))
         self._lay_out(indicated)
@@ -487,7 +501,7 @@ class TableSchema(AbstractSchema):
                     f"{{{', '.join(map(repr, ('auto', *column.likelihoods)))}}}. Got {wanted!r} instead."
                 )
             wanted = "auto"
-        if series.dtype in (nw.Categorical, nw.Enum):
+        if series.dtype in (nw.Categorical, nw.Enum) and not isinstance(series.to_native().dtype, pd.ArrowDtype):
             column.levels = series.cat.get_categories().to_list()
         column.fit(values, weight, wanted)
         column.empty = len(values) == 0
@@ -497,16 +511,7 @@ class TableSchema(AbstractSchema):
         """An unfitted column of the first kind that matches; values (n,) : its cells that are not missing."""
         if series.name in self.categorical:
             return CategoricalColumn(series.name, series.dtype)
-        for kind in KINDS.values():
-            column = kind(series.name, series.dtype)
-            if column.matches(values):
-                return column
-        wrong = next((c for c in values if not isinstance(c, str | numbers.Real | np.bool_)), None)
-        if series.dtype == nw.Object:
-            what = f"argument must be a string or a number, not {type(wrong).__name__!r}."
-        else:
-            what = f"dtype {series.to_native().dtype} is not supported. Convert it to numbers or strings, or drop it."
-        raise TypeError(f"Column {series.name!r}: {what}")
+        return KINDS[find_kind(series, values)](series.name, series.dtype)
 
     def _lay_out(self, indicated: list[bool]) -> None:
         """Order the packed columns; indicated : of each column, whether its missing cells are modelled."""
@@ -649,7 +654,7 @@ def as_frame(X):
     return nw.from_native(X, eager_only=True)
 
 
-def _cells(series, unit: str | None = None) -> Cells:
+def read_cells(series, unit: str | None = None) -> Cells:
     """`Cells` of a narwhals series; unit : of the ticks of dates or durations, by default the series' own."""
     missing = series.is_null().to_numpy()
     if series.dtype in (nw.Datetime, nw.Date, nw.Duration):
@@ -658,7 +663,7 @@ def _cells(series, unit: str | None = None) -> Cells:
         return Cells(
             (series.fill_null(0 if series.dtype.is_integer() else False) if missing.any() else series).to_numpy(), missing
         )
-    if series.dtype.is_float():
+    if series.dtype.is_numeric():  # floats and decimals
         values = series.cast(nw.Float64).to_numpy()
         return Cells(values, missing | np.isnan(values))
     values = np.empty(len(series), dtype=object)
@@ -685,6 +690,7 @@ def _ticks(native, dtype, unit: str | None) -> np.ndarray:
         return native.to_physical().fill_null(0).to_numpy().astype(np.int64)
     if getattr(dtype, "time_zone", None):
         native = native.dt.tz_convert("UTC").dt.tz_localize(None)
+    native = native.astype("M8[s]") if dtype == nw.Date else native  # arrow's dates become objects beside missing ones
     values = native.to_numpy(dtype=f"{'m' if dtype == nw.Duration else 'M'}8[{unit}]", na_value=np.datetime64("NaT"))
     return values.view(np.int64)
 
@@ -695,6 +701,7 @@ def _pandas_frame(columns, dtypes, cells, index, names):
         if missing.any():
             values = values.astype(object) if values.dtype.kind not in "mM" else values.copy()
             values[missing] = None
+        values = values.astype("M8[s]") if values.dtype == "M8[D]" else values  # pandas' own dates count no days
         series = pd.Series(values, index=index, dtype=values.dtype)
         if getattr(column.dtype, "time_zone", None):
             series = series.dt.tz_localize("UTC").dt.tz_convert(column.dtype.time_zone)

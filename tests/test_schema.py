@@ -5,6 +5,7 @@ from datetime import date, datetime, timedelta
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -41,6 +42,10 @@ COLUMNS = {
     "timestamp[pyarrow]": pd.Series(pd.to_datetime(["2020-01-01", "2021-03-05", None, "1999-12-31"])).astype(
         "timestamp[us][pyarrow]"
     ),
+    "date32[pyarrow]": pd.Series([date(2020, 1, 1), None, date(1900, 2, 28), date(2020, 1, 1)]).astype("date32[pyarrow]"),
+    "dates of days": pd.Series([date(2020, 1, 1), date(1, 1, 1), date(9999, 12, 31)] * 2).astype("date32[pyarrow]"),
+    "all missing days": pd.Series([None] * 4, dtype="date32[pyarrow]"),
+    "duration[pyarrow]": pd.Series(pd.to_timedelta(["1h", None, "-3 days", "90s"])).astype("duration[s][pyarrow]"),
     "all missing dates": pd.Series(np.array(["NaT"] * 4, "M8[us]")),
     "Int64": pd.Series([1, None, 3, 4], dtype="Int64"),
     "Float32": pd.Series([1.5, None, 3, 4], dtype="Float32"),
@@ -49,6 +54,9 @@ COLUMNS = {
     "bool": pd.Series([True, False, True, True]),
     "boolean": pd.Series([True, None, False, True], dtype="boolean"),
     "bool object": pd.Series([True, None, False, True], dtype=object),
+    "decimal[pyarrow]": pd.Series(["1.25", None, "0.12345678", "-3"]).astype(pd.ArrowDtype(pa.decimal128(18, 8))),
+    "dictionary[pyarrow]": pd.Series(["a", None, "c"]).astype(pd.ArrowDtype(pa.dictionary(pa.int8(), pa.string()))),
+    "null[pyarrow]": pd.Series([None] * 4, dtype=pd.ArrowDtype(pa.null())),
     "str": pd.Series(["a", "b", "c", "a"]),
     "str missing": pd.Series(["a", None, "c", "a"]),
     "string[pyarrow]": pd.Series(["a", None, "c", "a"], dtype="string[pyarrow]"),
@@ -193,6 +201,8 @@ POLARS = {
     "f32": pl.Series([0.1, 0.2, 0.3, 0.4], dtype=pl.Float32),
     "i8": pl.Series([1, None, 3, 4], dtype=pl.Int8),
     "u32": pl.Series([1, 2, 3, 400], dtype=pl.UInt32),
+    "decimal": pl.Series(["1.25", None, "-3", "2"]).cast(pl.Decimal(10, 2)),
+    "null": pl.Series([None] * 4),
     "bool": pl.Series([True, None, False, True]),
     "str": pl.Series(["a", None, "c", "a"]),
     "cat": pl.Series(["a", None, "c", "a"], dtype=pl.Categorical),
