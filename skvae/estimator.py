@@ -737,12 +737,12 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         if isinstance(given, dict):
             given = {name: [value] for name, value in given.items()}
         elif nw.dependencies.is_into_dataframe(given):
-            frame = nw.from_native(given, eager_only=True)
-            given = {name: frame[name].to_list() for name in frame.columns}
+            check_frame(given, 1, "sample, in given", "given")
+            given = {series.name: series.to_list() for series in nw.from_native(given, eager_only=True).iter_columns()}
         else:
             raise TypeError(f"given must be a dict or a DataFrame, got {type(given).__name__}.")
-        if not given or not len(next(iter(given.values()))):
-            raise ValueError("given must name at least one column, and hold at least one row. Got none.")
+        if not given:
+            raise ValueError("given must name at least one column. Got none.")
         return tuple(array.repeat(n_samples, axis=0) for array in self._schema.pack_given(given))
 
     def score_samples(self, X):

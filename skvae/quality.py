@@ -13,7 +13,7 @@ import pandas as pd
 from sklearn.utils import check_array, check_random_state
 
 from skvae.plotting import N_DISTRIBUTIONS, Marginal, as_number, draw_report, html_page, html_picture, html_table
-from skvae.schema import IdentifierColumn, as_frame, check_frame, find_kind, read_cells
+from skvae.schema import TIMES, IdentifierColumn, as_frame, check_frame, find_kind, read_cells
 
 MIN_ROWS = 3  # one for each fold of the two-sample test
 MAX_CLASSES = 100
@@ -152,7 +152,7 @@ def _read(series, table) -> tuple[str, np.ndarray]:
         values = cells.astype(object)
         values[missing] = None
         return kind, values
-    if series.dtype in (nw.Datetime, nw.Date, nw.Duration):
+    if series.dtype in TIMES:
         zone = " with a time zone" if getattr(series.dtype, "time_zone", None) else ""
         values = np.where(missing, math.nan, _seconds(cells, series.dtype))
         return ("duration" if series.dtype == nw.Duration else f"date{zone}"), values

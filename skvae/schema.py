@@ -21,9 +21,11 @@ from scipy.special import ndtr
 from skvae.scalings import SCALINGS, Variable, moments, value_range
 
 MAX_CATEGORIES = 10_000
+N_SHOWN = 10  # categories in a message
 FARTHEST = 1e15  # standard deviations, beyond which float32 has no squares
 MIN_ROWS_BINS, MIN_ROWS_SMOOTH = 200, 1000
 MIN_IDENTIFIERS = 50  # fewer different texts may be categories
+TIMES = nw.Datetime, nw.Date, nw.Duration
 
 
 class Packed(NamedTuple):
@@ -139,8 +141,7 @@ class AbstractColumn(ABC):
 
     def cells(self, series) -> Cells:
         """Cells of a narwhals series, which must hold dates or durations where the fitted one did, and only there."""
-        times = nw.Datetime, nw.Date, nw.Duration
-        alike = series.dtype in (self.dtype.base_type(),) if self.dtype in times else series.dtype not in times
+        alike = series.dtype in (self.dtype.base_type(),) if self.dtype in TIMES else series.dtype not in TIMES
         if not alike and not series.is_null().all():
             raise ValueError(f"Column {self.name!r} was fitted with dtype {self.dtype}, got {series.dtype}.")
         if not alike:
@@ -188,7 +189,7 @@ class NumericColumn(AbstractColumn):
 
     @property
     def _is_time(self):
-        return self.dtype in (nw.Datetime, nw.Date, nw.Duration)
+        return self.dtype in TIMES
 
     def fit(self, values, weight, likelihood):
         self.integer = values.dtype.kind in "iu" or _all_are(numbers.Integral, self.dtype, values)
@@ -230,20 +231,20 @@ class NumericColumn(AbstractColumn):
             values = np.where(unseen, np.nan, values)
         packed = self.scaling.pack(values)
         if (far := np.abs(packed) > FARTHEST).any():
-            raise ValueError(
-                f"Column {self.name!r} holds {values[far][0]:g}, too far from the "
-                f"{self.lower:g} to {self.upper:g} that fit saw."
-            )
+            shown, lower, upper = self._with_range(values[far][0])
+            raise ValueError(f"Column {self.name!r} holds {shown}, too far from the {lower} to {upper} that fit saw.")
         return packed
 
     def check_range(self, cells):
         values = self._numbers(cells)
         beyond = (values < self.lower) | (values > self.upper)
         if beyond.any():
-            raise ValueError(
-                f"given has {values[beyond][0]:g} in column {self.name!r}, beyond the {self.lower:g} to {self.upper:g} that "
-                "fit saw."
-            )
+            shown, lower, upper = self._with_range(values[beyond][0])
+            raise ValueError(f"given has {shown} in column {self.name!r}, beyond the {lower} to {upper} that fit saw.")
+
+    def _with_range(self, value):
+        """A number that is counted from the origin, and the bounds that `fit` saw, as texts in the column's own units."""
+        return map(_text, self._from_origin(np.array([value, self.lower, self.upper])))
 
     def unpack(self, packed):
         values = self.scaling.unpack(packed)
@@ -251,9 +252,13 @@ class NumericColumn(AbstractColumn):
             values = values.round(self.decimals)
         if self.scaling.bounded:
             values = values.clip(self.lower, self.upper)
+        return self._from_origin(values)
+
+    def _from_origin(self, values):
+        """Numbers (n,) counted from the origin to values (n,)."""
         if not self.integer:
             return values
-        ticks = _sum(values, self.origin, self.unit)
+        ticks = _sum(values, self.origin, self.unit, unsigned=self.dtype.is_unsigned_integer())
         if not self._is_time:
             return ticks
         unit = "D" if self.dtype == nw.Date else self.dtype.time_unit
@@ -342,6 +347,15 @@ class CategoricalColumn(AbstractColumn):
         _warn_unseen(self.name, cells.values, (codes < 0) & ~cells.missing)
         return np.where(codes < 0, np.nan, codes)
 
+    def check_range(self, cells):
+        unseen = (self._codes(cells.values) < 0) & ~cells.missing
+        if unseen.any():
+            shown = ", ".join(map(repr, map(_plain, self.categories[:N_SHOWN])))
+            raise ValueError(
+                f"given has {_plain(cells.values[unseen][0])!r} in column {self.name!r}, which fit did not see there. "
+                f"It saw {shown}{', ...' if len(self.categories) > N_SHOWN else ''}."
+            )
+
     def unpack(self, packed):
         if len(self.categories) == 0:
             return np.full(len(packed), None)
@@ -368,6 +382,12 @@ def find_kind(series, values: np.ndarray, kinds=tuple(KINDS)) -> str:
     else:
         what = f"dtype {series.to_native().dtype} is not supported."
     raise TypeError(f"Column {series.name!r}: {what} Convert it to numbers, strings or dates, or drop it.")
+
+
+def _text(value):
+    if isinstance(value, np.datetime64 | np.timedelta64):
+        return str(pd.Timestamp(value) if isinstance(value, np.datetime64) else pd.Timedelta(value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _plain(cell):
@@ -443,11 +463,17 @@ def _difference(values: np.ndarray, origin: int) -> np.ndarray:
     return np.where(values >= origin, (unsigned - zero).astype(float), -(zero - unsigned).astype(float))
 
 
-def _sum(counts: np.ndarray, origin: int, unit: int) -> np.ndarray:
-    """origin + unit * counts (n,) in 64-bit integers, signed unless the origin needs more."""
-    whole = counts.astype(np.uint64) if origin else counts.astype(np.int64).astype(np.uint64)
-    total = whole * np.uint64(unit) + np.uint64(origin % 2**64)
-    return total if origin >= 2**63 else total.view(np.int64)
+def _sum(counts: np.ndarray, origin: int, unit: int, unsigned: bool) -> np.ndarray:
+    """origin + unit * counts (n,) in 64-bit integers: the nearest within their range."""
+    least, greatest = (0, 2**64 - 1) if unsigned else (-(2**63), 2**63 - 1)
+    beyond = np.abs(counts) >= 2.0**64
+    size = np.where(beyond, 0.0, np.abs(counts)).astype(np.uint64)
+    size[beyond] = 2**64 - 1
+    up = np.minimum(size, np.uint64((greatest - origin) // unit)) * np.uint64(unit)
+    down = np.minimum(size, np.uint64((origin - least) // unit)) * np.uint64(unit)
+    zero = np.uint64(origin % 2**64)  # wraps around, which is what we want
+    total = np.where(counts < 0, zero - down, zero + up)
+    return total if unsigned else total.view(np.int64)
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------
@@ -541,7 +567,7 @@ class TableSchema(AbstractSchema):
     def pack_given(self, given: dict) -> Packed:
         """Values of some columns, {name: sequence (n,)}, as packed rows; `observed` : what is known, not None.
 
-        A value that is missing (None, NaN) is known to be so.
+        A value that is missing (None, NaN, NaT, NA) is known to be so.
         """
         n_rows = len(next(iter(given.values())))
         values, known = np.zeros((n_rows, len(self.variables))), np.zeros((n_rows, len(self.variables)), bool)
@@ -565,26 +591,37 @@ class TableSchema(AbstractSchema):
 
     def _pack_given(self, column, dtype, cells) -> np.ndarray:
         """Values (n,) of one column as packed numbers (n,), NaN where missing; refused unless fit saw the like."""
-        missing = np.array([cell is None or cell is pd.NaT or cell is pd.NA or cell != cell for cell in cells])
-        shown = next((_plain(cell) for cell, absent in zip(cells, missing, strict=True) if not absent), None)
+        missing = pd.Series(cells, dtype=object).isna().to_numpy()
+        out = np.full(len(missing), np.nan)
+        if missing.all():
+            return out
+        present = [cell for cell, absent in zip(cells, missing, strict=True) if not absent]
+        if column.empty:
+            raise ValueError(f"given has {_plain(present[0])!r} in column {column.name!r}, of which fit saw no cell.")
         try:
-            present = [cell for cell, absent in zip(cells, missing, strict=True) if not absent]
-            series = CONTAINERS[self.container].series(present, dtype, column.name)
             with warnings.catch_warnings():
-                warnings.simplefilter("error")
-                found = column.cells(series)
+                warnings.simplefilter("ignore")  # a category that is not seen is refused below
+                found = column.cells(self._series_of(column, dtype, present))
                 packed = column.pack(found)
-        except (UserWarning, TypeError, ValueError, OverflowError) as error:
-            raise ValueError(f"given has {shown!r} in column {column.name!r}, which is not a value of it: {error}") from None
+        except (TypeError, ValueError, OverflowError) as error:
+            reason = str(error).partition("\n")[0]
+            raise ValueError(
+                f"given has {_plain(present[0])!r} in column {column.name!r}, which is not a value of it: {reason}"
+            ) from None
+        column.check_range(found)
         lost = found.missing | np.isnan(packed)
         if lost.any():
             raise ValueError(
                 f"given has {_plain(present[lost.argmax()])!r} in column {column.name!r}, which fit did not see there."
             )
-        column.check_range(found)
-        out = np.full(len(missing), np.nan)
         out[~missing] = packed
         return out
+
+    def _series_of(self, column, dtype, values):
+        """A narwhals series of the fitted dtype of plain values, none missing."""
+        if column.dtype in TIMES and any(isinstance(value, int | float) for value in values):
+            raise TypeError("a number is no date and no duration.")
+        return CONTAINERS[self.container].series(values, dtype, column.name)
 
     def unpack(self, values, index=None):
         table, missing = [], []
@@ -657,7 +694,7 @@ def as_frame(X):
 def read_cells(series, unit: str | None = None) -> Cells:
     """`Cells` of a narwhals series; unit : of the ticks of dates or durations, by default the series' own."""
     missing = series.is_null().to_numpy()
-    if series.dtype in (nw.Datetime, nw.Date, nw.Duration):
+    if series.dtype in TIMES:
         return Cells(_ticks(series.to_native(), series.dtype, unit), missing)
     if series.dtype.is_integer() or series.dtype == nw.Boolean:
         return Cells(
@@ -733,16 +770,28 @@ def _array(columns, dtypes, cells, index, names):
     return out
 
 
+def _is_kept(value, number):
+    """Whether a plain value is a number that a dtype holds; floats may be rounded."""
+    return not isinstance(value, str) and (isinstance(number, float) or value == number)
+
+
 def _pandas_series(values, dtype, name):
     if isinstance(dtype, pd.CategoricalDtype) and not set(values) <= set(dtype.categories):
-        raise ValueError("not a category.")
-    return nw.from_native(pd.Series(values, dtype=object, name=name).astype(dtype), series_only=True)
+        raise ValueError(f"its categories are {list(dtype.categories[:N_SHOWN])}.")
+    series = pd.Series(values, dtype=object, name=name).astype(dtype)
+    # pandas takes any text for True, and cuts decimals off
+    if dtype.kind in "biuf" and not all(map(_is_kept, values, series)):
+        raise ValueError(f"its dtype is {dtype}.")
+    return nw.from_native(series, series_only=True)
 
 
 def _polars_series(values, dtype, name):
     import polars as pl
 
-    return nw.from_native(pl.Series(name, values, dtype=dtype), series_only=True)
+    try:
+        return nw.from_native(pl.Series(name, values, dtype=dtype), series_only=True)
+    except pl.exceptions.PolarsError as error:
+        raise ValueError(str(error)) from None
 
 
 class Container(NamedTuple):

@@ -27,6 +27,12 @@ COLUMNS = {
     "uint64": pd.Series([1, 2, 3, 1_000_000], dtype="uint64"),
     "huge int64": pd.Series([2**63 - 1, 2**63 - 2, 2**63 - 5, 2**63 - 2]),
     "least int64": pd.Series([-(2**63), 5 - 2**63, 7 - 2**63, -(2**63)]),
+    "least and greatest int64": pd.Series([-(2**63), 2**63 - 1, -(2**63), 2**63 - 1]),
+    "greatest int64": pd.Series([5, 2**63 - 1, 2**63 - 1, 5]),
+    "halfway uint64": pd.Series([2**63, 2**63 - 1, 2**63 + 1, 2**63], dtype="uint64"),
+    "zero to halfway": pd.Series([0, 2**63, 2**63, 0], dtype="uint64"),
+    "zero to halfway UInt64": pd.Series([0, 2**63, None, 0], dtype="UInt64"),
+    "zero to halfway uint64[pyarrow]": pd.Series([0, 2**63, None, 0], dtype="uint64[pyarrow]"),
     "huge uint64": pd.Series([2**64 - 1, 2**64 - 7, 2**64 - 2, 2**64 - 1], dtype="uint64"),
     "constant beyond 2**53": pd.Series([2**53 + 1] * 4),
     "huge floats": pd.Series([1e300, -1e300, 5e299, 0.0]),
@@ -356,6 +362,8 @@ CELLS = {
     "float32": st.floats(-1e6, 1e6, width=32),
     "int64": st.integers(-(2**63), 2**63 - 1) | st.integers(-5, 5),
     "uint8": st.integers(0, 255),
+    "uint64": st.integers(0, 2**64 - 1) | st.sampled_from([0, 2**53, 2**63 - 1, 2**63, 2**63 + 1, 2**64 - 1]),
+    "UInt64": st.none() | st.integers(0, 2**64 - 1),
     "Int64": st.none() | st.integers(-(2**40), 2**40),
     "boolean": st.none() | st.booleans(),
     "bool": st.booleans(),
@@ -383,7 +391,7 @@ def test_any_frame_comes_back(frame):
     assert out.isna().equals(frame.isna())
     for name in frame:
         if frame[name].dtype.kind in "fiu" and frame[name].notna().any():
-            size = frame[name].abs().max() if frame[name].dtype.kind == "f" else np.abs(frame[name].astype(float)).max()
+            size = frame[name].astype(float).abs().max()
             error = np.abs(out[name].astype(float) - frame[name].astype(float)).max()
             assert error <= size * (1e-6 if frame[name].dtype == "float32" else 1e-14)
         else:
