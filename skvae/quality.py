@@ -13,7 +13,7 @@ import pandas as pd
 from sklearn.utils import check_array, check_random_state
 
 from skvae.plotting import N_DISTRIBUTIONS, Marginal, as_number, draw_report, html_page, html_picture, html_table
-from skvae.schema import TIMES, IdentifierColumn, as_frame, check_frame, find_kind, read_cells
+from skvae.schema import TIMES, Cells, IdentifierColumn, as_frame, check_frame, find_kind, read_cells, to_floats
 
 MIN_ROWS = 3  # one for each fold of the two-sample test
 MAX_CLASSES = 100
@@ -156,10 +156,7 @@ def _read(series, table) -> tuple[str, np.ndarray]:
         zone = " with a time zone" if getattr(series.dtype, "time_zone", None) else ""
         values = np.where(missing, math.nan, _seconds(cells, series.dtype))
         return ("duration" if series.dtype == nw.Duration else f"date{zone}"), values
-    values = np.where(missing, math.nan, cells).astype(float)
-    if np.isinf(values).any():
-        raise ValueError(f"Input {table} contains infinity or a value too large for float64, in column {series.name!r}.")
-    return "number", values
+    return "number", to_floats(Cells(cells, missing), series.name, table)
 
 
 def _single(values):
@@ -350,7 +347,7 @@ def _target_column(columns, target):
     is_class = not column.is_numeric or n_values <= 2
     if n_values < 2 or (is_class and n_values > MAX_CLASSES):
         raise ValueError(
-            f"target {target!r} has {n_values} different values in real; it needs 2, and at most {MAX_CLASSES} if it is a "
+            f"target {target!r} has {n_values} different value(s) in real; it needs 2, and at most {MAX_CLASSES} if it is a "
             "category. Choose another column."
         )
     return column, rest, is_class

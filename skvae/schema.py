@@ -10,7 +10,7 @@ import numbers
 import re
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Hashable
 from typing import NamedTuple
 
 import narwhals.stable.v2 as nw
@@ -214,14 +214,9 @@ class NumericColumn(AbstractColumn):
             for value in values[~missing]:
                 if not isinstance(value, numbers.Real):
                     raise self.refuse("numbers", value)
-            values = np.where(missing, 0, values).astype(float)
         if values.dtype.kind in "iu" and self.origin:
-            floats = _difference(values, self.origin) / self.unit
-        else:
-            floats = (values.astype(float) - self.origin) / self.unit
-        if np.isinf(floats[~missing]).any():
-            raise ValueError(f"Input X contains infinity or a value too large for float64, in column {self.name!r}.")
-        return np.where(missing, np.nan, floats)
+            return np.where(missing, np.nan, _difference(values, self.origin) / self.unit)
+        return (to_floats(cells, self.name) - self.origin) / self.unit
 
     def pack(self, cells):
         values = self._numbers(cells)
@@ -340,7 +335,11 @@ class CategoricalColumn(AbstractColumn):
 
     def _codes(self, values):
         index = pd.Index(self.categories, dtype=self.categories.dtype)
-        return index.get_indexer(pd.Index(values, dtype=self.categories.dtype)).astype(float)
+        try:
+            return index.get_indexer(pd.Index(values, dtype=self.categories.dtype)).astype(float)
+        except TypeError:  # what has no hash is no category
+            wrong = next(value for value in values if not isinstance(value, Hashable))
+            raise self.refuse("categories", wrong) from None
 
     def pack(self, cells):
         codes = np.where(cells.missing, -1, self._codes(cells.values))
@@ -638,6 +637,10 @@ class TableSchema(AbstractSchema):
             cells = column.unpack(values[:, at] if at is not None else np.zeros(len(values)))
             if given.dtype.kind == "i" and cells.dtype.kind in "mM":
                 given = given.view(cells.dtype)
+            if given.dtype.kind == "f" and cells.dtype.kind in "iu" and (cut := ~missing & (given % 1 != 0)).any():
+                raise column.refuse("integers", given[cut][0])
+            if isinstance(column, CategoricalColumn) and column.levels is not None:
+                missing = missing | ~pd.Series(given).isin(column.levels).to_numpy()  # the dtype has no place for others
             cells = np.where(missing, cells, given)
             # an identifier, or a column that was missing throughout, has nothing to fill in
             filled.append(Cells(cells, missing & (at is None or column.empty)))
@@ -708,6 +711,17 @@ def read_cells(series, unit: str | None = None) -> Cells:
     missing = pd.isna(values)
     values[missing] = None
     return Cells(values, missing)
+
+
+def to_floats(cells: Cells, name, table="X") -> np.ndarray:
+    """Numbers as float64 (n,), NaN where missing; refused if they are infinite."""
+    try:
+        values = np.where(cells.missing, np.nan, cells.values).astype(float)
+    except OverflowError:  # of Python ints
+        values = np.array([np.inf])
+    if np.isinf(values).any():
+        raise ValueError(f"Input {table} contains infinity or a value too large for float64, in column {name!r}.")
+    return values
 
 
 def _float_cells(values: np.ndarray) -> Cells:
