@@ -500,8 +500,8 @@ def quality_report(real, synthetic, holdout=None, *, target=None, random_state=N
     Raises
     ------
     ValueError
-        If a table has fewer than 3 rows, duplicate column names, infinite cells, other columns than `real` or another kind
-        of cells in one, or if `target` is no column that can be predicted.
+        If a table has fewer than 3 rows, more than two axes, duplicate column names, infinite cells, identifiers only, other
+        columns than `real` or another kind of cells in one, or if `target` is no column that can be predicted.
     TypeError
         If a column holds anything else than is listed above.
 
@@ -511,12 +511,13 @@ def quality_report(real, synthetic, holdout=None, *, target=None, random_state=N
 
     Notes
     -----
-    Measures of the summary:
+    Measures of the summary. Errors are in %, `utility_rmse` is in the unit of the target (seconds for times), the others are
+    shares or scores without a unit:
 
     - **shape_error** : percents that the mean `score` of `columns` lacks of 1. The score of a column is one minus the
-      Kolmogorov-Smirnov statistic of its observed cells for a number, a date or a duration [1]_, and one minus the total
-      variation distance for a category or a boolean [1]_. Missing cells are a category of their own; the score of a number
-      is no more than one minus the difference of the shares of missing cells.
+      Kolmogorov-Smirnov distance of its observed cells for a number, a date or a duration, and one minus the total
+      variation distance for a category or a boolean [1]_, [6]_. Missing cells are a category of their own; the score of a
+      number is no more than one minus the difference of the shares of missing cells, which sdmetrics does not count.
     - **trend_error** : percents that the mean `score` of `pairs` lacks of 1. For two numbers, one minus half the difference
       of their Pearson correlations, over rows where both are observed; for two categories, one minus the total variation
       distance of their joint frequencies; a number beside a category is first cut into ten bins over the range that it has
@@ -556,6 +557,8 @@ def quality_report(real, synthetic, holdout=None, *, target=None, random_state=N
     .. [4] Platzer, M., & Reutterer, T. (2021). Holdout-based empirical assessment of mixed-type synthetic data. Frontiers
        in Big Data, 4. arXiv:2104.00635
     .. [5] Gower, J. C. (1971). A general coefficient of similarity and some of its properties. Biometrics, 27(4).
+    .. [6] Gibbs, A. L., & Su, F. E. (2002). On choosing and bounding probability metrics. International Statistical Review,
+       70(3). arXiv:math/0209021
 
     Examples
     --------

@@ -115,6 +115,7 @@ class AbstractColumn(ABC):
     likelihoods: tuple[str, ...] = ()  # that the kind can take, beside "auto"
     variable: Variable | None = None  # none: the column is not modelled
     empty = False  # whether `fit` saw missing cells only
+    levels: list | None = None  # all that the dtype has a place for, in its order, if it says so
 
     def __init__(self, name, dtype):
         self.name, self.dtype = name, dtype
@@ -304,7 +305,6 @@ class CategoricalColumn(AbstractColumn):
     """One of the values that `fit` saw: strings, numbers, booleans. A value that it did not see packs as missing."""
 
     likelihoods = ("categorical", "ordinal")
-    levels: list | None = None  # in the order of the dtype, if it has one
 
     def matches(self, values):
         strings = self.dtype in (nw.String, nw.Categorical, nw.Enum)
@@ -639,8 +639,8 @@ class TableSchema(AbstractSchema):
                 given = given.view(cells.dtype)
             if given.dtype.kind == "f" and cells.dtype.kind in "iu" and (cut := ~missing & (given % 1 != 0)).any():
                 raise column.refuse("integers", given[cut][0])
-            if isinstance(column, CategoricalColumn) and column.levels is not None:
-                missing = missing | ~pd.Series(given).isin(column.levels).to_numpy()  # the dtype has no place for others
+            if column.levels is not None:
+                missing = missing | ~pd.Series(given).isin(column.levels).to_numpy()
             cells = np.where(missing, cells, given)
             # an identifier, or a column that was missing throughout, has nothing to fill in
             filled.append(Cells(cells, missing & (at is None or column.empty)))
