@@ -22,7 +22,7 @@ from skvae.likelihoods import LIKELIHOODS
 from skvae.model import N_IMPORTANCE_SAMPLES, VAE, Rows, normal_noise
 from skvae.networks import ACTIVATIONS
 from skvae.priors import PRIORS
-from skvae.schema import ImageSchema, TableSchema
+from skvae.schema import ImageSchema, TableSchema, check_frame
 from skvae.training import DivergedError, History, Moments, train, train_further
 
 # as many rows seen in training are enough for any table; small ones stop at MAX_EPOCHS, large ones want MIN_EPOCHS
@@ -738,12 +738,12 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         if isinstance(given, dict):
             given = {name: [value] for name, value in given.items()}
         elif nw.dependencies.is_into_dataframe(given):
-            frame = nw.from_native(given, eager_only=True)
-            given = {name: frame[name].to_list() for name in frame.columns}
+            check_frame(given, 1, "sample, in given", "given")
+            given = {series.name: series.to_list() for series in nw.from_native(given, eager_only=True).iter_columns()}
         else:
             raise TypeError(f"given must be a dict or a DataFrame, got {type(given).__name__}.")
-        if not given or not len(next(iter(given.values()))):
-            raise ValueError("given must name at least one column, and hold at least one row. Got none.")
+        if not given:
+            raise ValueError("given must name at least one column. Got none.")
         return tuple(array.repeat(n_samples, axis=0) for array in self._schema.pack_given(given))
 
     def score_samples(self, X):
@@ -887,7 +887,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         images = self.image_shape is not None if reset else isinstance(self._schema, ImageSchema)
         is_frame = nw.dependencies.is_into_dataframe(X)
         if is_frame:
-            _check_frame(X, min_rows, type(self).__name__)
+            check_frame(X, min_rows, type(self).__name__)
             validate_data(self, X, reset=reset, skip_check_array=True)
             if not images:
                 return X
@@ -1102,19 +1102,6 @@ def _layer_sizes(sizes):
     if any(not isinstance(size, Integral) or isinstance(size, bool) or size < 1 for size in sizes):
         raise ValueError(f"hidden_layer_sizes must hold ints in the range [1, inf). Got {sizes!r} instead.")
     return sizes
-
-
-def _check_frame(X, min_rows, name):
-    if not (nw.dependencies.is_pandas_dataframe(X) or nw.dependencies.is_polars_dataframe(X)):
-        raise TypeError(f"X must be a pandas or polars DataFrame or an array, got {type(X).__name__}.")
-    columns = list(X.columns)
-    if len(set(columns)) < len(columns):
-        raise ValueError(f"X has duplicate column names: {sorted({str(c) for c in columns if columns.count(c) > 1})}.")
-    for size, what, least in ((len(X), "sample(s)", min_rows), (len(columns), "feature(s)", 1)):
-        if size < least:
-            raise ValueError(
-                f"Found array with {size} {what} (shape={X.shape}) while a minimum of {least} is required by {name}."
-            )
 
 
 def _representative(X, weight, random_state):

@@ -1,10 +1,8 @@
 """How good a synthetic table is: shape, trend, two-sample test, utility and privacy. Knows no model; no torch."""
 
 import html
-import io
 import math
 import numbers
-from base64 import b64encode
 from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
@@ -14,12 +12,14 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import check_array, check_random_state
 
+from skvae.plotting import N_DISTRIBUTIONS, Marginal, as_number, draw_report, html_page, html_picture, html_table
+from skvae.schema import TIMES, Cells, IdentifierColumn, as_frame, check_frame, find_kind, read_cells, to_floats
+
 MIN_ROWS = 3  # one for each fold of the two-sample test
-MIN_IDENTIFIERS = 50  # fewer different texts may be categories
 MAX_CLASSES = 100
 # rows at most: of each table for a classifier; of queries and of each table searched for nearest records
 N_MODEL_ROWS, N_QUERIES, N_SEARCHED = 50_000, 2_000, 50_000
-N_DISTRIBUTIONS = 12  # drawn, unless more are wanted
+N_PAIRS_LISTED = 50
 N_LEVELS = 255  # categories that scikit-learn's gradient boosting takes natively
 NUMERIC = ("number", "date", "duration")
 
@@ -78,26 +78,14 @@ class Column(NamedTuple):
         return float(np.isnan(self.cells[table]).mean())
 
 
-def _as_frame(X, name):
+def _checked(X, name):
     """A narwhals frame of a pandas or polars frame, or of anything that makes an array (n, n_columns)."""
+    consumer = f"quality_report, in {name}"
     if nw.dependencies.is_into_dataframe(X):
-        if not (nw.dependencies.is_pandas_dataframe(X) or nw.dependencies.is_polars_dataframe(X)):
-            raise TypeError(f"{name} must be a pandas or polars DataFrame or an array, got {type(X).__name__}.")
-        names = list(X.columns)
-        if len(set(names)) < len(names):
-            raise ValueError(f"{name} has duplicate column names: {sorted({str(c) for c in names if names.count(c) > 1})}.")
-        for size, what, least in ((len(X), "sample(s)", MIN_ROWS), (len(names), "feature(s)", 1)):
-            if size < least:
-                raise ValueError(
-                    f"Found array with {size} {what} (shape={X.shape}) while a minimum of {least} is required by "
-                    f"quality_report, in {name}."
-                )
-        return nw.from_native(X, eager_only=True)
-    X = check_array(
-        X, dtype=None, ensure_all_finite=False, ensure_min_samples=MIN_ROWS, estimator="quality_report", input_name=name
-    )
-    X = X.astype(object) if X.dtype.kind == "U" else X
-    return nw.from_native(pd.DataFrame(X, columns=[f"x{j}" for j in range(X.shape[1])]), eager_only=True)
+        check_frame(X, MIN_ROWS, consumer, name)
+        return as_frame(X)
+    X = check_array(X, dtype=None, ensure_all_finite=False, ensure_min_samples=MIN_ROWS, estimator=consumer, input_name=name)
+    return as_frame(X.astype(object) if X.dtype.kind == "U" else X)
 
 
 def _check_names(frame, real, name):
@@ -113,7 +101,7 @@ def _check_names(frame, real, name):
 
 def _columns(tables) -> list[Column]:
     """`Column`s of narwhals frames by name, in the order of the real one."""
-    frames = {name: _as_frame(X, name) for name, X in tables.items()}
+    frames = {name: _checked(X, name) for name, X in tables.items()}
     for name, frame in frames.items():
         _check_names(frame, frames["real"], name)
     # not frame[name]: a name that is an int would be taken for a row
@@ -123,65 +111,52 @@ def _columns(tables) -> list[Column]:
 
 def _column(series) -> Column:
     """One `Column` of narwhals series by table."""
-    name = series["real"].name
     read = {table: _read(one, table) for table, one in series.items()}
-    kinds = {kind: table for table, (kind, _) in reversed(read.items()) if kind != "empty"}
-    if len(kinds) > 1:
-        first = next(kind for kind, _ in read.values() if kind != "empty")
-        kind, table = next(item for item in kinds.items() if item[0] != first)
-        raise ValueError(
-            f"Column {name!r} holds a {first} in {kinds[first]} ({series[kinds[first]].to_native().dtype}), but a {kind} in "
-            f"{table} ({series[table].to_native().dtype}). Convert it to the dtype that it has in {kinds[first]}."
-        )
-    kind = next(iter(kinds), "empty").removesuffix(" with a time zone")
+    name, dtype, kind = series["real"].name, series["real"].dtype, _common_kind(series, read)
     cells, labels = {table: values for table, (_, values) in read.items()}, []
+    real = cells["real"][~pd.isna(cells["real"])]
+    names_rows = kind in ("number", "category") and IdentifierColumn(name, dtype).matches(real)
     if kind in NUMERIC:
         cells = {table: values.astype(float) for table, values in cells.items()}
         if any(one.dtype == nw.Float32 for one in series.values()):  # 0.1 in float32 is 0.1 to float32 only
             cells = {table: _single(values) for table, values in cells.items()}
     else:
         cells, labels = _coded(cells)
-    if kind in ("number", "category") and _is_identifier(series["real"], cells["real"]):
-        kind = "identifier"
-    return Column(name, kind, cells, labels)
+    return Column(name, "identifier" if names_rows else kind, cells, labels)
+
+
+def _common_kind(series, read):
+    """The kind of a column in all tables, where it is not missing throughout."""
+    kinds = {kind: table for table, (kind, _) in reversed(read.items()) if kind != "empty"}
+    if len(kinds) > 1:
+        first = next(kind for kind, _ in read.values() if kind != "empty")
+        kind, table = next(item for item in kinds.items() if item[0] != first)
+        raise ValueError(
+            f"Column {series['real'].name!r} holds a {first} in {kinds[first]} ({series[kinds[first]].to_native().dtype}), "
+            f"but a {kind} in {table} ({series[table].to_native().dtype}). Convert it to the dtype that it has in "
+            f"{kinds[first]}."
+        )
+    return next(iter(kinds), "empty").removesuffix(" with a time zone")
 
 
 def _read(series, table) -> tuple[str, np.ndarray]:
     """Kind, and values (n,): floats, NaN where missing, of a number or a time; else objects, None where missing."""
-    dtype = series.dtype
-    if series.is_null().all():
+    cells, missing = read_cells(series)
+    if missing.all():
         return "empty", np.full(len(series), None)
-    if dtype.is_numeric():
-        return _finite(series, series.cast(nw.Float64).fill_null(math.nan).to_numpy(), table)
-    if dtype in (nw.Datetime, nw.Date, nw.Duration):
-        zone = " with a time zone" if getattr(dtype, "time_zone", None) else ""
-        return "duration" if dtype == nw.Duration else f"date{zone}", _seconds(series)
-    values = np.empty(len(series), dtype=object)
-    values[:] = series.to_list()
-    missing = pd.isna(values)
-    values[missing] = None
-    if dtype in (nw.String, nw.Categorical, nw.Enum):
-        return "category", values
-    known = values[~missing]
-    if dtype == nw.Boolean or (dtype == nw.Object and _all_are((bool, np.bool_), known)):
-        return "boolean", values
-    if dtype == nw.Object and _all_are((numbers.Real,), known):
-        return _finite(series, np.where(missing, math.nan, values).astype(float), table)
-    if dtype == nw.Object and _all_are((str, numbers.Real, np.bool_), known):
-        return "category", values
-    wrong = next((type(v).__name__ for v in known if not isinstance(v, (str, numbers.Real))), "object")
-    what = f"cells of type {wrong!r}" if dtype == nw.Object else f"dtype {series.to_native().dtype}"
-    raise TypeError(f"Column {series.name!r} of {table}: {what} not supported. Convert to numbers or strings, or drop it.")
-
-
-def _all_are(types, values):
-    return all(isinstance(value, types) for value in values)
-
-
-def _finite(series, values, table):
-    if np.isinf(values).any():
-        raise ValueError(f"Input {table} contains infinity or a value too large for float64, in column {series.name!r}.")
-    return ("empty" if np.isnan(values).all() else "number"), values
+    try:
+        kind = find_kind(series, cells[~missing], ("boolean", "number", "category"))
+    except TypeError as error:
+        raise TypeError(f"In {table}: {error}") from None
+    if kind != "number":
+        values = cells.astype(object)
+        values[missing] = None
+        return kind, values
+    if series.dtype in TIMES:
+        zone = " with a time zone" if getattr(series.dtype, "time_zone", None) else ""
+        values = np.where(missing, math.nan, _seconds(cells, series.dtype))
+        return ("duration" if series.dtype == nw.Duration else f"date{zone}"), values
+    return "number", to_floats(Cells(cells, missing), series.name, table)
 
 
 def _single(values):
@@ -189,21 +164,12 @@ def _single(values):
     return values.clip(-largest, largest).astype(np.float32).astype(float)
 
 
-def _seconds(series):
-    """Dates (UTC, since 1970) or durations as seconds (n,), the same floats whatever their unit; NaN where missing."""
-    series = series.cast(nw.Datetime("ms")) if series.dtype == nw.Date else series
-    dtype, native, missing = series.dtype, series.to_native(), series.is_null().to_numpy()
-    unit = dtype.time_unit
-    if isinstance(native, pd.Series):
-        if getattr(dtype, "time_zone", None):
-            native = native.dt.tz_convert("UTC").dt.tz_localize(None)
-        code = f"{'m' if dtype == nw.Duration else 'M'}8[{unit}]"
-        ticks = native.to_numpy(dtype=code, na_value=np.datetime64("NaT")).view(np.int64)
-    else:
-        ticks = native.to_physical().fill_null(0).to_numpy().astype(np.int64)
-    per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[unit]
-    seconds = ticks // per_second + (ticks % per_second) / per_second
-    return np.where(missing, math.nan, seconds)
+def _seconds(ticks, dtype):
+    """Ticks (n,) of dates or durations as seconds, the same floats whatever their unit."""
+    if dtype == nw.Date:
+        return 86_400.0 * ticks
+    per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[dtype.time_unit]
+    return ticks // per_second + (ticks % per_second) / per_second
 
 
 def _coded(values):
@@ -212,18 +178,6 @@ def _coded(values):
     codes = np.where(codes < 0, math.nan, codes)
     ends = np.cumsum([len(one) for one in values.values()])[:-1]
     return dict(zip(values, np.split(codes, ends), strict=True)), list(labels)
-
-
-def _is_identifier(series, cells):
-    """Whether the real column names rows: texts that are all different, or consecutive integers. cells : (n,)."""
-    if series.dtype not in (nw.String, nw.Object) and not series.dtype.is_integer():
-        return False
-    known = cells[~np.isnan(cells)]
-    if len(known) < MIN_IDENTIFIERS or len(np.unique(known)) < len(known):
-        return False
-    if series.dtype.is_integer():
-        return known.max() - known.min() == len(known) - 1
-    return series.dtype == nw.String or _all_are((str,), [v for v in series.to_list() if v is not None])
 
 
 # --- shape and trend -------------------------------------------------------------------------------------------------
@@ -393,7 +347,7 @@ def _target_column(columns, target):
     is_class = not column.is_numeric or n_values <= 2
     if n_values < 2 or (is_class and n_values > MAX_CLASSES):
         raise ValueError(
-            f"target {target!r} has {n_values} different values in real; it needs 2, and at most {MAX_CLASSES} if it is a "
+            f"target {target!r} has {n_values} different value(s) in real; it needs 2, and at most {MAX_CLASSES} if it is a "
             "category. Choose another column."
         )
     return column, rest, is_class
@@ -546,8 +500,8 @@ def quality_report(real, synthetic, holdout=None, *, target=None, random_state=N
     Raises
     ------
     ValueError
-        If a table has fewer than 3 rows, duplicate column names, infinite cells, other columns than `real` or another kind
-        of cells in one, or if `target` is no column that can be predicted.
+        If a table has fewer than 3 rows, more than two axes, duplicate column names, infinite cells, identifiers only, other
+        columns than `real` or another kind of cells in one, or if `target` is no column that can be predicted.
     TypeError
         If a column holds anything else than is listed above.
 
@@ -557,12 +511,13 @@ def quality_report(real, synthetic, holdout=None, *, target=None, random_state=N
 
     Notes
     -----
-    Measures of the summary:
+    Measures of the summary. Errors are in %, `utility_rmse` is in the unit of the target (seconds for times), the others are
+    shares or scores without a unit:
 
     - **shape_error** : percents that the mean `score` of `columns` lacks of 1. The score of a column is one minus the
-      Kolmogorov-Smirnov statistic of its observed cells for a number, a date or a duration [1]_, and one minus the total
-      variation distance for a category or a boolean [1]_. Missing cells are a category of their own; the score of a number
-      is no more than one minus the difference of the shares of missing cells.
+      Kolmogorov-Smirnov distance of its observed cells for a number, a date or a duration, and one minus the total
+      variation distance for a category or a boolean [1]_, [6]_. Missing cells are a category of their own; the score of a
+      number is no more than one minus the difference of the shares of missing cells, which sdmetrics does not count.
     - **trend_error** : percents that the mean `score` of `pairs` lacks of 1. For two numbers, one minus half the difference
       of their Pearson correlations, over rows where both are observed; for two categories, one minus the total variation
       distance of their joint frequencies; a number beside a category is first cut into ten bins over the range that it has
@@ -602,6 +557,8 @@ def quality_report(real, synthetic, holdout=None, *, target=None, random_state=N
     .. [4] Platzer, M., & Reutterer, T. (2021). Holdout-based empirical assessment of mixed-type synthetic data. Frontiers
        in Big Data, 4. arXiv:2104.00635
     .. [5] Gower, J. C. (1971). A general coefficient of similarity and some of its properties. Biometrics, 27(4).
+    .. [6] Gibbs, A. L., & Su, F. E. (2002). On choosing and bounding probability metrics. International Statistical Review,
+       70(3). arXiv:math/0209021
 
     Examples
     --------
@@ -679,25 +636,14 @@ def _column_frame(columns):
     return pd.DataFrame(rows, index=names)
 
 
-class Marginal(NamedTuple):
-    """What to draw of a column: shares (k,) of the cells, real and synthetic, by label or between edges (k + 1,)."""
-
-    name: object
-    kind: str
-    score: float
-    missing: tuple[float, float]
-    edges: np.ndarray | None
-    labels: list[str]
-    shares: list[np.ndarray]
-
-
 def _marginal(column, score, n_labels=8):
     tables = [column.cells["real"], column.cells["synthetic"]]
     missing = column.missing("real"), column.missing("synthetic")
     values = np.unique(np.concatenate(tables))
     values, edges = values[~np.isnan(values)], None
     if column.is_numeric and len(values) > n_labels:
-        edges, labels = _edges(np.concatenate(tables), column.kind == "number"), []
+        n_bins = min(30, math.ceil(2 * np.cbrt(min(map(len, tables)))))  # Rice's rule: few rows have no finer shape
+        edges, labels = _edges(np.concatenate(tables), column.kind == "number", n_bins), []
         shares = [np.histogram(cells.clip(edges[0], edges[-1]), edges)[0] / len(cells) for cells in tables]
     else:
         labels = [_label(value, column.kind) for value in values] if column.is_numeric else [str(v) for v in column.labels]
@@ -707,7 +653,7 @@ def _marginal(column, score, n_labels=8):
     return Marginal(column.name, column.kind, score, missing, edges, labels, shares)
 
 
-def _edges(values, is_number, n_bins=30):
+def _edges(values, is_number, n_bins):
     """Edges of bins for all but the half percent at each end of values (n,), between whole numbers if they are whole."""
     values = values[~np.isnan(values)]
     lower, upper = np.quantile(values, [0.005, 0.995])
@@ -789,7 +735,7 @@ class QualityReport:
         import matplotlib.pyplot as plt
 
         figure = plt.figure(layout="constrained")
-        self.axes_ = _draw(figure, self, _check_count(max_columns))
+        self.axes_ = self._draw(figure, _check_count(max_columns))
         self.figure_ = figure
         return self
 
@@ -807,169 +753,34 @@ class QualityReport:
             The file.
         """
         path = Path(path)
-        worst = self.pairs.sort_values("score", kind="stable").head(50)
-        columns = self.columns.reset_index()
-        body = [
-            "<h1>Quality of synthetic rows</h1>",
-            f"<p>{html.escape(self._sizes())}</p>",
-            _html_table(self.summary.reset_index()),
-            f'<img alt="Shape, trend and distributions" src="data:image/png;base64,{self._picture()}">',
+        worst = self.pairs.sort_values("score", kind="stable").head(N_PAIRS_LISTED)
+        parts = [
+            self._repr_html_(),
+            html_picture("Shape, trend and distributions", self._draw),
             "<h2>Columns</h2>",
-            _html_table(columns),
+            "<p>A score of 1: real and synthetic cells are distributed alike.</p>",
+            html_table(self.columns.reset_index()),
             f"<h2>The {len(worst)} worst pairs of {len(self.pairs)}</h2>" if len(worst) else "",
-            _html_table(worst),
+            html_table(worst) if len(worst) else "",
         ]
-        path.write_text(PAGE.format(body="\n".join(body)), encoding="utf-8")
+        path.write_text(html_page("Quality of synthetic rows", parts), encoding="utf-8")
         return path
 
-    def _picture(self):
-        """The plot as a PNG file in base 64, by no global state of matplotlib."""
-        import warnings
-
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-
-        figure, buffer = Figure(layout="constrained"), io.BytesIO()
-        FigureCanvasAgg(figure)
-        _draw(figure, self, N_DISTRIBUTIONS)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
-            figure.savefig(buffer, format="png", dpi=110)
-        return b64encode(buffer.getvalue()).decode("ascii")
+    def _draw(self, figure, max_columns=N_DISTRIBUTIONS):
+        return draw_report(figure, self._marginals, self.pairs["score"], max_columns)
 
     def _sizes(self):
         return ", ".join(f"{size:,} {table} rows" for table, size in self.n_rows.items())
 
     def __repr__(self):
-        table = self.summary.drop(columns="meaning").map(_number)
+        table = self.summary.drop(columns="meaning").map(as_number)
         return f"{type(self).__name__}: {self._sizes()}\n{table.to_string(index_names=False)}"
 
     def _repr_html_(self):
-        return f"<p>{html.escape(self._sizes())}</p>{_html_table(self.summary.reset_index())}"
-
-
-PAGE = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>Quality of synthetic rows</title>
-<style>
-body {{ font: 15px/1.45 system-ui, sans-serif; color: #222; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }}
-table {{ border-collapse: collapse; margin: 1rem 0; }}
-th, td {{ padding: .25rem .7rem; text-align: left; vertical-align: top; border-bottom: 1px solid #ddd; }}
-td.number {{ text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }}
-img {{ max-width: 100%; }}
-</style></head><body>
-{body}
-</body></html>
-"""
-
-
-def _number(value):
-    return "–" if math.isnan(value) else f"{value:.3f}" if abs(value) < 1000 else f"{value:.4g}"
-
-
-def _html_table(frame):
-    """A table of the frame's columns; whatever they hold is escaped."""
-    rows = ["".join(f"<th>{html.escape(str(name))}</th>" for name in frame.columns)]
-    for row in frame.itertuples(index=False, name=None):
-        cells = ((_number(v), ' class="number"') if isinstance(v, float) else (html.escape(str(v)), "") for v in row)
-        rows.append("".join(f"<td{style}>{text}</td>" for text, style in cells))
-    return "<table>" + "\n".join(f"<tr>{row}</tr>" for row in rows) + "</table>"
+        return f"<p>{html.escape(self._sizes())}</p>{html_table(self.summary.reset_index())}"
 
 
 def _check_count(value):
     if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 0:
         raise ValueError(f"max_columns must be an int in the range [0, inf). Got {value!r} instead.")
     return int(value)
-
-
-# --- pictures --------------------------------------------------------------------------------------------------------
-
-REAL, SYNTHETIC = {"color": "0.72"}, {"color": "#c1440e"}
-N_NAMES = 30  # that can be read on an axis
-
-
-def _draw(figure, report, max_columns):
-    """Draw a report on an empty figure; returns the axes (2 + number of distributions,)."""
-    worst = sorted(report._marginals, key=lambda marginal: marginal.score)[:max_columns]
-    n_wide = min(4, max(len(worst), 1))
-    n_high = math.ceil(len(worst) / n_wide)
-    names = min(len(report._marginals), N_NAMES)
-    heights = [1.6 + 0.24 * max(names, 8), 2.3 * n_high]
-    figure.set_size_inches(13, sum(heights))
-    top, *bottom = figure.subfigures(2 if worst else 1, 1, height_ratios=heights if worst else None, squeeze=False)[:, 0]
-    axes = list(top.subplots(1, 2))
-    _draw_shape(axes[0], report)
-    _draw_trend(axes[1], report)
-    if worst:
-        grid = bottom[0].subplots(n_high, n_wide, squeeze=False).ravel()
-        for ax, marginal in zip(grid, worst, strict=False):
-            _draw_marginal(ax, marginal)
-        for ax in grid[len(worst) :]:
-            ax.remove()
-        axes += list(grid[: len(worst)])
-        axes[2].set_ylabel("share of rows", fontsize="small")
-        axes[2].legend(edgecolor="none", fontsize="small")
-    return np.array(axes, dtype=object)
-
-
-def _short(name, length=24):
-    text = " ".join(str(name).split())
-    return text if len(text) <= length else text[: length - 1] + "…"
-
-
-def _draw_shape(ax, report):
-    """Bars of the worst columns' shape errors, the worst on top."""
-    scores = report.columns["score"].dropna().sort_values(kind="stable").iloc[:N_NAMES]
-    ax.barh(range(len(scores)), 100 * (1 - scores.to_numpy()), height=0.7, **SYNTHETIC)
-    ax.set_yticks(range(len(scores)), [_short(name) for name in scores.index], parse_math=False, fontsize="small")
-    ax.invert_yaxis()
-    ax.set_xlim(left=0)
-    ax.spines[["top", "right"]].set_visible(False)
-    total = len(report._marginals)
-    which = f", the {len(scores)} worst of {total} columns" if len(scores) < total else ""
-    ax.set_title(f"Shape error, %{which} (mean {_number(report.summary.loc['shape_error', 'value'])})", fontsize="medium")
-
-
-def _draw_trend(ax, report):
-    """A map of the trend errors of all pairs."""
-    names = [marginal.name for marginal in report._marginals]
-    errors = np.full((len(names), len(names)), np.nan)
-    above = np.triu_indices(len(names), 1)  # `pairs` lists them in this order
-    errors[above] = 100 * (1 - report.pairs["score"].to_numpy(dtype=float))
-    errors.T[above] = errors[above]
-    largest = np.nanmax(errors, initial=1.0)
-    image = ax.imshow(errors, cmap="magma_r", vmin=0, vmax=largest, interpolation="nearest")
-    ax.figure.colorbar(image, ax=ax, shrink=0.8)
-    if len(names) <= N_NAMES:
-        labels = [_short(name) for name in names]
-        ax.set_xticks(range(len(names)), labels, rotation=90, parse_math=False, fontsize="small")
-        ax.set_yticks(range(len(names)), labels, parse_math=False, fontsize="small")
-    else:
-        ax.set(xticks=[], yticks=[], xlabel=f"{len(names)} columns", ylabel=f"{len(names)} columns")
-    mean = _number(report.summary.loc["trend_error", "value"])
-    ax.set_title(f"Trend error, % (mean {mean})", fontsize="medium")
-
-
-def _draw_marginal(ax, marginal):
-    """The distribution of a column, real filled and synthetic as a line or a second bar."""
-    if marginal.edges is not None:
-        edges = marginal.edges
-        if marginal.kind == "date":
-            edges = (edges * 1e6).astype(np.int64).astype("M8[us]")
-        ax.stairs(marginal.shares[0], edges, fill=True, label="real", **REAL)
-        ax.stairs(marginal.shares[1], edges, label="synthetic", linewidth=1.6, **SYNTHETIC)
-        ax.tick_params(axis="x", labelrotation=30 if marginal.kind == "date" else 0)
-        ax.set_xlabel("seconds" if marginal.kind == "duration" else "", fontsize="small")
-    else:
-        places = np.arange(len(marginal.labels))
-        ax.bar(places - 0.2, marginal.shares[0], 0.4, label="real", **REAL)
-        ax.bar(places + 0.2, marginal.shares[1], 0.4, label="synthetic", **SYNTHETIC)
-        labels = [_short(label, 16) for label in marginal.labels]
-        ax.set_xticks(places, labels, rotation=30 if len(labels) > 3 else 0, ha="right" if len(labels) > 3 else "center")
-        for label in ax.get_xticklabels():
-            label.set_parse_math(False)
-    ax.tick_params(labelsize="x-small")
-    ax.spines[["top", "right"]].set_visible(False)
-    title = f"{_short(marginal.name)}: {_number(100 * (1 - marginal.score))} %"
-    if marginal.edges is not None and any(marginal.missing):
-        title += " (missing {:.1%}, {:.1%})".format(*marginal.missing)
-    ax.set_title(title, fontsize="small", parse_math=False)

@@ -10,7 +10,7 @@ import numbers
 import re
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Hashable
 from typing import NamedTuple
 
 import narwhals.stable.v2 as nw
@@ -21,9 +21,11 @@ from scipy.special import ndtr
 from skvae.scalings import SCALINGS, Variable, moments, value_range
 
 MAX_CATEGORIES = 10_000
+N_SHOWN = 10  # categories in a message
 FARTHEST = 1e15  # standard deviations, beyond which float32 has no squares
 MIN_ROWS_BINS, MIN_ROWS_SMOOTH = 200, 1000
 MIN_IDENTIFIERS = 50  # fewer different texts may be categories
+TIMES = nw.Datetime, nw.Date, nw.Duration
 
 
 class Packed(NamedTuple):
@@ -113,6 +115,7 @@ class AbstractColumn(ABC):
     likelihoods: tuple[str, ...] = ()  # that the kind can take, beside "auto"
     variable: Variable | None = None  # none: the column is not modelled
     empty = False  # whether `fit` saw missing cells only
+    levels: list | None = None  # all that the dtype has a place for, in its order, if it says so
 
     def __init__(self, name, dtype):
         self.name, self.dtype = name, dtype
@@ -139,13 +142,12 @@ class AbstractColumn(ABC):
 
     def cells(self, series) -> Cells:
         """Cells of a narwhals series, which must hold dates or durations where the fitted one did, and only there."""
-        times = nw.Datetime, nw.Date, nw.Duration
-        alike = series.dtype in (self.dtype.base_type(),) if self.dtype in times else series.dtype not in times
+        alike = series.dtype in (self.dtype.base_type(),) if self.dtype in TIMES else series.dtype not in TIMES
         if not alike and not series.is_null().all():
             raise ValueError(f"Column {self.name!r} was fitted with dtype {self.dtype}, got {series.dtype}.")
         if not alike:
             return Cells(np.zeros(len(series), dtype=np.int64), np.ones(len(series), bool))
-        return _cells(series, getattr(self.dtype, "time_unit", None))
+        return read_cells(series, getattr(self.dtype, "time_unit", None))
 
     def check_range(self, cells: Cells) -> None:
         """Refuse cells beyond what `fit` saw; by default, there is no beyond."""
@@ -188,7 +190,7 @@ class NumericColumn(AbstractColumn):
 
     @property
     def _is_time(self):
-        return self.dtype in (nw.Datetime, nw.Date, nw.Duration)
+        return self.dtype in TIMES
 
     def fit(self, values, weight, likelihood):
         self.integer = values.dtype.kind in "iu" or _all_are(numbers.Integral, self.dtype, values)
@@ -213,14 +215,9 @@ class NumericColumn(AbstractColumn):
             for value in values[~missing]:
                 if not isinstance(value, numbers.Real):
                     raise self.refuse("numbers", value)
-            values = np.where(missing, 0, values).astype(float)
         if values.dtype.kind in "iu" and self.origin:
-            floats = _difference(values, self.origin) / self.unit
-        else:
-            floats = (values.astype(float) - self.origin) / self.unit
-        if np.isinf(floats[~missing]).any():
-            raise ValueError(f"Input X contains infinity or a value too large for float64, in column {self.name!r}.")
-        return np.where(missing, np.nan, floats)
+            return np.where(missing, np.nan, _difference(values, self.origin) / self.unit)
+        return (to_floats(cells, self.name) - self.origin) / self.unit
 
     def pack(self, cells):
         values = self._numbers(cells)
@@ -230,20 +227,20 @@ class NumericColumn(AbstractColumn):
             values = np.where(unseen, np.nan, values)
         packed = self.scaling.pack(values)
         if (far := np.abs(packed) > FARTHEST).any():
-            raise ValueError(
-                f"Column {self.name!r} holds {values[far][0]:g}, too far from the "
-                f"{self.lower:g} to {self.upper:g} that fit saw."
-            )
+            shown, lower, upper = self._with_range(values[far][0])
+            raise ValueError(f"Column {self.name!r} holds {shown}, too far from the {lower} to {upper} that fit saw.")
         return packed
 
     def check_range(self, cells):
         values = self._numbers(cells)
         beyond = (values < self.lower) | (values > self.upper)
         if beyond.any():
-            raise ValueError(
-                f"given has {values[beyond][0]:g} in column {self.name!r}, beyond the {self.lower:g} to {self.upper:g} that "
-                "fit saw."
-            )
+            shown, lower, upper = self._with_range(values[beyond][0])
+            raise ValueError(f"given has {shown} in column {self.name!r}, beyond the {lower} to {upper} that fit saw.")
+
+    def _with_range(self, value):
+        """A number that is counted from the origin, and the bounds that `fit` saw, as texts in the column's own units."""
+        return map(_text, self._from_origin(np.array([value, self.lower, self.upper])))
 
     def unpack(self, packed):
         values = self.scaling.unpack(packed)
@@ -251,9 +248,13 @@ class NumericColumn(AbstractColumn):
             values = values.round(self.decimals)
         if self.scaling.bounded:
             values = values.clip(self.lower, self.upper)
+        return self._from_origin(values)
+
+    def _from_origin(self, values):
+        """Numbers (n,) counted from the origin to values (n,)."""
         if not self.integer:
             return values
-        ticks = _sum(values, self.origin, self.unit)
+        ticks = _sum(values, self.origin, self.unit, unsigned=self.dtype.is_unsigned_integer())
         if not self._is_time:
             return ticks
         unit = "D" if self.dtype == nw.Date else self.dtype.time_unit
@@ -304,11 +305,11 @@ class CategoricalColumn(AbstractColumn):
     """One of the values that `fit` saw: strings, numbers, booleans. A value that it did not see packs as missing."""
 
     likelihoods = ("categorical", "ordinal")
-    levels: list | None = None  # in the order of the dtype, if it has one
 
     def matches(self, values):
         strings = self.dtype in (nw.String, nw.Categorical, nw.Enum)
-        return strings or _all_are((str, numbers.Real, np.bool_), self.dtype, values)
+        # a column of nothing but missing cells may have a dtype that says just that
+        return strings or len(values) == 0 or _all_are((str, numbers.Real, np.bool_), self.dtype, values)
 
     def fit(self, values, weight, likelihood):
         found = pd.unique(values)
@@ -334,12 +335,25 @@ class CategoricalColumn(AbstractColumn):
 
     def _codes(self, values):
         index = pd.Index(self.categories, dtype=self.categories.dtype)
-        return index.get_indexer(pd.Index(values, dtype=self.categories.dtype)).astype(float)
+        try:
+            return index.get_indexer(pd.Index(values, dtype=self.categories.dtype)).astype(float)
+        except TypeError:  # what has no hash is no category
+            wrong = next(value for value in values if not isinstance(value, Hashable))
+            raise self.refuse("categories", wrong) from None
 
     def pack(self, cells):
         codes = np.where(cells.missing, -1, self._codes(cells.values))
         _warn_unseen(self.name, cells.values, (codes < 0) & ~cells.missing)
         return np.where(codes < 0, np.nan, codes)
+
+    def check_range(self, cells):
+        unseen = (self._codes(cells.values) < 0) & ~cells.missing
+        if unseen.any():
+            shown = ", ".join(map(repr, map(_plain, self.categories[:N_SHOWN])))
+            raise ValueError(
+                f"given has {_plain(cells.values[unseen][0])!r} in column {self.name!r}, which fit did not see there. "
+                f"It saw {shown}{', ...' if len(self.categories) > N_SHOWN else ''}."
+            )
 
     def unpack(self, packed):
         if len(self.categories) == 0:
@@ -354,6 +368,25 @@ KINDS: dict[str, Callable[..., AbstractColumn]] = {
     "number": NumericColumn,
     "category": CategoricalColumn,
 }
+
+
+def find_kind(series, values: np.ndarray, kinds=tuple(KINDS)) -> str:
+    """The first of some kinds that matches a narwhals series; values (n,) : its cells that are not missing."""
+    for kind in kinds:
+        if KINDS[kind](series.name, series.dtype).matches(values):
+            return kind
+    if series.dtype == nw.Object:
+        wrong = next(c for c in values if not isinstance(c, str | numbers.Real | np.bool_))
+        what = f"argument must be a string or a number, not {type(wrong).__name__!r}."
+    else:
+        what = f"dtype {series.to_native().dtype} is not supported."
+    raise TypeError(f"Column {series.name!r}: {what} Convert it to numbers, strings or dates, or drop it.")
+
+
+def _text(value):
+    if isinstance(value, np.datetime64 | np.timedelta64):
+        return str(pd.Timestamp(value) if isinstance(value, np.datetime64) else pd.Timedelta(value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _plain(cell):
@@ -429,11 +462,17 @@ def _difference(values: np.ndarray, origin: int) -> np.ndarray:
     return np.where(values >= origin, (unsigned - zero).astype(float), -(zero - unsigned).astype(float))
 
 
-def _sum(counts: np.ndarray, origin: int, unit: int) -> np.ndarray:
-    """origin + unit * counts (n,) in 64-bit integers, signed unless the origin needs more."""
-    whole = counts.astype(np.uint64) if origin else counts.astype(np.int64).astype(np.uint64)
-    total = whole * np.uint64(unit) + np.uint64(origin % 2**64)
-    return total if origin >= 2**63 else total.view(np.int64)
+def _sum(counts: np.ndarray, origin: int, unit: int, unsigned: bool) -> np.ndarray:
+    """origin + unit * counts (n,) in 64-bit integers: the nearest within their range."""
+    least, greatest = (0, 2**64 - 1) if unsigned else (-(2**63), 2**63 - 1)
+    beyond = np.abs(counts) >= 2.0**64
+    size = np.where(beyond, 0.0, np.abs(counts)).astype(np.uint64)
+    size[beyond] = 2**64 - 1
+    up = np.minimum(size, np.uint64((greatest - origin) // unit)) * np.uint64(unit)
+    down = np.minimum(size, np.uint64((origin - least) // unit)) * np.uint64(unit)
+    zero = np.uint64(origin % 2**64)  # wraps around, which is what we want
+    total = np.where(counts < 0, zero - down, zero + up)
+    return total if unsigned else total.view(np.int64)
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------
@@ -457,7 +496,7 @@ class TableSchema(AbstractSchema):
         self.likelihood, self.categorical = likelihood, categorical
 
     def fit(self, X, weight):
-        frame = _frame(X)
+        frame = as_frame(X)
         self.container = "numpy" if isinstance(X, np.ndarray) else str(frame.implementation)
         names, native = frame.columns, frame.to_native()
         self.names = native.columns
@@ -466,7 +505,7 @@ class TableSchema(AbstractSchema):
             raise ValueError(f"likelihood has a key {unknown.pop()!r} which is not a column of X. Columns: {names}.")
         self.columns, indicated = [], []
         for series in frame.iter_columns():
-            cells = _cells(series)
+            cells = read_cells(series)
             self.columns.append(self._fit_column(series, cells.values[~cells.missing], weight[~cells.missing]))
             indicated.append(bool(cells.missing.any()))
         self._lay_out(indicated)
@@ -487,7 +526,7 @@ class TableSchema(AbstractSchema):
                     f"{{{', '.join(map(repr, ('auto', *column.likelihoods)))}}}. Got {wanted!r} instead."
                 )
             wanted = "auto"
-        if series.dtype in (nw.Categorical, nw.Enum):
+        if series.dtype in (nw.Categorical, nw.Enum) and not isinstance(series.to_native().dtype, pd.ArrowDtype):
             column.levels = series.cat.get_categories().to_list()
         column.fit(values, weight, wanted)
         column.empty = len(values) == 0
@@ -497,16 +536,7 @@ class TableSchema(AbstractSchema):
         """An unfitted column of the first kind that matches; values (n,) : its cells that are not missing."""
         if series.name in self.categorical:
             return CategoricalColumn(series.name, series.dtype)
-        for kind in KINDS.values():
-            column = kind(series.name, series.dtype)
-            if column.matches(values):
-                return column
-        wrong = next((c for c in values if not isinstance(c, str | numbers.Real | np.bool_)), None)
-        if series.dtype == nw.Object:
-            what = f"argument must be a string or a number, not {type(wrong).__name__!r}."
-        else:
-            what = f"dtype {series.to_native().dtype} is not supported. Convert it to numbers or strings, or drop it."
-        raise TypeError(f"Column {series.name!r}: {what}")
+        return KINDS[find_kind(series, values)](series.name, series.dtype)
 
     def _lay_out(self, indicated: list[bool]) -> None:
         """Order the packed columns; indicated : of each column, whether its missing cells are modelled."""
@@ -521,7 +551,7 @@ class TableSchema(AbstractSchema):
         self.indicator_at = [place.get((j, True)) for j in range(len(self.columns))]
 
     def pack(self, X):
-        frame = _frame(X)
+        frame = as_frame(X)
         values = np.empty((len(frame), len(self.variables)))
         floats = isinstance(X, np.ndarray) and X.dtype.kind == "f" and all(c.dtype.is_float() for c in self.columns)
         # of an array of many columns, a series of each would take longer than all that follows
@@ -536,7 +566,7 @@ class TableSchema(AbstractSchema):
     def pack_given(self, given: dict) -> Packed:
         """Values of some columns, {name: sequence (n,)}, as packed rows; `observed` : what is known, not None.
 
-        A value that is missing (None, NaN) is known to be so.
+        A value that is missing (None, NaN, NaT, NA) is known to be so.
         """
         n_rows = len(next(iter(given.values())))
         values, known = np.zeros((n_rows, len(self.variables))), np.zeros((n_rows, len(self.variables)), bool)
@@ -560,26 +590,37 @@ class TableSchema(AbstractSchema):
 
     def _pack_given(self, column, dtype, cells) -> np.ndarray:
         """Values (n,) of one column as packed numbers (n,), NaN where missing; refused unless fit saw the like."""
-        missing = np.array([cell is None or cell is pd.NaT or cell is pd.NA or cell != cell for cell in cells])
-        shown = next((_plain(cell) for cell, absent in zip(cells, missing, strict=True) if not absent), None)
+        missing = pd.Series(cells, dtype=object).isna().to_numpy()
+        out = np.full(len(missing), np.nan)
+        if missing.all():
+            return out
+        present = [cell for cell, absent in zip(cells, missing, strict=True) if not absent]
+        if column.empty:
+            raise ValueError(f"given has {_plain(present[0])!r} in column {column.name!r}, of which fit saw no cell.")
         try:
-            present = [cell for cell, absent in zip(cells, missing, strict=True) if not absent]
-            series = CONTAINERS[self.container].series(present, dtype, column.name)
             with warnings.catch_warnings():
-                warnings.simplefilter("error")
-                found = column.cells(series)
+                warnings.simplefilter("ignore")  # a category that is not seen is refused below
+                found = column.cells(self._series_of(column, dtype, present))
                 packed = column.pack(found)
-        except (UserWarning, TypeError, ValueError, OverflowError) as error:
-            raise ValueError(f"given has {shown!r} in column {column.name!r}, which is not a value of it: {error}") from None
+        except (TypeError, ValueError, OverflowError) as error:
+            reason = str(error).partition("\n")[0]
+            raise ValueError(
+                f"given has {_plain(present[0])!r} in column {column.name!r}, which is not a value of it: {reason}"
+            ) from None
+        column.check_range(found)
         lost = found.missing | np.isnan(packed)
         if lost.any():
             raise ValueError(
                 f"given has {_plain(present[lost.argmax()])!r} in column {column.name!r}, which fit did not see there."
             )
-        column.check_range(found)
-        out = np.full(len(missing), np.nan)
         out[~missing] = packed
         return out
+
+    def _series_of(self, column, dtype, values):
+        """A narwhals series of the fitted dtype of plain values, none missing."""
+        if column.dtype in TIMES and any(isinstance(value, int | float) for value in values):
+            raise TypeError("a number is no date and no duration.")
+        return CONTAINERS[self.container].series(values, dtype, column.name)
 
     def unpack(self, values, index=None):
         table, missing = [], []
@@ -591,11 +632,15 @@ class TableSchema(AbstractSchema):
 
     def fill(self, X, values, index=None):
         filled = []
-        for column, series, at in zip(self.columns, _frame(X).iter_columns(), self.value_at, strict=True):
+        for column, series, at in zip(self.columns, as_frame(X).iter_columns(), self.value_at, strict=True):
             given, missing = column.cells(series)
             cells = column.unpack(values[:, at] if at is not None else np.zeros(len(values)))
             if given.dtype.kind == "i" and cells.dtype.kind in "mM":
                 given = given.view(cells.dtype)
+            if given.dtype.kind == "f" and cells.dtype.kind in "iu" and (cut := ~missing & (given % 1 != 0)).any():
+                raise column.refuse("integers", given[cut][0])
+            if column.levels is not None:
+                missing = missing | ~pd.Series(given).isin(column.levels).to_numpy()
             cells = np.where(missing, cells, given)
             # an identifier, or a column that was missing throughout, has nothing to fill in
             filled.append(Cells(cells, missing & (at is None or column.empty)))
@@ -623,23 +668,42 @@ class TableSchema(AbstractSchema):
         return out
 
 
-def _frame(X):
+def check_frame(X, min_rows, consumer, name="X"):
+    """Refuse what is no frame of pandas or polars, or one with duplicate names or too few rows, in scikit-learn's words.
+
+    consumer : who needs that many rows.
+    """
+    if not (nw.dependencies.is_pandas_dataframe(X) or nw.dependencies.is_polars_dataframe(X)):
+        raise TypeError(f"{name} must be a pandas or polars DataFrame or an array, got {type(X).__name__}.")
+    columns = list(X.columns)
+    if len(set(columns)) < len(columns):
+        raise ValueError(
+            f"{name} has duplicate column names: {sorted({str(c) for c in columns if columns.count(c) > 1})}. Rename them."
+        )
+    for size, what, least in ((len(X), "sample(s)", min_rows), (len(columns), "feature(s)", 1)):
+        if size < least:
+            raise ValueError(
+                f"Found array with {size} {what} (shape={X.shape}) while a minimum of {least} is required by {consumer}."
+            )
+
+
+def as_frame(X):
     """A narwhals frame of a frame, or of an array (n, n_columns)."""
     if isinstance(X, np.ndarray):
         X = pd.DataFrame(X, columns=[f"x{j}" for j in range(X.shape[1])], copy=False)
     return nw.from_native(X, eager_only=True)
 
 
-def _cells(series, unit: str | None = None) -> Cells:
+def read_cells(series, unit: str | None = None) -> Cells:
     """`Cells` of a narwhals series; unit : of the ticks of dates or durations, by default the series' own."""
     missing = series.is_null().to_numpy()
-    if series.dtype in (nw.Datetime, nw.Date, nw.Duration):
+    if series.dtype in TIMES:
         return Cells(_ticks(series.to_native(), series.dtype, unit), missing)
     if series.dtype.is_integer() or series.dtype == nw.Boolean:
         return Cells(
             (series.fill_null(0 if series.dtype.is_integer() else False) if missing.any() else series).to_numpy(), missing
         )
-    if series.dtype.is_float():
+    if series.dtype.is_numeric():  # floats and decimals
         values = series.cast(nw.Float64).to_numpy()
         return Cells(values, missing | np.isnan(values))
     values = np.empty(len(series), dtype=object)
@@ -647,6 +711,17 @@ def _cells(series, unit: str | None = None) -> Cells:
     missing = pd.isna(values)
     values[missing] = None
     return Cells(values, missing)
+
+
+def to_floats(cells: Cells, name, table="X") -> np.ndarray:
+    """Numbers as float64 (n,), NaN where missing; refused if they are infinite."""
+    try:
+        values = np.where(cells.missing, np.nan, cells.values).astype(float)
+    except OverflowError:  # of Python ints
+        values = np.array([np.inf])
+    if np.isinf(values).any():
+        raise ValueError(f"Input {table} contains infinity or a value too large for float64, in column {name!r}.")
+    return values
 
 
 def _float_cells(values: np.ndarray) -> Cells:
@@ -666,6 +741,7 @@ def _ticks(native, dtype, unit: str | None) -> np.ndarray:
         return native.to_physical().fill_null(0).to_numpy().astype(np.int64)
     if getattr(dtype, "time_zone", None):
         native = native.dt.tz_convert("UTC").dt.tz_localize(None)
+    native = native.astype("M8[s]") if dtype == nw.Date else native  # arrow's dates become objects beside missing ones
     values = native.to_numpy(dtype=f"{'m' if dtype == nw.Duration else 'M'}8[{unit}]", na_value=np.datetime64("NaT"))
     return values.view(np.int64)
 
@@ -676,6 +752,7 @@ def _pandas_frame(columns, dtypes, cells, index, names):
         if missing.any():
             values = values.astype(object) if values.dtype.kind not in "mM" else values.copy()
             values[missing] = None
+        values = values.astype("M8[s]") if values.dtype == "M8[D]" else values  # pandas' own dates count no days
         series = pd.Series(values, index=index, dtype=values.dtype)
         if getattr(column.dtype, "time_zone", None):
             series = series.dt.tz_localize("UTC").dt.tz_convert(column.dtype.time_zone)
@@ -707,16 +784,28 @@ def _array(columns, dtypes, cells, index, names):
     return out
 
 
+def _is_kept(value, number):
+    """Whether a plain value is a number that a dtype holds; floats may be rounded."""
+    return not isinstance(value, str) and (isinstance(number, float) or value == number)
+
+
 def _pandas_series(values, dtype, name):
     if isinstance(dtype, pd.CategoricalDtype) and not set(values) <= set(dtype.categories):
-        raise ValueError("not a category.")
-    return nw.from_native(pd.Series(values, dtype=object, name=name).astype(dtype), series_only=True)
+        raise ValueError(f"its categories are {list(dtype.categories[:N_SHOWN])}.")
+    series = pd.Series(values, dtype=object, name=name).astype(dtype)
+    # pandas takes any text for True, and cuts decimals off
+    if dtype.kind in "biuf" and not all(map(_is_kept, values, series)):
+        raise ValueError(f"its dtype is {dtype}.")
+    return nw.from_native(series, series_only=True)
 
 
 def _polars_series(values, dtype, name):
     import polars as pl
 
-    return nw.from_native(pl.Series(name, values, dtype=dtype), series_only=True)
+    try:
+        return nw.from_native(pl.Series(name, values, dtype=dtype), series_only=True)
+    except pl.exceptions.PolarsError as error:
+        raise ValueError(str(error)) from None
 
 
 class Container(NamedTuple):

@@ -21,6 +21,71 @@ def known_conditionals(n, rng, holes):
     return frame.mask(rng.random(frame.shape) < holes)
 
 
+FILLED = ["a", "b", "c", "d", "flag", "size", "k"]
+
+
+@pytest.fixture(scope="module")
+def odd_vae():
+    """Columns of many kinds, fitted in no time."""
+    rng, n = np.random.default_rng(0), 60
+    frame = pd.DataFrame({"a": rng.normal(size=n), "b": rng.integers(0, 9, n), "c": rng.choice(["x", "y"], n)})
+    frame["d"] = pd.Timestamp("2020-01-01") + pd.to_timedelta(rng.integers(0, 700, n), unit="D")
+    frame = frame.assign(flag=rng.random(n) < 0.5, size=pd.Categorical(rng.choice(["S", "M"], n)), k=7, nothing=np.nan)
+    frame.loc[::5, "a"] = None
+    return frame, VAETransformer(2, max_iter=1, random_state=0).fit(frame)
+
+
+@pytest.mark.parametrize("n_draws", [None, 1])
+@pytest.mark.parametrize("columns", [*([name] for name in FILLED), FILLED], ids=str)
+def test_columns_and_rows_that_are_missing_throughout_are_filled(odd_vae, columns, n_draws):
+    frame, vae = odd_vae
+    holed = frame[:4].assign(**dict.fromkeys(columns))
+    filled = vae.impute(holed, n_draws=n_draws, random_state=0)
+    filled = filled if n_draws is None else filled[0]
+    assert (filled.dtypes == frame.dtypes).all()
+    assert filled.drop(columns="nothing").notna().all(axis=None)
+    assert filled["nothing"].isna().all()  # as fit saw it
+    assert filled["k"].eq(7).all()
+
+
+IMPOSSIBLE = {
+    "another order": (lambda X: X.iloc[:, ::-1], ValueError, "must be in the same order"),
+    "another name": (lambda X: X.rename(columns={"a": "z"}), ValueError, "(?s)unseen at fit time:.*- z.*now missing:.*- a"),
+    "fewer columns": (lambda X: X[["a", "b"]], ValueError, "(?s)now missing:.*- c"),
+    "duplicate names": (lambda X: X.set_axis(list("aabcdefg"), axis=1), ValueError, r"duplicate column names: \['a'\]"),
+    "no row": (lambda X: X[:0], ValueError, r"0 sample\(s\) .* a minimum of 1 is required by VAETransformer"),
+    "text for numbers": (lambda X: X.assign(a="t"), ValueError, "Column 'a' was fitted with numbers, got 't'"),
+    "halves for integers": (lambda X: X.assign(b=1.5), ValueError, "Column 'b' was fitted with integers, got 1.5"),
+    "lists for categories": (
+        lambda X: X.assign(c=[[1]] * 4),
+        ValueError,
+        r"Column 'c' was fitted with categories, got \[1\]",
+    ),
+    "text for dates": (lambda X: X.assign(d="2020-01-01"), ValueError, "Column 'd' was fitted with dtype Datetime.* String"),
+    "text for booleans": (lambda X: X.assign(flag="no"), ValueError, "Column 'flag' was fitted with booleans, got 'no'"),
+    "infinity": (lambda X: X.assign(a=-np.inf), ValueError, "Input X contains infinity .* in column 'a'"),
+    "too far": (lambda X: X.assign(a=1e30), ValueError, r"Column 'a' holds 1e\+30, too far from the -.* that fit saw"),
+    "images": (lambda X: np.ones((4, 2, 4)), ValueError, "rows of shape .* is expecting flat rows"),
+}
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_refused_by_column_and_value(odd_vae, name):
+    frame, vae = odd_vae
+    change, error, message = IMPOSSIBLE[name]
+    with pytest.raises(error, match=message):
+        vae.impute(change(frame[:4]))
+
+
+def test_a_category_that_the_dtype_lacks_is_filled_in(odd_vae):
+    frame, vae = odd_vae
+    other = frame[:4].assign(size=["S", "XXL", "M", None])
+    with pytest.warns(UserWarning, match="Column 'size' holds 'XXL', which fit did not see"):
+        filled = vae.impute(other)
+    assert filled["size"].notna().all()
+    assert filled["size"].tolist()[::2] == ["S", "M"]
+
+
 @pytest.fixture(scope="module", params=[0.15, 0.0], ids=["holes in fit", "complete in fit"])
 def toy_vae(request):
     frame = known_conditionals(4000, np.random.default_rng(0), request.param)

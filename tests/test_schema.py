@@ -5,6 +5,7 @@ from datetime import date, datetime, timedelta
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -26,6 +27,12 @@ COLUMNS = {
     "uint64": pd.Series([1, 2, 3, 1_000_000], dtype="uint64"),
     "huge int64": pd.Series([2**63 - 1, 2**63 - 2, 2**63 - 5, 2**63 - 2]),
     "least int64": pd.Series([-(2**63), 5 - 2**63, 7 - 2**63, -(2**63)]),
+    "least and greatest int64": pd.Series([-(2**63), 2**63 - 1, -(2**63), 2**63 - 1]),
+    "greatest int64": pd.Series([5, 2**63 - 1, 2**63 - 1, 5]),
+    "halfway uint64": pd.Series([2**63, 2**63 - 1, 2**63 + 1, 2**63], dtype="uint64"),
+    "zero to halfway": pd.Series([0, 2**63, 2**63, 0], dtype="uint64"),
+    "zero to halfway UInt64": pd.Series([0, 2**63, None, 0], dtype="UInt64"),
+    "zero to halfway uint64[pyarrow]": pd.Series([0, 2**63, None, 0], dtype="uint64[pyarrow]"),
     "huge uint64": pd.Series([2**64 - 1, 2**64 - 7, 2**64 - 2, 2**64 - 1], dtype="uint64"),
     "constant beyond 2**53": pd.Series([2**53 + 1] * 4),
     "huge floats": pd.Series([1e300, -1e300, 5e299, 0.0]),
@@ -41,6 +48,10 @@ COLUMNS = {
     "timestamp[pyarrow]": pd.Series(pd.to_datetime(["2020-01-01", "2021-03-05", None, "1999-12-31"])).astype(
         "timestamp[us][pyarrow]"
     ),
+    "date32[pyarrow]": pd.Series([date(2020, 1, 1), None, date(1900, 2, 28), date(2020, 1, 1)]).astype("date32[pyarrow]"),
+    "dates of days": pd.Series([date(2020, 1, 1), date(1, 1, 1), date(9999, 12, 31)] * 2).astype("date32[pyarrow]"),
+    "all missing days": pd.Series([None] * 4, dtype="date32[pyarrow]"),
+    "duration[pyarrow]": pd.Series(pd.to_timedelta(["1h", None, "-3 days", "90s"])).astype("duration[s][pyarrow]"),
     "all missing dates": pd.Series(np.array(["NaT"] * 4, "M8[us]")),
     "Int64": pd.Series([1, None, 3, 4], dtype="Int64"),
     "Float32": pd.Series([1.5, None, 3, 4], dtype="Float32"),
@@ -49,6 +60,9 @@ COLUMNS = {
     "bool": pd.Series([True, False, True, True]),
     "boolean": pd.Series([True, None, False, True], dtype="boolean"),
     "bool object": pd.Series([True, None, False, True], dtype=object),
+    "decimal[pyarrow]": pd.Series(["1.25", None, "0.12345678", "-3"]).astype(pd.ArrowDtype(pa.decimal128(18, 8))),
+    "dictionary[pyarrow]": pd.Series(["a", None, "c"]).astype(pd.ArrowDtype(pa.dictionary(pa.int8(), pa.string()))),
+    "null[pyarrow]": pd.Series([None] * 4, dtype=pd.ArrowDtype(pa.null())),
     "str": pd.Series(["a", "b", "c", "a"]),
     "str missing": pd.Series(["a", None, "c", "a"]),
     "string[pyarrow]": pd.Series(["a", None, "c", "a"], dtype="string[pyarrow]"),
@@ -193,6 +207,8 @@ POLARS = {
     "f32": pl.Series([0.1, 0.2, 0.3, 0.4], dtype=pl.Float32),
     "i8": pl.Series([1, None, 3, 4], dtype=pl.Int8),
     "u32": pl.Series([1, 2, 3, 400], dtype=pl.UInt32),
+    "decimal": pl.Series(["1.25", None, "-3", "2"]).cast(pl.Decimal(10, 2)),
+    "null": pl.Series([None] * 4),
     "bool": pl.Series([True, None, False, True]),
     "str": pl.Series(["a", None, "c", "a"]),
     "cat": pl.Series(["a", None, "c", "a"], dtype=pl.Categorical),
@@ -346,6 +362,8 @@ CELLS = {
     "float32": st.floats(-1e6, 1e6, width=32),
     "int64": st.integers(-(2**63), 2**63 - 1) | st.integers(-5, 5),
     "uint8": st.integers(0, 255),
+    "uint64": st.integers(0, 2**64 - 1) | st.sampled_from([0, 2**53, 2**63 - 1, 2**63, 2**63 + 1, 2**64 - 1]),
+    "UInt64": st.none() | st.integers(0, 2**64 - 1),
     "Int64": st.none() | st.integers(-(2**40), 2**40),
     "boolean": st.none() | st.booleans(),
     "bool": st.booleans(),
@@ -373,7 +391,7 @@ def test_any_frame_comes_back(frame):
     assert out.isna().equals(frame.isna())
     for name in frame:
         if frame[name].dtype.kind in "fiu" and frame[name].notna().any():
-            size = frame[name].abs().max() if frame[name].dtype.kind == "f" else np.abs(frame[name].astype(float)).max()
+            size = frame[name].astype(float).abs().max()
             error = np.abs(out[name].astype(float) - frame[name].astype(float)).max()
             assert error <= size * (1e-6 if frame[name].dtype == "float32" else 1e-14)
         else:
