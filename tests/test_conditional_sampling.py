@@ -93,7 +93,7 @@ def sampling_error(spread, rows, adult):
     "given",
     [
         {"education": " Doctorate", "sex": " Male"},
-        {"education": " Bachelors", "sex": " Female"},
+        {"education": " Masters", "sex": " Male"},
         {"education": " Bachelors", "sex": " Male"},
         {"education": " HS-grad", "sex": " Female"},
     ],
