@@ -1,0 +1,96 @@
+"""Rows of a kind: one column given, several given, and the question put the other way round.
+
+Writes `conditional_sampling.png` into the folder that it is run from.
+"""
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from sklearn.datasets import load_diabetes
+from sklearn.model_selection import train_test_split
+
+from skvae import VAETransformer
+
+# %%
+# A table, and a model of it
+# --------------------------
+# Ten measurements of 442 patients, and how far their diabetes went in the year after. No column is the target: the model is
+# of all of them together.
+
+table = load_diabetes(as_frame=True, scaled=False).frame
+table = table.rename(columns={"bp": "blood pressure", "s3": "HDL", "s5": "log triglycerides", "target": "progression"})
+real, holdout = train_test_split(table[["age", "bmi", *table.columns[3:]]], test_size=0.25, random_state=0)
+vae = VAETransformer(latent_dim=4, random_state=0).fit(real)
+
+# %%
+# One column given, along its range
+# ---------------------------------
+# A frame of conditions gives `n_samples` rows for each. From these come any quantiles of what follows.
+
+bmi = np.arange(19, 40)
+drawn = vae.sample(500, given=pd.DataFrame({"bmi": bmi}))
+low, middle, high = drawn.groupby("bmi")["progression"].quantile([0.1, 0.5, 0.9]).unstack().to_numpy().T
+
+inside = holdout["progression"].between(np.interp(holdout["bmi"], bmi, low), np.interp(holdout["bmi"], bmi, high))
+print(f"Held-out patients between the 10 % and 90 % quantiles given their body mass index: {inside.mean():.0%}")
+
+# %%
+# Several columns given
+# ---------------------
+# No row of the data need be like that: nothing is searched for or rejected.
+
+kinds = {
+    "lean, low pressure": {"bmi": 22, "blood pressure": 80},
+    "heavy, low pressure": {"bmi": 32, "blood pressure": 80},
+    "heavy, high pressure": {"bmi": 32, "blood pressure": 115},
+}
+progressions = {kind: vae.sample(4000, given=given)["progression"] for kind, given in kinds.items()}
+print("\nProgression, mean and standard deviation")
+print(f"  {'all patients':22s}{real['progression'].mean():8.0f}{real['progression'].std():8.0f}")
+for kind, values in progressions.items():
+    print(f"  {kind:22s}{values.mean():8.0f}{values.std():8.0f}")
+
+# %%
+# The other way round
+# -------------------
+# What was the result is given, and what it came from is drawn: how patients differ whose diabetes went far.
+
+outcomes = {
+    "progression of 60 given": vae.sample(2000, given={"progression": 60}),
+    "progression of 280 given": vae.sample(2000, given={"progression": 280}),
+}
+columns = ["bmi", "log triglycerides", "blood pressure", "age", "HDL"]
+standardised = {name: (rows[columns] - real[columns].mean()) / real[columns].std() for name, rows in outcomes.items()}
+
+# %%
+# Pictures
+# --------
+
+figure, (left, middle_axis, right) = plt.subplots(1, 3, figsize=(15, 4.6), layout="constrained")
+left.fill_between(bmi, low, high, alpha=0.25, lw=0, label="10 % to 90 % of the draws")
+left.plot(bmi, middle, lw=2, label="their median")
+left.scatter(holdout["bmi"], holdout["progression"], s=12, color="black", label="held-out patients")
+left.set(xlabel="body mass index, given", ylabel="progression", title="One column given", ylim=(0, 400))
+left.set_xlim(bmi[0] - 0.5, bmi[-1] + 0.5)
+left.legend(frameon=False, loc="upper left")
+
+bins = np.linspace(real["progression"].min(), real["progression"].max(), 17)
+for kind, values in progressions.items():
+    middle_axis.hist(values, bins=bins, density=True, histtype="step", lw=2, label=kind)
+middle_axis.hist(real["progression"], bins=bins, density=True, color="0.87", label="all patients of the data", zorder=0)
+middle_axis.set(xlabel="progression", yticks=[], ylim=(0, 0.0145), title="Two columns given")
+middle_axis.legend(frameon=False, ncols=2)
+
+places = np.arange(len(columns))
+for (name, rows), offset, colour in zip(standardised.items(), (0.13, -0.13), ("tab:blue", "tab:red"), strict=True):
+    right.errorbar(rows.mean(), places + offset, xerr=rows.std(), fmt="o", capsize=3, color=colour, label=name)
+right.axvline(0, color="0.7", lw=1, zorder=0)
+right.set(xlabel="standard deviations from the mean of the data", title="The other way round: mean and spread of the draws")
+right.set(yticks=places, yticklabels=columns, ylim=(-0.6, len(columns) + 0.3))
+right.legend(frameon=False, loc="upper left")
+figure.savefig("conditional_sampling.png", dpi=110)
+print("\nPicture: conditional_sampling.png")
