@@ -269,7 +269,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         activation="silu",
         likelihood="auto",
         decoder="auto",
-        prior="normal",
+        prior="auto",
         beta=1.0,
         categorical_features="from_dtype",
         image_shape=None,
@@ -389,7 +389,8 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         for task in tasks:
             if not epochs.stopped:
                 epochs.done(self._train(task, train_rows, random_state, epochs))
-        module.calibrate(rows, torch.Generator(self.device_).manual_seed(int(random_state.randint(2**31 - 1))))
+        module.calibrate(rows, self._device_generator(random_state))
+        module.fit_prior(train_rows, held_out, self._device_generator(random_state))
         self._store(module, epochs.histories, rows)
         self._start_streams(random_state)
         epochs.close()
@@ -448,7 +449,8 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
             "latent_dim": int(self.latent_dim),
             "hidden_layer_sizes": _layer_sizes(self.hidden_layer_sizes),
             "activation": self.activation,
-            "prior": self.prior,
+            # latents that do not generate need no more
+            "prior": "normal" if self.prior == "auto" and self._is_autoregressive() else self.prior,
             "beta": float(self.beta),
             "autoregressive": self._is_autoregressive(),
         }
@@ -713,7 +715,9 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
 
     def _draws_generator(self, random_state):
         """Of the stream that `fit` seeded, or of `random_state`."""
-        stream = self._sample_stream if random_state is None else _local_stream(random_state)
+        return self._device_generator(self._sample_stream if random_state is None else _local_stream(random_state))
+
+    def _device_generator(self, stream):
         return torch.Generator(self.device_).manual_seed(int(stream.randint(2**31 - 1)))
 
     @torch.inference_mode()

@@ -19,7 +19,7 @@ RULES = {
     "likelihoods": (set(), {"torch"}),
     "training": (set(), {"torch"}),
     "quality": (set(), {"pandas", "narwhals", "sklearn"}),
-    "priors": (set(), {"torch"}),
+    "priors": ({"training"}, {"torch"}),
     "mixtures": (set(), {"torch", "sklearn"}),
     "decoders": ({"networks", "likelihoods", "mixtures"}, {"torch"}),
     "model": ({"networks", "decoders", "priors"}, {"torch"}),

@@ -12,6 +12,7 @@ import pytest
 import sklearn
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
 from sklearn.datasets import load_digits, load_iris
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
@@ -19,6 +20,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 
 from skvae import VAETransformer
+from skvae.priors import PRIORS
 
 
 @pytest.fixture(scope="module")
@@ -593,7 +595,7 @@ WRONG_PARAMETERS = [
     ({"activation": "swish"}, "'activation' parameter .* must be a str among"),
     ({"likelihood": "normal"}, "'likelihood' parameter .* must be a str among"),
     ({"likelihood": {"nope": "gaussian"}}, "likelihood has a key 'nope' which is not a column"),
-    ({"prior": "flow"}, "'prior' parameter"),
+    ({"prior": "uniform"}, "'prior' parameter"),
     ({"beta": -1}, "'beta' parameter"),
     ({"beta": np.nan}, "'beta' parameter"),
     ({"categorical_features": [7]}, "categorical_features set as integer indices must be in"),
@@ -822,3 +824,94 @@ def test_a_factorised_and_an_autoregressive_decoder_share_their_latents(people, 
     assert_array_equal(vae.loss_curve_, people_vae.loss_curve_)
     assert vae.decoder_loss_curve_ is None
     assert people_vae.score(people) != vae.score(people)
+
+
+# --- the prior of the latents -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def clusters():
+    """600 rows in three clusters of the plane."""
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(600, 2)) * 0.3 + np.array([[3, 0], [-2, 2], [-2, -2]])[rng.integers(3, size=600)]
+
+
+@pytest.fixture(scope="module", params=[(prior, beta) for prior in PRIORS for beta in (0.1, 1.0)])
+def generating(request, clusters):
+    prior, beta = request.param
+    parameters = {"hidden_layer_sizes": (32,), "max_iter": 60, "random_state": 0}
+    return VAETransformer(2, decoder="factorised", prior=prior, beta=beta, **parameters).fit(clusters)
+
+
+def test_scores_integrate_to_one_under_every_prior(generating):
+    axis = np.arange(-7, 7, 0.1)
+    grid = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
+    assert 0.9 < np.exp(generating.score_samples(grid)).sum() * 0.1**2 < 1.05
+
+
+def test_draws_are_scored_as_by_the_density_under_every_prior(generating):
+    """Mean and covariance of draws are those of the scored density."""
+    axis = np.arange(-7, 7, 0.1)
+    grid = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
+    share = np.exp(generating.score_samples(grid))
+    share /= share.sum()
+    drawn = generating.sample(20_000, random_state=0)
+    assert_allclose(drawn.mean(0), share @ grid, atol=0.15)
+    assert_allclose(drawn.T @ drawn / len(drawn), (grid * share[:, None]).T @ grid, atol=0.3)
+
+
+def test_a_pickle_keeps_the_prior(generating, clusters):
+    other = pickle.loads(pickle.dumps(generating))
+    assert_array_equal(other.sample(20, random_state=0), generating.sample(20, random_state=0))
+    assert_array_equal(other.score_samples(clusters[:20]), generating.score_samples(clusters[:20]))
+
+
+def test_auto_finds_clusters_and_leaves_the_normal_alone(clusters):
+    X = np.random.default_rng(0).normal(size=(600, 2)) @ [[1, 0.8], [0, 0.6]]
+    parameters = {"decoder": "factorised", "hidden_layer_sizes": (32,), "max_iter": 60, "random_state": 0}
+    found = [
+        [VAETransformer(prior=prior, **parameters).fit(rows).score(rows) for prior in ("auto", "normal")]
+        for rows in (X, clusters)
+    ]
+    assert found[0][0] == found[0][1]
+    assert found[1][0] > found[1][1] + 0.1
+
+
+@pytest.mark.parametrize("prior", sorted(set(PRIORS) - {"normal"}))
+def test_a_row_of_weight_zero_is_as_good_as_removed_under_every_prior(prior, clusters):
+    vae = VAETransformer(decoder="factorised", prior=prior, hidden_layer_sizes=(16,), max_iter=5, random_state=0)
+    weight = np.random.default_rng(1).integers(0, 3, len(clusters)).astype(float)
+    one = vae.fit(clusters, sample_weight=weight).score_samples(clusters)
+    other = clone(vae).fit(clusters[weight > 0], sample_weight=weight[weight > 0]).score_samples(clusters)
+    assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+def test_going_on_under_every_prior(prior, clusters):
+    """`fit` fits the prior anew; a part of a stream leaves it as it was, unless it is learned with the bound."""
+    vae = VAETransformer(decoder="factorised", prior=prior, hidden_layer_sizes=(16,), max_iter=20, random_state=0)
+    vae.set_params(warm_start=True, early_stopping=False).fit(clusters).fit(clusters)
+    pickle.loads(pickle.dumps(vae)).partial_fit(clusters)
+    before = vae.score(clusters)
+    for _ in range(3):
+        vae.partial_fit(clusters)
+    assert vae.score(clusters) > before - 0.3
+    assert (np.diff(vae.explained_information_) <= 0).all()
+    assert (vae.explained_information_ >= 0).all()
+
+
+def test_latents_that_do_not_generate_keep_the_normal_prior(clusters):
+    vae = VAETransformer(decoder="autoregressive", hidden_layer_sizes=(16,), max_iter=2, random_state=0).fit(clusters)
+    assert type(vae.module_.prior) is PRIORS["normal"]
+    named = clone(vae).set_params(prior="mixture").fit(clusters)
+    assert len(named.module_.prior.log_weight) > 1
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+def test_rows_given_some_cells_follow_every_prior(prior, clusters):
+    """Right of the plane there is one cluster."""
+    parameters = {"hidden_layer_sizes": (32,), "max_iter": 60, "random_state": 0}
+    vae = VAETransformer(2, decoder="factorised", prior=prior, **parameters).fit(clusters)
+    drawn = vae.sample(500, given={"x0": 3.0}, random_state=0)
+    assert abs(drawn[:, 1].mean()) < 0.2
+    assert abs(drawn[:, 1]).max() < 2.5
