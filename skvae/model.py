@@ -290,30 +290,15 @@ class VAE(nn.Module):
 
     def _importance(self, x: Tensor, observed: Tensor | None, noise: Tensor) -> tuple[Tensor, Tensor]:
         """log p(cell | z), (n_samples, n, n_variables), and log p(x, z) / q(z | x), (n_samples, n), at draws of q."""
-        z, proposed = self._propose(x, observed, noise[:, None])  # (n_samples, n, latent_dim), (n_samples, n)
+        proposal = self._proposal(x, observed)
+        z = proposal.at(noise[:, None])  # (n_samples, n, latent_dim)
         cells = self.log_cells(x, observed, z)
-        return cells, cells.sum(-1) + self.log_prior(z) - proposed
+        return cells, cells.sum(-1) + self.log_prior(z) - proposal.log_prob(z)
 
-    def _proposals(self, x: Tensor, observed: Tensor | None) -> tuple[Posterior, Posterior]:
-        """The encoder's posterior, and what it would be with beta = 1 under a normal prior.
-
-        Each where the other is too narrow, or off: a weight is then at most twice what the better one gives (Hesterberg,
-        1995). With beta = 1 and the standard normal they are the same.
-        """
-        posterior = self.encode(x, observed)
+    def _proposal(self, x: Tensor, observed: Tensor | None) -> Posterior:
+        """The encoder's posterior, as it would be with beta = 1 under the fitted prior. Arguments as in `encode`."""
         centre, scale = (part[self.order] for part in (self.prior.centre, self.prior.scale))
-        return posterior, posterior.at_beta_one(self.beta, centre, scale)
-
-    def _propose(self, x: Tensor, observed: Tensor | None, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Latents at noise (n_samples, n or 1, latent_dim), half from each proposal, and their density under both.
-
-        Returns (n_samples, n, latent_dim), and (n_samples, n), in nats.
-        """
-        proposals, halves = self._proposals(x, observed), noise.tensor_split(2)
-        z = torch.cat([proposal.at(half) for proposal, half in zip(proposals, halves, strict=True)])
-        shares = (math.log(len(half) / len(noise)) if len(half) else -math.inf for half in halves)
-        densities = (share + proposal.log_prob(z) for share, proposal in zip(shares, proposals, strict=True))
-        return z, torch.logaddexp(*densities)
+        return self.encode(x, observed).at_beta_one(self.beta, centre, scale)
 
     def log_prior(self, z: Tensor) -> Tensor:
         """log p(z). z : (..., latent_dim), ordered; returns (...), in nats."""
@@ -339,11 +324,10 @@ class VAE(nn.Module):
         noise = torch.randn(shape, generator=generator, dtype=x.dtype, device=x.device)
         # half of the candidates are the prior's: an encoder that sees a cell or two is on strange ground
         drawn = self.prior.sample(math.prod(shape[:2]), generator).view(shape)[..., self.order]
-        z = torch.cat([self._propose(x, known, noise)[0], drawn])
-        proposals = self._proposals(x, known)
-        proposed = torch.logaddexp(*(proposal.log_prob(z) for proposal in proposals)) - math.log(2)
+        proposal = self._proposal(x, known)
+        z = torch.cat([proposal.at(noise), drawn])
         prior = self.log_prior(z)
-        log_weights = self.log_cells(x, known, z).sum(-1) + prior - torch.logaddexp(proposed, prior)
+        log_weights = self.log_cells(x, known, z).sum(-1) + prior - torch.logaddexp(proposal.log_prob(z), prior)
         chosen = torch.multinomial(log_weights.softmax(0).T, 1, generator=generator)[:, 0]
         drawn = self.decoder.sample(self.decode(z[chosen, torch.arange(len(x), device=x.device)]), generator)
         return torch.where(known, x, drawn)

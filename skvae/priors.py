@@ -34,9 +34,10 @@ class Posterior(NamedTuple):
         return self.mean + self.log_scale.exp() * noise
 
     def at_beta_one(self, beta: float, centre: Tensor, scale: Tensor) -> "Posterior":
-        """The posterior under N(centre, scale²), had the bound been trained with beta = 1, model linear and Gaussian.
+        """The posterior under N(centre, scale²), were the model linear and Gaussian, and trained under N(0, I) with beta.
 
-        centre, scale : (latent_dim,). There, training adds the likelihood's precision over beta to the standard normal's 1.
+        There, training adds the likelihood's precision over beta to the prior's 1; a posterior too narrow for the model would
+        make importance weights explode. centre, scale : (latent_dim,).
         """
         precision = (-2 * self.log_scale).exp().clamp(min=1)
         variance = 1 / (beta * (precision - 1) + scale**-2)

