@@ -123,7 +123,7 @@ def test_fitted_to_two_clusters_it_is_likelier_than_the_normal(name):
 
 
 @pytest.mark.parametrize("name", FITTED)
-@pytest.mark.parametrize("latent_dim", [1, 5])
+@pytest.mark.parametrize("latent_dim", [1, 5, 40])
 def test_any_number_of_latents(name, latent_dim):
     mean = torch.randn(400, latent_dim, generator=generator()).abs()
     latents = Latents(Posterior(mean, torch.full_like(mean, -2.0)), torch.ones(400))
