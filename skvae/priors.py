@@ -211,7 +211,7 @@ def _likeliest_mixture(rows, held_out, most, seed):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what did not converge is not chosen, or as good
         while n_components <= most and n_worse < 2:
-            form = {"covariance_type": covariance, "reg_covar": LEAST_VARIANCE, "max_iter": 50}
+            form = {"covariance_type": covariance, "reg_covar": LEAST_VARIANCE, "tol": 1e-2, "max_iter": 50}
             mixture = GaussianMixture(n_components, random_state=np.random.RandomState(seed), **form).fit(rows)
             score = mixture.score(held_out)
             n_worse = 0 if score > best_score else n_worse + 1
