@@ -10,13 +10,14 @@ from torch import Generator, Tensor, nn
 
 from skvae.decoders import AutoregressiveDecoder, FactorisedDecoder
 from skvae.networks import MLP, CellEmbedding
-from skvae.priors import PRIORS
+from skvae.priors import PRIORS, Latents, Posterior, normal_kl
 
 N_IMPORTANCE_SAMPLES = 64  # of `VAE.log_likelihood`; documented in the estimator
 # what the linear start looks at: rows, cells (its cost is rows times squared columns), and categories of a column
 N_ROWS_START, N_CELLS_START, MAX_ONE_HOT = 100_000, 5_000_000, 100
 N_ROWS_SETTLED = 20_000  # looked at for the thresholds of missing cells
 LEAST_SHRINKAGE = 0.5  # of the encoder's means, that is undone: beyond, a latent tells little but noise
+N_ROWS_PRIOR = 50_000  # at most, that a prior is fitted to
 
 
 class Rows(NamedTuple):
@@ -33,34 +34,6 @@ class Rows(NamedTuple):
     def batches(self, size: int) -> "Iterator[Rows]":
         """All of them, `size` at a time."""
         return (self.take(slice(at, at + size)) for at in range(0, len(self.x), size))
-
-
-class Posterior(NamedTuple):
-    """q(z | x) = N(mean, exp(log_scale)²), independent latents; both (n, latent_dim)."""
-
-    mean: Tensor
-    log_scale: Tensor
-
-    def at(self, noise: Tensor) -> Tensor:
-        """The latents that standard normal noise (..., n or 1, latent_dim) stands for."""
-        return self.mean + self.log_scale.exp() * noise
-
-    def at_beta_one(self, beta: float) -> "Posterior":
-        """The posterior that training with beta = 1 would have found, were the model linear and Gaussian.
-
-        There, the likelihood adds its precision over beta to the prior's 1; a posterior too narrow for the model would
-        make importance weights explode.
-        """
-        if beta == 1:
-            return self
-        precision = (-2 * self.log_scale).exp() - 1
-        variance = 1 / (1 + beta * precision.clamp(min=0))
-        shrunk = beta * variance * (1 + precision.clamp(min=0)) if beta else torch.zeros_like(variance)
-        return Posterior(self.mean * torch.where(precision > 0, shrunk, 1.0), 0.5 * variance.log())
-
-    def log_prob(self, noise: Tensor) -> Tensor:
-        """Density of `at(noise)`, in nats: (..., n)."""
-        return (-0.5 * (noise.square() + math.log(2 * math.pi)) - self.log_scale).sum(-1)
 
 
 def normal_noise(n: int, latent_dim: int) -> Tensor:
@@ -257,11 +230,12 @@ class VAE(nn.Module):
         """The two terms of the evidence lower bound, in nats (Kingma & Welling, 2014, eq. 3).
 
         x : (n, n_variables); observed : the same, bool, or None; noise : (n or 1, latent_dim).
-        Returns E log p(x | z), (n,), and KL(q || p) of each latent, (n, latent_dim).
+        Returns E log p(x | z) and KL(q || p), (n,) each, for the p that the bound is trained with.
         """
         posterior = self.encode(x, observed)
         z = posterior.at(noise)
-        return self.log_cells(x, observed, z).sum(-1), self.prior.kl(posterior.mean, posterior.log_scale, z)
+        inner = Posterior(*(self.decode(part) for part in posterior))
+        return self.log_cells(x, observed, z).sum(-1), self.prior.kl(inner, self.decode(z))
 
     def objective(self, rows: Rows, noise: Tensor) -> Tensor:
         """Mean over rows of weight times bound, its KL times beta (Higgins et al., 2017, eq. 4): a scalar.
@@ -270,7 +244,7 @@ class VAE(nn.Module):
         """
         log_likelihood, kl = self.elbo(rows.x, rows.observed, noise)
         # no product of matrices: autocast would round it to bfloat16
-        return ((log_likelihood - self.beta * kl.sum(-1)) * rows.weight).mean()
+        return ((log_likelihood - self.beta * kl) * rows.weight).mean()
 
     def negative_log_likelihood(self, rows: Rows, generator: Generator | None = None) -> Tensor:
         """Mean over rows of weight times that of the autoregressive decoder, in nats: a scalar.
@@ -289,10 +263,26 @@ class VAE(nn.Module):
         if self.cells is not None:
             self.cells.calibrate(*rows, generator)
 
+    def fit_prior(self, rows: Rows, held_out: Rows | None, generator: Generator) -> None:
+        """After training: p(z) comes closer to the posteriors of the rows; every tenth is held out, where none is."""
+        if held_out is None:
+            last = torch.arange(len(rows.x), device=rows.x.device) % 10 == 0
+            rows, held_out = rows.take(~last), rows.take(last)
+        test = self._latents(held_out)
+        self.prior.fit(self._latents(rows), test.draw(len(test.weight), generator), generator)
+
+    @torch.no_grad()
+    def _latents(self, rows: Rows) -> Latents:
+        """Posteriors of some rows, from end to end, in the order in which the weights know latents."""
+        some = rows.take(slice(None, None, math.ceil(len(rows.x) / N_ROWS_PRIOR)))
+        parts = [self.encode(batch.x, batch.observed) for batch in some.batches(8192)]
+        posterior = Posterior(*(self.decode(torch.cat(part)) for part in zip(*parts, strict=True)))
+        return Latents(posterior, some.weight / some.weight.mean())
+
     def settle(self, rows: Rows) -> Tensor:
         """Order latents by what they tell of rows, and see how far the encoder's means are shrunk.
 
-        Returns the mean KL(q || p) of each latent, (latent_dim,), float64, in nats, descending.
+        Returns the mean KL(q || N(0, 1)) of each latent, (latent_dim,), float64, in nats, descending.
         """
         information, variance = self._means_over(rows)
         order = information.argsort(descending=True, stable=True)
@@ -313,11 +303,11 @@ class VAE(nn.Module):
         self.thresholds.copy_(least.gather(0, n_missing[None])[0])
 
     def _means_over(self, rows: Rows) -> Tensor:
-        """Mean KL(q || p), in nats, and variance of q, of each latent: (2, latent_dim), float64."""
+        """Mean KL(q || N(0, 1)), in nats, and variance of q, of each latent: (2, latent_dim), float64."""
         total = torch.zeros(2, self.latent_dim, dtype=torch.float64, device=rows.x.device)
         for batch in rows.batches(8192):
             mean, log_scale = self.encode(batch.x, batch.observed)
-            figures = torch.stack([self.prior.kl(mean, log_scale, mean), (2 * log_scale).exp()])
+            figures = torch.stack([normal_kl(mean, log_scale), (2 * log_scale).exp()])
             total += batch.weight.double() @ figures.double()
         return total / len(rows.x)
 
@@ -342,16 +332,24 @@ class VAE(nn.Module):
 
     def _importance(self, x: Tensor, observed: Tensor | None, noise: Tensor) -> tuple[Tensor, Tensor]:
         """log p(cell | z), (n_samples, n, n_variables), and log p(x, z) / q(z | x), (n_samples, n), at draws of q."""
-        posterior = self.encode(x, observed).at_beta_one(self.beta)
-        noise = noise[:, None]
-        z = posterior.at(noise)  # (n_samples, n, latent_dim)
+        proposal = self._proposal(x, observed)
+        z = proposal.at(noise[:, None])  # (n_samples, n, latent_dim)
         cells = self.log_cells(x, observed, z)
-        return cells, cells.sum(-1) + self.prior.log_prob(z) - posterior.log_prob(noise)
+        return cells, cells.sum(-1) + self.log_prior(z) - proposal.log_prob(z)
+
+    def _proposal(self, x: Tensor, observed: Tensor | None) -> Posterior:
+        """The encoder's posterior, as it would be with beta = 1 under the fitted prior. Arguments as in `encode`."""
+        centre, scale = (part[self.order] for part in (self.prior.centre, self.prior.scale))
+        return self.encode(x, observed).at_beta_one(self.beta, centre, scale)
+
+    def log_prior(self, z: Tensor) -> Tensor:
+        """log p(z). z : (..., latent_dim), ordered; returns (...), in nats."""
+        return self.prior.log_prob(self.decode(z))
 
     def sample(self, n: int, generator: Generator) -> Tensor:
         """N rows of the model: (n, n_variables)."""
         if self.cells is None:
-            return self.decoder.sample(self.decode(self.prior.sample(n, generator)), generator)
+            return self.decoder.sample(self.prior.sample(n, generator), generator)
         x = next(self.parameters()).new_zeros(n, len(self.centre))
         return self.cells.sample(x, torch.zeros_like(x, dtype=torch.bool), generator)
 
@@ -364,14 +362,14 @@ class VAE(nn.Module):
         """
         if self.cells is not None:
             return self.cells.sample(x, known, generator)
-        posterior = self.encode(x, known).at_beta_one(self.beta)
-        shape = N_IMPORTANCE_SAMPLES, *posterior.mean.shape
+        shape = N_IMPORTANCE_SAMPLES // 2, len(x), self.latent_dim
         noise = torch.randn(shape, generator=generator, dtype=x.dtype, device=x.device)
         # half of the candidates are the prior's: an encoder that sees a cell or two is on strange ground
-        z = torch.cat([posterior.at(noise[::2]), noise[1::2]])
-        proposed = posterior.log_prob((z - posterior.mean) / posterior.log_scale.exp())
-        prior = self.prior.log_prob(z)
-        log_weights = self.log_cells(x, known, z).sum(-1) + prior - torch.logaddexp(proposed, prior)
+        drawn = self.prior.sample(math.prod(shape[:2]), generator).view(shape)[..., self.order]
+        proposal = self._proposal(x, known)
+        z = torch.cat([proposal.at(noise), drawn])
+        prior = self.log_prior(z)
+        log_weights = self.log_cells(x, known, z).sum(-1) + prior - torch.logaddexp(proposal.log_prob(z), prior)
         chosen = torch.multinomial(log_weights.softmax(0).T, 1, generator=generator)[:, 0]
         drawn = self.decoder.sample(self.decode(z[chosen, torch.arange(len(x), device=x.device)]), generator)
         return torch.where(known, x, drawn)

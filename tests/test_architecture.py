@@ -20,7 +20,7 @@ RULES = {
     "training": (set(), {"torch"}),
     "plotting": (set(), set()),
     "quality": ({"plotting", "schema"}, {"pandas", "narwhals", "sklearn"}),
-    "priors": (set(), {"torch"}),
+    "priors": ({"training"}, {"torch"}),
     "mixtures": (set(), {"torch", "sklearn"}),
     "decoders": ({"networks", "likelihoods", "mixtures"}, {"torch"}),
     "model": ({"networks", "decoders", "priors"}, {"torch"}),

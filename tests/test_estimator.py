@@ -12,6 +12,7 @@ import pytest
 import sklearn
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
 from sklearn.datasets import load_digits, load_iris
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
@@ -19,6 +20,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 
 from skvae import VAETransformer
+from skvae.priors import PRIORS
 
 
 @pytest.fixture(scope="module")
@@ -620,7 +622,7 @@ WRONG_PARAMETERS = [
     ({"activation": "swish"}, "'activation' parameter .* must be a str among"),
     ({"likelihood": "normal"}, "'likelihood' parameter .* must be a str among"),
     ({"likelihood": {"nope": "gaussian"}}, "likelihood has a key 'nope' which is not a column"),
-    ({"prior": "flow"}, "'prior' parameter"),
+    ({"prior": "uniform"}, "'prior' parameter"),
     ({"beta": -1}, "'beta' parameter"),
     ({"beta": np.nan}, "'beta' parameter"),
     ({"categorical_features": [7]}, "categorical_features set as integer indices must be in"),
@@ -849,3 +851,97 @@ def test_a_factorised_and_an_autoregressive_decoder_share_their_latents(people, 
     assert_array_equal(vae.loss_curve_, people_vae.loss_curve_)
     assert vae.decoder_loss_curve_ is None
     assert people_vae.score(people) != vae.score(people)
+
+
+# --- the prior of the latents -------------------------------------------------------------------------------------------
+
+QUICK = {"hidden_layer_sizes": (32,), "batch_size": 32, "max_iter": 50, "random_state": 0}
+
+
+@pytest.fixture(scope="module")
+def clusters():
+    """600 rows in three clusters of the plane."""
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(600, 2)) * 0.3 + np.array([[3, 0], [-2, 2], [-2, -2]])[rng.integers(3, size=600)]
+
+
+# the smaller beta, the further are latents from the standard normal: at 0.1 they are in clusters too
+@pytest.fixture(scope="module", params=[(prior, beta) for prior in PRIORS for beta in (0.1, 1.0)])
+def generating(request, clusters):
+    prior, beta = request.param
+    return VAETransformer(2, decoder="factorised", prior=prior, beta=beta, **QUICK).fit(clusters)
+
+
+@pytest.fixture(scope="module")
+def scored(generating):
+    """Points of a grid of the plane, and the scored probability of their cells."""
+    axis = np.arange(-7.9, 8, 0.2)
+    grid = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
+    return grid, np.exp(generating.score_samples(grid)) * 0.2**2
+
+
+def test_scores_integrate_to_one_under_every_prior(scored):
+    assert 0.9 < scored[1].sum() < 1.05
+
+
+def test_draws_are_where_the_density_is_under_every_prior(generating, clusters, scored):
+    """Shares of draws in squares are integrals of the scored density, what lies beyond the data put on their bounds."""
+    square = {"bins": 8, "range": [[-8, 8]] * 2}
+    grid, share = scored
+    density, *_ = np.histogram2d(*np.clip(grid, clusters.min(0), clusters.max(0)).T, weights=share / share.sum(), **square)
+    drawn, *_ = np.histogram2d(*generating.sample(20_000, random_state=0).T, **square)
+    assert abs(density - drawn / 20_000).sum() < 0.12
+
+
+def test_a_pickle_keeps_the_prior(generating, clusters):
+    other = pickle.loads(pickle.dumps(generating))
+    assert_array_equal(other.sample(20, random_state=0), generating.sample(20, random_state=0))
+    assert_array_equal(other.score_samples(clusters[:20]), generating.score_samples(clusters[:20]))
+
+
+def test_auto_finds_clusters_and_leaves_the_normal_alone(clusters):
+    X = np.random.default_rng(0).normal(size=(600, 2)) @ [[1, 0.8], [0, 0.6]]
+
+    def gain(rows, beta):
+        vae = VAETransformer(decoder="factorised", beta=beta, **QUICK)
+        return vae.fit(rows).score(rows) - clone(vae).set_params(prior="normal").fit(rows).score(rows)
+
+    assert gain(X, 1.0) == 0
+    assert gain(clusters, 0.1) > 1
+
+
+@pytest.mark.parametrize("prior", sorted(set(PRIORS) - {"normal"}))
+def test_a_row_of_weight_zero_is_as_good_as_removed_under_every_prior(prior, clusters):
+    vae = VAETransformer(decoder="factorised", prior=prior, hidden_layer_sizes=(16,), max_iter=5, random_state=0)
+    weight = np.random.default_rng(1).integers(0, 3, len(clusters)).astype(float)
+    one = vae.fit(clusters, sample_weight=weight).score_samples(clusters)
+    other = clone(vae).fit(clusters[weight > 0], sample_weight=weight[weight > 0]).score_samples(clusters)
+    assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+def test_going_on_under_every_prior(prior, clusters):
+    """`fit` fits the prior anew; a part of a stream leaves it as it was, unless it is learned with the bound."""
+    vae = VAETransformer(decoder="factorised", prior=prior, hidden_layer_sizes=(16,), max_iter=20, random_state=0)
+    vae.set_params(warm_start=True, early_stopping=False).fit(clusters).fit(clusters)
+    pickle.loads(pickle.dumps(vae)).partial_fit(clusters)
+    before = vae.score(clusters)
+    for _ in range(3):
+        vae.partial_fit(clusters)
+    assert vae.score(clusters) > before - 0.3
+    assert (np.diff(vae.explained_information_) <= 0).all()
+    assert (vae.explained_information_ >= 0).all()
+
+
+def test_latents_that_do_not_generate_keep_the_normal_prior(clusters):
+    vae = VAETransformer(decoder="autoregressive", hidden_layer_sizes=(16,), max_iter=2, random_state=0).fit(clusters)
+    assert type(vae.module_.prior) is PRIORS["normal"]
+    named = clone(vae).set_params(prior="mixture").fit(clusters)
+    assert type(named.module_.prior) is PRIORS["mixture"]
+    assert (named.module_.prior.centre != 0).all()
+
+
+def test_rows_given_some_cells_follow_every_prior(generating, clusters):
+    """Right of the plane there is one cluster, in the middle of the other axis."""
+    drawn = generating.sample(500, given={"x0": 3.0}, random_state=0)
+    assert abs(drawn[:, 1].mean()) < 0.25
