@@ -1,5 +1,6 @@
 """The distribution of a row: from latents, its cells independent; or cell by cell, each given others."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import cast
@@ -12,7 +13,9 @@ from skvae.likelihoods import LIKELIHOODS, AbstractLikelihood
 from skvae.mixtures import NormalMixture, log_odds, one_normal
 from skvae.networks import MLP, CellPerceptrons, linear
 
-N_CALIBRATION = 20_000  # rows drawn, of which shares are known within .3 %
+N_CALIBRATION = 20_000  # rows drawn, of which shares are known within .3 %; fewer where a column has very many categories
+N_NUMBERS_CALIBRATED = 2**22
+DROPOUT, FEW_ROWS = (0.1, 0.5), 2000  # share of hidden units: with many rows, and with as few
 
 
 class _Decoder(nn.Module):
@@ -115,7 +118,8 @@ class AutoregressiveDecoder(_Decoder):
     generator : torch.Generator
     """
 
-    width, dropout, random_orders = 64, 0.1, 0.5
+    width, random_orders = 64, 0.5
+    n_rows = math.inf  # that it trains on: the fewer, the more dropout
 
     missing_at: Tensor
     first_order: Tensor
@@ -200,8 +204,10 @@ class AutoregressiveDecoder(_Decoder):
     def _dropped(self, seen: Tensor, generator: Generator | None) -> Tensor | float:
         if generator is None:
             return 1.0
-        kept = torch.rand(seen.shape[1:], generator=generator, device=seen.device, dtype=seen.dtype) > self.dropout
-        return kept.to(seen.dtype) / (1 - self.dropout)
+        least, most = DROPOUT
+        share = least + (most - least) * min(1.0, FEW_ROWS / self.n_rows)
+        kept = torch.rand(seen.shape[1:], generator=generator, device=seen.device, dtype=seen.dtype) > share
+        return kept.to(seen.dtype) / (1 - share)
 
     def _normals_in_order(self, numbers: Tensor, observed: Tensor | None, order: Tensor) -> tuple[Tensor, ...]:
         """Log-weights, means and standard deviations of each cell's normals, any of categories: (m, n, n_variables) each."""
@@ -258,7 +264,9 @@ class AutoregressiveDecoder(_Decoder):
 
         x : (n, n_variables); observed : the same, bool, or None; weight : (n,).
         """
-        drawn = x.new_zeros(min(N_CALIBRATION, max(1000, 4 * len(x))), self.n_variables)
+        widest = max(max(likelihood.n_codes) for likelihood in cast(Iterable[AbstractLikelihood], self.likelihoods))
+        n_rows = min(N_CALIBRATION, max(1000, 4 * len(x)), N_NUMBERS_CALIBRATED // widest)
+        drawn = x.new_zeros(n_rows, self.n_variables)
         state = _Row(self, drawn, torch.zeros_like(drawn, dtype=torch.bool))
         for j in self.first_order.tolist():
             there = ~state.is_missing(j)

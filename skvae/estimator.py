@@ -35,7 +35,7 @@ MIN_BATCH, MAX_BATCH = 128, 4096
 N_CELLS_AT_ONCE = 2**22  # of float64, between containers and tensors
 MIN_ROWS_SCHEMA, N_CELLS_SCHEMA = 100_000, 20_000_000  # of an array, that its schema is learned from
 N_VALIDATION_SAMPLES = 8
-N_ROWS_SCORED, N_ROWS_SAMPLED, N_NUMBERS_SAMPLED = 4096, 4096, 2**27  # at once: rows, and numbers of the widest layer
+N_ROWS_AT_ONCE, N_NUMBERS_AT_ONCE = 4096, 2**23  # drawn, or scored while training: rows, and numbers of the widest layer
 
 
 class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -535,6 +535,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         latent = _Task(module.latent_part, bound, scores[0], n_epochs, 1.0, False, 0.0, latent_generator)
         if module.cells is None:
             return [latent]
+        module.cells.n_rows = len(rows.x)
         slack = SLACK_BY_CELL * rows.x.shape[1]
         return [latent, _Task(module.cells, by_cell, scores[1], n_epochs, STEP_BY_CELL, True, slack, generator)]
 
@@ -593,10 +594,11 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         n_samples = max(1, min(N_VALIDATION_SAMPLES, 8000 // len(rows.x)))
         noise = normal_noise(n_samples, module.latent_dim).to(self.device_, torch.float32)[:, None]
         constant = self._mean_log_jacobian(rows)
+        size = self._n_rows_at_once(module, n_samples)
 
         def mean_of(figure):
             with torch.inference_mode():
-                parts = [figure(batch) * len(batch.x) for batch in rows.batches(N_ROWS_SCORED)]
+                parts = [figure(batch) * len(batch.x) for batch in rows.batches(size)]
                 return torch.stack(parts).sum().item() / len(rows.x) + constant
 
         return (
@@ -728,7 +730,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
             drawn = self._draw_unknown(self.module_.complete, values, known, generator)
             return self._schema.unpack(np.where(known, values, drawn))  # float32 would round what was given
         with torch.inference_mode():
-            batches = gen_batches(int(n_samples), N_ROWS_SAMPLED)
+            batches = gen_batches(int(n_samples), self._n_rows_at_once(self.module_))
             parts = [self.module_.sample(rows.stop - rows.start, generator).cpu() for rows in batches]
         return self._schema.unpack(torch.cat(parts).double().numpy())
 
@@ -746,9 +748,8 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         In batches whose size the model alone decides: what is drawn must not depend on the memory at hand.
         """
         copies = 1 if self.module_.cells is not None else N_IMPORTANCE_SAMPLES
-        size = max(1, min(N_ROWS_SAMPLED, N_NUMBERS_SAMPLED // (self._widest * copies)))
         parts = []
-        for rows in gen_batches(len(values), size):
+        for rows in gen_batches(len(values), self._n_rows_at_once(self.module_, copies)):
             x, seen = (torch.as_tensor(array[rows], device=self.device_) for array in (values, known))
             parts.append(draw(x.float(), seen, generator).cpu().double().numpy())
         return np.concatenate(parts)
@@ -982,14 +983,17 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
 
     def _batches(self, n_rows, copies=1):
         """Slices of rows whose tensors fit in scikit-learn's working memory."""
-        row_bytes = 4 * 8 * self._widest * copies
+        row_bytes = 4 * 8 * self._widest(self.module_) * copies
         return gen_batches(n_rows, max(1, int(sklearn.get_config()["working_memory"] * 2**20 // row_bytes)))
 
-    @property
-    def _widest(self):
+    def _n_rows_at_once(self, module, copies=1):
+        """How many rows to draw or score; the model alone decides, so that results do not depend on the memory at hand."""
+        return max(1, min(N_ROWS_AT_ONCE, N_NUMBERS_AT_ONCE // (self._widest(module) * copies)))
+
+    def _widest(self, module):
         """Numbers of a row in the widest layer."""
-        variables, cells = self._architecture["variables"], self.module_.cells
-        by_cell = 0 if cells is None else cells.width * len(variables)
+        variables = self._architecture["variables"]
+        by_cell = 0 if module.cells is None else module.cells.width * len(variables)
         return max(*self._architecture["hidden_layer_sizes"], 2 * sum(max(1, v.size) for v in variables), by_cell, 1)
 
     # --- scikit-learn's hooks ----------------------------------------------------------------------------------------
