@@ -13,9 +13,9 @@ from skvae.likelihoods import LIKELIHOODS, AbstractLikelihood
 from skvae.mixtures import NormalMixture, log_odds, one_normal
 from skvae.networks import MLP, CellPerceptrons, linear
 
-N_CALIBRATION = 20_000  # rows drawn, of which shares are known within .3 %; fewer where a column has very many categories
-N_NUMBERS_CALIBRATED = 2**22
-DROPOUT, FEW_ROWS = (0.1, 0.5), 2000  # share of hidden units: with many rows, and with as few
+N_CALIBRATION = 20_000  # rows drawn, of which shares are known within .3 %; fewer
+N_NUMBERS_CALIBRATED = 2**22  # or where rows are large
+DROPOUT, FEW_ROWS = (0.1, 0.5), 3000  # share of hidden units: with many rows, and with as few
 
 
 class _Decoder(nn.Module):
@@ -205,7 +205,7 @@ class AutoregressiveDecoder(_Decoder):
         if generator is None:
             return 1.0
         least, most = DROPOUT
-        share = least + (most - least) * min(1.0, FEW_ROWS / self.n_rows)
+        share = least + (most - least) * min(1.0, FEW_ROWS / self.n_rows) ** 2
         kept = torch.rand(seen.shape[1:], generator=generator, device=seen.device, dtype=seen.dtype) > share
         return kept.to(seen.dtype) / (1 - share)
 
@@ -249,10 +249,14 @@ class AutoregressiveDecoder(_Decoder):
     def _draw(self, j: int, state: "_Row", drawn: Tensor, generator: Generator) -> None:
         """Draw variable j of some rows, (n,)."""
         if drawn.any():
-            likelihood, log_weight, thetas = self._alone(j, state)
-            component = torch.multinomial(log_weight.exp().T, 1, generator=generator)[:, 0] if len(thetas) > 1 else 0
-            theta = thetas[component, torch.arange(len(state.x), device=thetas.device)]
-            state.set_(j, torch.where(drawn, likelihood.sample(theta, generator)[:, 0], state.x[:, j]), drawn)
+            self._draw_from(*self._alone(j, state), j, state, drawn, generator)
+
+    @staticmethod
+    def _draw_from(likelihood, log_weight, thetas, j: int, state: "_Row", drawn: Tensor, generator: Generator) -> None:
+        """Draw variable j of some rows, (n,), from what `_alone` returned."""
+        component = torch.multinomial(log_weight.exp().T, 1, generator=generator)[:, 0] if len(thetas) > 1 else 0
+        theta = thetas[component, torch.arange(len(state.x), device=thetas.device)]
+        state.set_(j, torch.where(drawn, likelihood.sample(theta, generator)[:, 0], state.x[:, j]), drawn)
 
     @torch.no_grad()
     def calibrate(self, x: Tensor, observed: Tensor | None, weight: Tensor, generator: Generator) -> None:
@@ -265,17 +269,19 @@ class AutoregressiveDecoder(_Decoder):
         x : (n, n_variables); observed : the same, bool, or None; weight : (n,).
         """
         widest = max(max(likelihood.n_codes) for likelihood in cast(Iterable[AbstractLikelihood], self.likelihoods))
+        if observed is not None:  # rows may have as many covariances
+            widest = max(widest, self.n_numbers**2 // 4)
         n_rows = min(N_CALIBRATION, max(1000, 4 * len(x)), N_NUMBERS_CALIBRATED // widest)
         drawn = x.new_zeros(n_rows, self.n_variables)
         state = _Row(self, drawn, torch.zeros_like(drawn, dtype=torch.bool))
         for j in self.first_order.tolist():
             there = ~state.is_missing(j)
             if there.any():
-                likelihood, _, thetas = self._alone(j, state)
+                likelihood, log_weight, thetas = self._alone(j, state)
                 counted = weight if observed is None else weight * observed[:, j]
                 shift = likelihood.calibration(thetas[0, there], x[:, j : j + 1], counted)
                 self.network.shift(j, shift, [width for _, width, _ in likelihood.rectangles])
-            self._draw(j, state, there, generator)
+                self._draw_from(likelihood, log_weight, thetas + shift, j, state, there, generator)
 
     def centre(self, x: Tensor, known: Tensor) -> Tensor:
         """Rows whose unknown cells are the centres of their distributions given the known ones, each by itself.

@@ -28,8 +28,9 @@ from skvae.training import DivergedError, History, Moments, train, train_further
 # as many rows seen in training are enough for any table; small ones stop at MAX_EPOCHS, large ones want MIN_EPOCHS
 ROWS_SEEN, MIN_EPOCHS, MAX_EPOCHS = 3_000_000, 10, 100
 MOST_ROWS_SEEN = 20_000_000
-# with an autoregressive decoder: rows seen and epochs at least, its step beside the learning rate, its variables at most
-ROWS_SEEN_BY_CELL, MIN_EPOCHS_BY_CELL, STEP_BY_CELL, MAX_VARIABLES = 1_000_000, 3, 2.0, 128
+# with an autoregressive decoder: rows and cells seen, epochs at least; its step, of the learning rate; variables at most
+ROWS_SEEN_BY_CELL, CELLS_SEEN_BY_CELL, MIN_EPOCHS_BY_CELL = 1_000_000, 24_000_000, 3
+STEP_BY_CELL, MAX_VARIABLES = 2.0, 192
 SLACK_BY_CELL = 0.005  # nats of held-out log-likelihood a variable, for which its later weights are still taken
 MIN_BATCH, MAX_BATCH = 128, 4096
 N_CELLS_AT_ONCE = 2**22  # of float64, between containers and tensors
@@ -91,8 +92,8 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         What stands for p(x) in `sample`, `score_samples` and `impute`. "factorised": the latents, given which cells are
         independent. "autoregressive": a decoder of its own, trained beside the latents, in which each cell depends on those
         before it, in any order [7]_; its score is exact, and does not depend on `latent_dim` or `beta`: choose those with
-        "factorised". "auto": autoregressive for tables of up to 128 variables, else factorised. `transform`,
-        `inverse_transform` and `score_cells` are the latents' in either case.
+        "factorised". "auto": autoregressive for tables of up to 192 variables (columns, those with missing cells twice), else
+        factorised. `transform`, `inverse_transform` and `score_cells` are the latents' in either case.
 
     prior : {"auto", "normal", "mixture", "flow", "vamp"}, default="auto"
         Distribution p(z) of the latents, from which `sample` draws them and under which `score_samples` scores. All but
@@ -519,7 +520,9 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         """What is trained, one after the other; the autoregressive decoder knows no latents, and needs no encoder."""
         module.beta = float(self.beta)
         constant = self._mean_log_jacobian(rows)
-        budget = (ROWS_SEEN, MIN_EPOCHS) if module.cells is None else (ROWS_SEEN_BY_CELL, MIN_EPOCHS_BY_CELL)
+        budget = ROWS_SEEN, MIN_EPOCHS
+        if module.cells is not None:
+            budget = min(ROWS_SEEN_BY_CELL, CELLS_SEEN_BY_CELL // rows.x.shape[1]), MIN_EPOCHS_BY_CELL
         n_epochs = self._n_epochs(len(rows.x), *budget)
         latent_generator, generator = (torch.Generator(self.device_) for _ in range(2))
 

@@ -101,18 +101,26 @@ class NormalMixture(nn.Module):
 
         u, and known, bool : (n, k). Returns two of (m, n).
         """
+        use = known.any(0).nonzero()[:, 0]  # few, early in a chain
+        if not len(use):
+            shape = len(self.mean), len(u)
+            return self.mean[:, j, None].expand(shape), self.covariance[:, j, j, None].sqrt().expand(shape)
+        u, known = (u - self.mean[:, None])[..., use], known[:, use]
         patterns, of_row = known.unique(dim=0, return_inverse=True)
-        inner, across = self._parts(patterns, j)
-        slopes = torch.linalg.solve(inner, across)  # (m, patterns, k)
+        across = self.covariance[:, None, use, j] * patterns
+        slopes = torch.linalg.solve(self._among(patterns, use), across)  # (m, patterns, k)
         variance = self.covariance[:, None, j, j] - (across * slopes).sum(-1)
-        mean = ((u - self.mean[:, None]) * known * slopes[:, of_row]).sum(-1) + self.mean[:, j, None]
+        mean = (u * known * slopes[:, of_row]).sum(-1) + self.mean[:, j, None]
         return mean, variance.clamp(min=1e-12).sqrt()[:, of_row]
 
-    def _parts(self, patterns: Tensor, j: int) -> tuple[Tensor, Tensor]:
-        """Covariances among known numbers (m, patterns, k, k), else the identity, and with number j (m, patterns, k)."""
+    def _among(self, patterns: Tensor, use: Tensor) -> Tensor:
+        """Covariances among known numbers, else the identity: (m, patterns, k, k).
+
+        patterns : (patterns, k), bool, which are known; use : (k,), which numbers they are.
+        """
         both = patterns[:, :, None] & patterns[:, None, :]
-        eye = torch.eye(patterns.shape[1], dtype=self.mean.dtype, device=self.mean.device)
-        return torch.where(both, self.covariance[:, None], eye), self.covariance[:, None, :, j] * patterns
+        eye = torch.eye(len(use), dtype=self.mean.dtype, device=self.mean.device)
+        return torch.where(both, self.covariance[:, None, use[:, None], use], eye)
 
     def weigh(self, u: Tensor, known: Tensor) -> Tensor:
         """Log-weights of the components given the known numbers of each row. u, and known, bool : (n, k); returns (m, n)."""
@@ -120,7 +128,7 @@ class NormalMixture(nn.Module):
         if len(self.log_weight) == 1:
             return log_weight
         patterns, of_row = known.unique(dim=0, return_inverse=True)
-        inner, _ = self._parts(patterns, 0)
+        inner = self._among(patterns, torch.arange(u.shape[1], device=u.device))
         lower = torch.linalg.cholesky(inner)[:, of_row]  # (m, n, k, k)
         rest = ((u - self.mean[:, None]) * known)[..., None]
         white = torch.linalg.solve_triangular(lower, rest, upper=False)[..., 0]
