@@ -15,7 +15,7 @@ from skvae.networks import MLP, CellPerceptrons, linear
 
 N_CALIBRATION = 20_000  # rows drawn, of which shares are known within .3 %; fewer
 N_NUMBERS_CALIBRATED = 2**22  # or where rows are large
-DROPOUT, FEW_ROWS = (0.1, 0.5), 3000  # share of hidden units: with many rows, and with as few
+DROPOUT, FEW_ROWS = (0.1, 0.2), 3000  # share of hidden units: with many rows, and with as few
 
 
 class _Decoder(nn.Module):

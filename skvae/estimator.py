@@ -92,8 +92,8 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         What stands for p(x) in `sample`, `score_samples` and `impute`. "factorised": the latents, given which cells are
         independent. "autoregressive": a decoder of its own, trained beside the latents, in which each cell depends on those
         before it, in any order [7]_; its score is exact, and does not depend on `latent_dim` or `beta`: choose those with
-        "factorised". "auto": autoregressive for tables of up to 192 variables (columns, those with missing cells twice), else
-        factorised. `transform`, `inverse_transform` and `score_cells` are the latents' in either case.
+        "factorised". "auto": autoregressive for tables of up to 192 variables (columns, and again those with missing
+        cells), else factorised. `transform`, `inverse_transform` and `score_cells` are the latents' in either case.
 
     prior : {"auto", "normal", "mixture", "flow", "vamp"}, default="auto"
         Distribution p(z) of the latents, from which `sample` draws them and under which `score_samples` scores. All but

@@ -15,7 +15,6 @@ from torch import Generator, Tensor, nn
 
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 LOGISTIC = math.sqrt(3) / math.pi  # the scale of a logistic distribution of standard deviation one
-N_REDRAWS = 8  # of a number beyond the data's bounds, before it is clipped to them
 NARROWEST = 1e-4  # scale of a located distribution inside a bin, in normal scores
 N_BUMPS, WIDEST_BUMP = 20, 3.0  # of a histogram's basis: how many, and the normal scores that they reach from and to
 APART = 0.1  # of the step that a bump learns by, that of a bin by itself: so it learns where there are many rows
@@ -142,15 +141,12 @@ class _Located(AbstractLikelihood):
     """What a location and a scale share. Without `located`, theta is the location, and scales are parameters."""
 
     locates = mixes = True
-    step: Tensor
     floor: Tensor
-    lower: Tensor
-    upper: Tensor
 
     def __init__(self, variables, located=False):
         super().__init__(variables, located)
         self.rectangles *= 1 + located
-        self._buffers_of(variables, "step", "floor", "lower", "upper")
+        self._buffers_of(variables, "floor")
         # one scale a column, not one a cell: a scale that follows z spends the latents on noise, not on the data
         self.log_scale = nn.Parameter(torch.zeros(self.n_variables))
 
@@ -167,20 +163,6 @@ class _Located(AbstractLikelihood):
     def centre(self, theta):
         return self._loc_scale(theta)[0]
 
-    def sample(self, theta, generator):
-        drawn = self._draw(theta, generator)
-        for _ in range(N_REDRAWS):
-            # on a lattice, its outermost points stand for all beyond; elsewhere they would become heavy
-            beyond = (self.step == 0) & ((drawn < self.lower) | (drawn > self.upper))
-            if not beyond.any():
-                break
-            drawn = torch.where(beyond, self._draw(theta, generator), drawn)
-        return drawn
-
-    @abstractmethod
-    def _draw(self, theta: Tensor, generator: Generator) -> Tensor:
-        """One draw a cell, within the bounds or beyond. As in `sample`."""
-
 
 class Gaussian(_Located):
     """Normal with a learned scale for every variable; on a lattice, the probability of the lattice cell.
@@ -190,8 +172,13 @@ class Gaussian(_Located):
     rounding and clipping draws from exactly this.
     """
 
+    step: Tensor
+    lower: Tensor
+    upper: Tensor
+
     def __init__(self, variables, located=False):
         super().__init__(variables, located)
+        self._buffers_of(variables, "step", "lower", "upper")
         self.discrete = bool(self.step.any())
         self.continuous = not self.discrete
 
@@ -211,7 +198,7 @@ class Gaussian(_Located):
         gap = torch.special.log_ndtr(left.clamp(-far, far)) - log_right
         return log_right + torch.log(-torch.expm1(gap.clamp(max=-1e-7)))
 
-    def _draw(self, theta, generator):
+    def sample(self, theta, generator):
         loc, scale = self._loc_scale(theta)
         return loc + scale * _normal(loc, generator)
 
@@ -234,7 +221,7 @@ class StudentT(_Located):
         tail = 0.5 * (df + 1) * torch.log1p(((x - loc) / scale).square() / df)
         return torch.lgamma(0.5 * (df + 1)) - torch.lgamma(0.5 * df) - 0.5 * (math.pi * df).log() - scale.log() - tail
 
-    def _draw(self, theta, generator):
+    def sample(self, theta, generator):
         loc, scale = self._loc_scale(theta)
         df = (1 + self.log_df.exp()).expand_as(loc).contiguous()
         chi_square = 2 * torch._standard_gamma(0.5 * df, generator=generator)

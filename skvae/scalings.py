@@ -26,7 +26,7 @@ class Variable(NamedTuple):
     knots: tuple[tuple[float, float], ...] = ()  # of the map between standardised numbers and packed ones
     spikes: tuple[bool, ...] = ()  # whether all numbers between a knot and the next stand for one value
     step: float = 0.0  # spacing of the lattice that discrete numbers lie on, in packed units; 0: a continuum
-    lower: float = -math.inf  # bounds of that lattice, or of what is drawn, in packed units
+    lower: float = -math.inf  # bounds of that lattice, in packed units
     upper: float = math.inf
     floor: float = 0.01  # the smallest scale of a density, in packed units
     missing_at: int = -1  # place of the variable that says whether this one is missing; -1: none does
@@ -87,8 +87,7 @@ class StandardScaling(AbstractScaling):
         # on a lattice much finer than the spread, the mass of a cell is its density times the step
         mass = self.likelihood == "gaussian" and step > 0.02
         floor = 0.01 if mass else max(0.01, min(step, 1.0))
-        lower, upper = self.pack(np.array(value_range(values)))
-        self.variable = Variable(self.likelihood, step=step if mass else 0.0, lower=lower, upper=upper, floor=floor)
+        self.variable = Variable(self.likelihood, step=step if mass else 0.0, floor=floor)
 
     def pack(self, values):
         return (values - self.centre) / self.scale
@@ -108,8 +107,7 @@ class LogarithmScaling(AbstractScaling):
     def fit(self, values, weight):
         self.check(values, values <= 0, "positive numbers")
         self.centre, self.scale = moments(np.log(values), weight)
-        lower, upper = self.pack(np.array(value_range(values)))
-        self.variable = Variable(self.likelihood, lower=lower, upper=upper)
+        self.variable = Variable(self.likelihood)
 
     def pack(self, values):
         self.check(values, values <= 0, "positive numbers")

@@ -321,14 +321,3 @@ def test_calibration_makes_codes_as_probable_as_they_are_frequent(name):
         assert likelihood.log_prob(theta.new_full((1, 1), cell), theta + shift).exp().mean() == pytest.approx(
             wanted, abs=2e-3
         )
-
-
-@pytest.mark.parametrize("name", ["gaussian", "student_t", "log_normal"])
-def test_draws_stay_within_the_bounds_and_do_not_pile_up_there(name):
-    likelihood = LIKELIHOODS[name]([Variable(name, lower=-1.0, upper=0.5)])
-    drawn = likelihood.sample(torch.zeros(20_000, 1), torch.Generator().manual_seed(0))
-    # after as many redraws, what is still outside is left to be clipped
-    assert ((drawn >= -1) & (drawn <= 0.5)).double().mean() > 0.99
-    inside = likelihood.log_prob(torch.tensor([[-0.75], [0.25]]), torch.zeros(1, 1)).exp()[:, 0]
-    counts = torch.stack([((drawn > low) & (drawn < low + 0.5)).double().mean() for low in (-1.0, 0.0)])
-    assert (counts[0] / counts[1]).item() == pytest.approx((inside[0] / inside[1]).item(), rel=0.1)
