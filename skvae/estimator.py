@@ -33,6 +33,7 @@ ROWS_SEEN_BY_CELL, CELLS_SEEN_BY_CELL, MIN_EPOCHS_BY_CELL = 1_000_000, 24_000_00
 STEP_BY_CELL, MAX_VARIABLES = 2.0, 192
 SLACK_BY_CELL = 0.005  # nats of held-out log-likelihood a variable, for which its later weights are still taken
 MIN_BATCH, MAX_BATCH = 128, 4096
+INTERRUPTED = "Training interrupted by user; the model is the best so far."
 N_CELLS_AT_ONCE = 2**22  # of float64, between containers and tensors
 MIN_ROWS_SCHEMA, N_CELLS_SCHEMA = 100_000, 20_000_000  # of an array, that its schema is learned from
 N_VALIDATION_SAMPLES = 8
@@ -408,8 +409,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         for task in tasks:
             if not epochs.stopped:
                 epochs.done(self._train(task, train_rows, random_state, epochs))
-        module.calibrate(rows, self._device_generator(random_state))
-        module.fit_prior(train_rows, held_out, self._device_generator(random_state))
+        self._finish(module, rows, train_rows, held_out, random_state)
         self._store(module, epochs.histories, rows)
         self._start_streams(random_state)
         epochs.close()
@@ -564,8 +564,18 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
                 slack=task.slack,
             )
         if history.interrupted:
-            warnings.warn("Training interrupted by user; the model is the best so far.", UserWarning, stacklevel=6)
+            warnings.warn(INTERRUPTED, UserWarning, stacklevel=6)
         return history
+
+    def _finish(self, module, rows, train_rows, held_out, random_state):
+        """What follows training: draws are calibrated and the prior is fitted, unless the user has no time for it."""
+        generators = [self._device_generator(random_state) for _ in range(2)]
+        try:
+            with self._plain_divergence():
+                module.calibrate(rows, generators[0])
+                module.fit_prior(train_rows, held_out, generators[1])
+        except KeyboardInterrupt:
+            warnings.warn(INTERRUPTED, UserWarning, stacklevel=6)
 
     @contextmanager
     def _plain_divergence(self):

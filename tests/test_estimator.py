@@ -540,6 +540,20 @@ def test_an_interrupted_fit_warns_and_keeps_the_best_model(X, monkeypatch):
     assert np.isfinite(vae.score(X))
 
 
+@pytest.mark.parametrize("step", ["calibrate", "fit_prior"])
+def test_what_follows_training_may_be_interrupted(X, monkeypatch, step):
+    from skvae.model import VAE
+
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(VAE, step, interrupted)
+    with pytest.warns(UserWarning, match="Training interrupted by user"):
+        vae = VAETransformer(max_iter=3, random_state=0).fit(X)
+    assert vae.n_iter_ == 3
+    assert np.isfinite(vae.score(X))
+
+
 def test_a_fit_that_diverges_says_what_to_do(X):
     with pytest.raises(ValueError, match=r"learning_rate_init=1e\+20. Lower it"):
         VAETransformer(learning_rate_init=1e20, early_stopping=False, random_state=0).fit(X)
