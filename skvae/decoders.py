@@ -13,8 +13,8 @@ from skvae.likelihoods import LIKELIHOODS, AbstractLikelihood
 from skvae.mixtures import NormalMixture, log_odds, one_normal
 from skvae.networks import MLP, CellPerceptrons, linear
 
-N_CALIBRATION = 20_000  # rows drawn, of which shares are known within .3 %; fewer
-N_NUMBERS_CALIBRATED = 2**22  # or where rows are large
+N_CALIBRATION = 20_000  # rows drawn at most, of which shares are known within .3 %
+N_NUMBERS_CALIBRATED = 2**22  # at most, of these rows' widest cell or covariances
 DROPOUT, FEW_ROWS = (0.1, 0.2), 3000  # share of hidden units: with many rows, and with as few
 
 
@@ -38,10 +38,15 @@ class _Decoder(nn.Module):
         self.n_params = [likelihood.n_params for likelihood in likelihoods]
         self.n_features = [sum(v.size if v.coded else 1 for v in block) for _, block in blocks]
 
+    @property
+    def _every(self) -> Iterable[AbstractLikelihood]:
+        """The likelihoods, block after block."""
+        return cast(Iterable[AbstractLikelihood], self.likelihoods)
+
     def _blocks(self, *tensors_and_widths: tuple[Tensor, list[int]]) -> Iterator[tuple]:
         """Each likelihood with its part of every tensor (..., k), given with the blocks' widths of its last axis."""
         parts = [tensor.split(widths, -1) for tensor, widths in tensors_and_widths]
-        return zip(cast(Iterable[AbstractLikelihood], self.likelihoods), *parts, strict=True)
+        return zip(self._every, *parts, strict=True)
 
     def features(self, x: Tensor) -> Tensor:
         """What networks see of cells. x : (..., n_variables); returns the same."""
@@ -129,17 +134,16 @@ class AutoregressiveDecoder(_Decoder):
         self.n_variables, self.n_numbers = len(variables), sum(not v.coded for v in variables)  # numbers come first
         outputs, start = [], 0
         self.home: list[tuple[int, int]] = []  # of each variable, its block and its place there
-        for at, likelihood in enumerate(cast(Iterable[AbstractLikelihood], self.likelihoods)):
+        for at, likelihood in enumerate(self._every):
             outputs += [([start + j for j in columns], *layout) for columns, *layout in likelihood.rectangles]
             self.home += [(at, j) for j in range(likelihood.n_variables)]
             start += likelihood.n_variables
-        n_codes = [n for likelihood in cast(Iterable[AbstractLikelihood], self.likelihoods) for n in likelihood.n_codes]
+        n_codes = [n for likelihood in self._every for n in likelihood.n_codes]
         self.network = CellPerceptrons(n_codes, outputs, self.width, generator)
         self.normal = NormalMixture(self.n_numbers)
         self.register_buffer("missing_at", torch.tensor([v.missing_at for v in variables]), persistent=False)
         # a rigid likelihood is the better, the more a cell is given
-        every = cast(Iterable[AbstractLikelihood], self.likelihoods)
-        rigid = torch.tensor([likelihood.rigid for likelihood in every for _ in likelihood.variables])
+        rigid = torch.tensor([likelihood.rigid for likelihood in self._every for _ in likelihood.variables])
         self.register_buffer("first_order", rigid.to(torch.uint8).argsort(stable=True), persistent=False)
 
     @torch.no_grad()
@@ -150,8 +154,7 @@ class AutoregressiveDecoder(_Decoder):
         one-hot codes.
         """
         k = self.n_numbers
-        likelihoods = cast(Iterable[AbstractLikelihood], self.likelihoods)
-        continuous = [likelihood.mixes for likelihood in likelihoods for _ in range(likelihood.n_variables)][:k]
+        continuous = [likelihood.mixes for likelihood in self._every for _ in range(likelihood.n_variables)][:k]
         seen = None if observed is None else observed[:, :k]
         self.normal.fit(self.features(x)[:, :k], seen, weight, torch.tensor(continuous, dtype=torch.bool, device=x.device))
         biases = iter(self.network.head_biases)
@@ -268,7 +271,7 @@ class AutoregressiveDecoder(_Decoder):
 
         x : (n, n_variables); observed : the same, bool, or None; weight : (n,).
         """
-        widest = max(max(likelihood.n_codes) for likelihood in cast(Iterable[AbstractLikelihood], self.likelihoods))
+        widest = max(max(likelihood.n_codes) for likelihood in self._every)
         if observed is not None:  # rows may have as many covariances
             widest = max(widest, self.n_numbers**2 // 4)
         n_rows = min(N_CALIBRATION, max(1000, 4 * len(x)), N_NUMBERS_CALIBRATED // widest)

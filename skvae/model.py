@@ -265,6 +265,8 @@ class VAE(nn.Module):
 
     def fit_prior(self, rows: Rows, held_out: Rows | None, generator: Generator) -> None:
         """After training: p(z) comes closer to the posteriors of the rows; every tenth is held out, where none is."""
+        if self.prior.fixed:
+            return
         if held_out is None:
             last = torch.arange(len(rows.x), device=rows.x.device) % 10 == 0
             rows, held_out = rows.take(~last), rows.take(last)

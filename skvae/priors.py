@@ -77,8 +77,11 @@ class AbstractPrior(nn.Module, ABC):
     ----------
     centre, scale : Tensor (latent_dim,)
         Its mean and standard deviation, nearly.
+    fixed : bool
+        Whether there is nothing to `fit`.
     """
 
+    fixed = False
     centre: Tensor
     scale: Tensor
 
@@ -118,6 +121,8 @@ class AbstractPrior(nn.Module, ABC):
 
 class StandardNormal(AbstractPrior):
     """N(0, I)."""
+
+    fixed = True
 
     def log_prob(self, z):
         return -0.5 * (z.square() + math.log(2 * math.pi)).sum(-1)

@@ -21,7 +21,7 @@ RULES = {
     "plotting": (set(), set()),
     "quality": ({"plotting", "schema"}, {"pandas", "narwhals", "sklearn"}),
     "priors": ({"training"}, {"torch"}),
-    "mixtures": (set(), {"torch", "sklearn"}),
+    "mixtures": (set(), {"torch"}),
     "decoders": ({"networks", "likelihoods", "mixtures"}, {"torch"}),
     "model": ({"networks", "decoders", "priors"}, {"torch"}),
     "estimator": (

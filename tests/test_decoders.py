@@ -108,7 +108,8 @@ def test_known_cells_stay_and_the_others_follow_them(cells):
     assert_close(share, log_probs[given].exp(), atol=0.01, rtol=0)
 
 
-def test_it_starts_at_the_normal_distribution_of_the_data():
+def started_at_a_normal():
+    """A decoder at its start, its perceptrons silent, and the dependent rows (5000, 4) that it starts from."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(5000, 4, generator=generator) @ torch.randn(4, 4, generator=generator)
     x = (x - x.mean(0)) / x.std(0)
@@ -116,6 +117,11 @@ def test_it_starts_at_the_normal_distribution_of_the_data():
     for parameter in (*decoder.network.heads, *decoder.network.head_biases):
         torch.nn.init.zeros_(parameter)
     decoder.start(x, None, torch.ones(5000), torch.zeros(4))
+    return decoder, x
+
+
+def test_it_starts_at_the_normal_distribution_of_the_data():
+    decoder, x = started_at_a_normal()
     normal = torch.distributions.MultivariateNormal(x.mean(0), x.T.cov())
     for order in (None, torch.tensor([3, 1, 0, 2])):
         assert_close(decoder.log_prob(x, order=order).sum(-1), normal.log_prob(x), atol=0.05, rtol=0.01)
@@ -159,13 +165,7 @@ def test_clusters_are_drawn_and_followed():
 
 @pytest.mark.parametrize("order", [None, [3, 1, 0, 2]])
 def test_missing_cells_are_integrated_out_of_the_normal_it_starts_at(order):
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(5000, 4, generator=generator) @ torch.randn(4, 4, generator=generator)
-    x = (x - x.mean(0)) / x.std(0)
-    decoder = AutoregressiveDecoder([Variable("gaussian", floor=1e-6)] * 4, generator)
-    for parameter in (*decoder.network.heads, *decoder.network.head_biases):
-        torch.nn.init.zeros_(parameter)
-    decoder.start(x, None, torch.ones(5000), torch.zeros(4))
+    decoder, x = started_at_a_normal()
     observed = torch.ones(5000, 4, dtype=torch.bool)
     observed[::2, 1], observed[::3, 3] = False, False
     with torch.no_grad():
