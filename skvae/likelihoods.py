@@ -523,6 +523,7 @@ class Histogram(_Softmax):
         self.register_buffer("knots", _padded([[x for x, _ in v.knots] for v in variables]))
         self.register_buffer("packed_knots", _padded([[p for _, p in v.knots] for v in variables]))
         self.register_buffer("last", torch.tensor([v.size - 1 for v in variables]), persistent=False)
+        self.register_buffer("tails", torch.tensor([v.tails for v in variables]), persistent=False)
         if located:
             self.register_buffer("spikes", _padded([v.spikes for v in variables]) > 0, persistent=False)
             self.rectangles = [rectangle._replace(basis=self._basis(*rectangle[:2])) for rectangle in self.rectangles]
@@ -605,7 +606,15 @@ class Histogram(_Softmax):
         if self.located:
             place = self._place(place, codes.long(), *logistic)
         atoms = self.get_buffer("atoms").expand(*codes.shape, -1).gather(-1, codes.long().unsqueeze(-1)).squeeze(-1)
-        return codes + torch.where(atoms.isnan(), place, atoms)
+        return self._with_tails(codes, codes + torch.where(atoms.isnan(), place, atoms), generator)
+
+    def _with_tails(self, codes: Tensor, x: Tensor, generator: Generator) -> Tensor:
+        """Draws x, of which some of the first and the last bin go past the ends. codes, x : (..., n_variables)."""
+        tails, last = self.get_buffer("tails"), self.get_buffer("last")
+        share = tails[:, 0] * (codes == 0) + tails[:, 1] * (codes == last)
+        u = torch.rand(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+        distance = (share / u).log()  # of an exponential distribution, where u is below the share
+        return torch.where(u >= share, x, torch.where(codes == last, last + 1 + distance, -distance))
 
     def _place(self, share: Tensor, codes: Tensor, location: Tensor, scale: Tensor) -> Tensor:
         """Places in bins, of which a share of the mass is nearer to one end, all (..., n_variables)."""

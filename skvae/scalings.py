@@ -5,6 +5,7 @@ One small class a way of packing and one row in `SCALINGS`, keyed by likelihood.
 
 import math
 from abc import ABC, abstractmethod
+from bisect import bisect_left
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ class Variable(NamedTuple):
     atoms: tuple[float, ...] = ()  # the place in each, from 0 to 1, that draws come from; NaN for the whole bin
     knots: tuple[tuple[float, float], ...] = ()  # of the map between standardised numbers and packed ones
     spikes: tuple[bool, ...] = ()  # whether all numbers between a knot and the next stand for one value
+    tails: tuple[float, float] = (0.0, 0.0)  # shares of the first and of the last bin that lie past the ends
     step: float = 0.0  # spacing of the lattice that discrete numbers lie on, in packed units; 0: a continuum
     lower: float = -math.inf  # bounds of that lattice, in packed units
     upper: float = math.inf
@@ -159,24 +161,26 @@ class BinScaling(AbstractScaling):
 
     Inside a bin, places are shares of its rows, read off knots; so the map from numbers to packed ones is one rising,
     piecewise linear function, and the density is honest. A value that repeats has a piece of its own, one lattice cell (or
-    half the gap to the next value) wide: what is drawn there is that value. Other pieces hold some 20 rows; a thousandth of
-    every bin is spread evenly over it, for values that `fit` did not see. Past the ends, a hundredth of the last bin falls
-    off exponentially.
+    half the gap to the next value) wide: what is drawn there is that value. Other pieces hold some 80 rows; a thousandth of
+    every bin is spread evenly over it, for values that `fit` did not see. Past each end lie as many draws as three rows,
+    falling off exponentially: of as many draws as rows, 19 in 20 times some reach the bound, which they are clipped to.
     """
 
     repeats = 5  # rows that give a value a piece of its own
     elsewhere = 0.001
-    past_ends = 0.01
+    past_ends, most_past_ends = 3, 0.5  # rows, and their share of a bin at most
 
     def fit(self, values, weight):
         found, at = np.unique(values, return_inverse=True)
         share = np.bincount(at, weight) / weight.sum()
-        bounds = _quantile_groups(share, n_bins=int(np.clip(len(values) // 50, 8, 64)))
+        n = len(values)
+        bounds = _quantile_groups(share, n_bins=int(np.clip(n // 50, 8, 64)), least=min(20 / n, 1.0))
         self._fit_pieces(found, share, bounds, np.bincount(at))
         self.edges = self.knots[np.searchsorted(self.packed_knots, np.arange(len(bounds)))]
         atoms = np.where(np.diff(bounds) == 1, found[bounds[:-1]], np.nan)
         self.centre, self.tail = moments(values, weight)
         mass = np.add.reduceat(share, bounds[:-1])
+        self.tails = np.minimum(self.past_ends / n / mass[[0, -1]], self.most_past_ends)
         means = (np.add.reduceat(share * found, bounds[:-1]) / mass - self.centre) / self.tail
         least = 0.25 / len(values)
         scores = ndtri(np.clip(np.concatenate([[0], mass.cumsum()]), least, 1 - least))
@@ -185,6 +189,7 @@ class BinScaling(AbstractScaling):
         self.variable = Variable(
             self.likelihood, len(mass), grid=_plain_tuple(scores), means=_plain_tuple(means), atoms=_plain_tuple(places),
             knots=tuple((float(x), float(p)) for x, p in knots), spikes=tuple((~np.isnan(self.spikes)).tolist()),
+            tails=_plain_tuple(self.tails),
         )  # fmt: skip
 
     def _fit_pieces(self, found, share, bounds, counts):
@@ -250,9 +255,10 @@ class BinScaling(AbstractScaling):
         piece = self._pieces(packed)
         density = np.log(np.diff(self.packed_knots)[piece]) - np.log(np.diff(self.knots)[piece])
         codes = np.floor(packed).astype(int).clip(0, self._n_bins - 1)
-        density += np.log1p(-self.past_ends * ((codes == 0).astype(float) + (codes == self._n_bins - 1)))
-        past = np.where(packed < 0, -packed, packed - self._n_bins)
-        density = np.where(past > 0, math.log(self.past_ends / self.tail) - past, density)
+        below, above = self.tails
+        density += np.log1p(-below * (codes == 0) - above * (codes == self._n_bins - 1))
+        past, share = np.where(packed < 0, -packed, packed - self._n_bins), np.where(packed < 0, below, above)
+        density = np.where(past > 0, np.log(share / self.tail) - past, density)
         return density + (math.log(self.step) if self.discrete else 0.0)
 
 
@@ -270,34 +276,42 @@ def _plain_tuple(values: np.ndarray) -> tuple[float, ...]:
 
 
 def _inner_knots(cumulated: np.ndarray, n_rows: float, is_first: bool, is_last: bool) -> np.ndarray:
-    """Where knots inside a bin stand: before which of its values, of cumulated shares (k,); at least 20 rows apart.
+    """Where knots inside a bin stand: before which of its values, of cumulated shares (k,); at least 80 rows apart.
 
     Towards the ends of the data they stand ever closer, down to a row, so that draws have tails as long as the data's.
     """
-    targets = np.linspace(0, 1, int(np.clip(n_rows // 20, 1, 16)) + 1)[1:-1]
-    halves = 0.5 ** np.arange(1, max(2, math.log2(max(n_rows, 2)) + 1))
+    targets = np.linspace(0, 1, int(np.clip(n_rows // 80, 1, 16)) + 1)[1:-1]
+    closer = 0.8 ** np.arange(1, math.log(max(n_rows, 2), 1.25) + 1)
     if is_last:
-        targets = np.union1d(targets, 1 - halves)
+        targets = np.union1d(targets, 1 - closer)
     if is_first:
-        targets = np.union1d(targets, halves)
+        targets = np.union1d(targets, closer)
     at = np.unique(np.searchsorted(cumulated, targets + 1e-12))
     return at[(at > 0) & (at < len(cumulated))]
 
 
-def _quantile_groups(share: np.ndarray, n_bins: int) -> np.ndarray:
-    """Where groups of consecutive values start, and the end: values of shares (k,) in about n_bins groups of like share.
+def _quantile_groups(share: np.ndarray, n_bins: int, least: float) -> np.ndarray:
+    """Where groups of consecutive values start, and the end: values of shares (k,) in at most n_bins groups of like share.
 
-    A value of more than a bin's share is a group of its own; no more values than bins are a group each.
+    No more values than bins are a group each. Else a value of more than a group's share is one by itself, and the groups of
+    the others are as small as the number of bins and their `least` share let them be: beside a heavy zero, what is not zero
+    is told apart as finely.
     """
     if len(share) <= n_bins:
         return np.arange(len(share) + 1)
-    starts, mass = [0], share[0]
-    for k in range(1, len(share)):
-        if mass + share[k] > 1 / n_bins:
-            starts.append(k)
-            mass = 0.0
-        mass += share[k]
-    return np.array([*starts, len(share)])
+    cumulated, sizes = share.cumsum(), np.geomspace(least, 1.0, 256)
+    few_enough = bisect_left(sizes, True, key=lambda size: len(_groups_below(cumulated, size)) <= n_bins + 1)
+    return _groups_below(cumulated, sizes[few_enough])
+
+
+def _groups_below(cumulated: np.ndarray, size: float) -> np.ndarray:
+    """Where groups of no more than a share start, and the end; cumulated : shares (k,) of values, added up."""
+    bounds, before = [0], 0.0
+    while bounds[-1] < len(cumulated):
+        end = np.searchsorted(cumulated, before + size + 1e-12, side="right")
+        bounds.append(max(int(end), bounds[-1] + 1))
+        before = cumulated[bounds[-1] - 1]
+    return np.array(bounds)
 
 
 def value_range(values: np.ndarray) -> tuple[float, float]:

@@ -423,7 +423,7 @@ def _wants_bins(values: np.ndarray, integer: bool) -> bool:
     """
     if len(values) < MIN_ROWS_BINS:
         return False
-    if integer or (len(values) >= MIN_ROWS_SMOOTH and _distance_from_normal(values) > 0.05):
+    if integer or (len(values) >= MIN_ROWS_SMOOTH and _distance_from_normal(values) > 1.5 / math.sqrt(len(values))):
         return True
     counts = np.unique(values, return_counts=True)[1]
     beside = np.maximum(np.append(counts[1:], 0), np.append(0, counts[:-1]))
