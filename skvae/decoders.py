@@ -11,7 +11,7 @@ from torch import Generator, Tensor, nn
 
 from skvae.likelihoods import LIKELIHOODS, AbstractLikelihood
 from skvae.mixtures import NormalMixture, log_odds, one_normal
-from skvae.networks import MLP, CellPerceptrons, linear
+from skvae.networks import MLP, Basis, CellPerceptrons, linear
 
 N_CALIBRATION = 20_000  # rows drawn at most, of which shares are known within .3 %
 N_NUMBERS_CALIBRATED = 2**22  # at most, of these rows' widest cell or covariances
@@ -135,11 +135,12 @@ class AutoregressiveDecoder(_Decoder):
         outputs, start = [], 0
         self.home: list[tuple[int, int]] = []  # of each variable, its block and its place there
         for at, likelihood in enumerate(self._every):
-            outputs += [([start + j for j in columns], *layout) for columns, *layout in likelihood.rectangles]
+            for columns, width, basis in likelihood.rectangles:
+                outputs.append(([start + j for j in columns], width, None if basis is None else Basis(*basis)))
             self.home += [(at, j) for j in range(likelihood.n_variables)]
             start += likelihood.n_variables
         n_codes = [n for likelihood in self._every for n in likelihood.n_codes]
-        self.network = CellPerceptrons(n_codes, outputs, self.width, generator)
+        self.network = CellPerceptrons(n_codes, self.n_numbers, outputs, self.width, generator)
         self.normal = NormalMixture(self.n_numbers)
         self.register_buffer("missing_at", torch.tensor([v.missing_at for v in variables]), persistent=False)
         # a rigid likelihood is the better, the more a cell is given
@@ -157,14 +158,14 @@ class AutoregressiveDecoder(_Decoder):
         continuous = [likelihood.mixes for likelihood in self._every for _ in range(likelihood.n_variables)][:k]
         seen = None if observed is None else observed[:, :k]
         self.normal.fit(self.features(x)[:, :k], seen, weight, torch.tensor(continuous, dtype=torch.bool, device=x.device))
-        biases = iter(self.network.head_biases)
+        biases = iter(self.network.biases_of_outputs())
         for likelihood, mean in self._blocks((means, self.n_features)):
             bias = means.new_zeros(likelihood.n_params)
             if not likelihood.locates:
                 bias, _ = likelihood.start(mean, mean.new_zeros(len(mean), 0), means.new_ones(()))
-            shapes = [(len(columns), width) for columns, width, _ in likelihood.rectangles]
-            for shape, part in zip(shapes, bias.split([k * width for k, width in shapes]), strict=True):
-                next(biases)[:, 0] = part.view(shape)
+            for part in bias.split([len(columns) * width for columns, width, _ in likelihood.rectangles]):
+                rectangle = next(biases)
+                rectangle.copy_(part.view_as(rectangle))
 
     def order(self, generator: Generator) -> Tensor | None:
         """An order to train in, (n_variables,): half of the time None, which is that of scores and draws."""
@@ -186,39 +187,39 @@ class AutoregressiveDecoder(_Decoder):
         """
         order = self.first_order if order is None else order
         codes, numbers = self._codes_and_numbers(x)
-        told = self.network.tell(self.network.table(), codes, numbers)
-        if observed is not None:
-            told = told * observed.T.unsqueeze(-1)
         place = order.argsort()
         before = (place[:, None] > place[None, :]).to(x.dtype)
-        seen = (before @ told.flatten(1)).view_as(told)
-        theta = self.network(seen, self._dropped(seen, generator))
+        theta = self.network(codes, numbers, before, None if observed is None else observed.T, self._dropped(x, generator))
         normals = [(part, self.widths) for part in self._normals_in_order(numbers.T, observed, order)]
         blocks = self._blocks((theta, self.n_params), (x, self.widths), *normals)
         cells = torch.cat([_log_prob(likelihood, part, cells, *rest) for likelihood, part, cells, *rest in blocks], -1)
         return cells if observed is None else cells * observed
 
     def _codes_and_numbers(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Codes, int, and features, zero of categories: both (n_variables, n)."""
+        """Codes, int, (n_variables, n), and features of numbers, (n_numbers, n)."""
         codes = torch.cat([likelihood.codes(cells) for likelihood, cells in self._blocks((x, self.widths))], -1)
-        numbers = self.features(x)[:, : self.n_numbers]
-        return codes.T, F.pad(numbers, (0, self.n_variables - self.n_numbers)).T
+        return codes.T, self.features(x)[:, : self.n_numbers].T
 
-    def _dropped(self, seen: Tensor, generator: Generator | None) -> Tensor | float:
+    def _dropped(self, x: Tensor, generator: Generator | None) -> Tensor | None:
+        """Factors of the hidden units, (n, width), for rows x (n, n_variables)."""
         if generator is None:
-            return 1.0
+            return None
         least, most = DROPOUT
         share = least + (most - least) * min(1.0, FEW_ROWS / self.n_rows) ** 2
-        kept = torch.rand(seen.shape[1:], generator=generator, device=seen.device, dtype=seen.dtype) > share
-        return kept.to(seen.dtype) / (1 - share)
+        kept = torch.rand(len(x), self.width, generator=generator, device=x.device, dtype=x.dtype) > share
+        return kept.to(x.dtype) / (1 - share)
 
     def _normals_in_order(self, numbers: Tensor, observed: Tensor | None, order: Tensor) -> tuple[Tensor, ...]:
-        """Log-weights, means and standard deviations of each cell's normals, any of categories: (m, n, n_variables) each."""
+        """Log-weights, means and standard deviations of each cell's normals, any of categories: (m, n, n_variables) each.
+
+        numbers : (n, n_numbers).
+        """
         k, rest = self.n_numbers, self.n_variables - self.n_numbers
         if k == 0:
-            return torch.zeros_like(numbers)[None], torch.zeros_like(numbers)[None], torch.ones_like(numbers)[None]
+            zero = numbers.new_zeros(1, len(numbers), rest)
+            return zero, zero, zero + 1
         seen = None if observed is None else observed[:, :k]
-        parts = torch.broadcast_tensors(*self.normal.in_order(numbers[:, :k], seen, order[order < k]))
+        parts = torch.broadcast_tensors(*self.normal.in_order(numbers, seen, order[order < k]))
         return tuple(F.pad(part, (0, rest), value=value) for part, value in zip(parts, (0.0, 0.0, 1.0), strict=True))
 
     def sample(self, x: Tensor, known: Tensor, generator: Generator) -> Tensor:
@@ -356,8 +357,8 @@ class _Row:
             self.x[:, at] = 0.0
         self.table = decoder.network.table()
         codes, numbers = decoder._codes_and_numbers(self.x)
-        self.seen = (decoder.network.tell(self.table, codes, numbers) * known.T.unsqueeze(-1)).sum(0)
-        self.numbers = numbers[: decoder.n_numbers].T.contiguous()
+        self.seen = decoder.network.told(self.table, codes, numbers, known.T).sum(0)
+        self.numbers = numbers.T.contiguous()
         self.decided = known[:, : decoder.n_numbers].clone()
         self.log_weight = decoder.normal.weigh(self.numbers, self.decided)
 
@@ -386,8 +387,8 @@ class _Row:
         self.seen = self.seen + told * drawn.unsqueeze(-1)
         if j < self.decoder.n_numbers:
             if len(self.log_weight) > 1:
-                self.log_weight = torch.where(drawn, log_odds(self.normals(j), numbers[:, 0]), self.log_weight)
-            self.numbers[:, j] = torch.where(drawn, numbers[:, 0], self.numbers[:, j])
+                self.log_weight = torch.where(drawn, log_odds(self.normals(j), numbers), self.log_weight)
+            self.numbers[:, j] = torch.where(drawn, numbers, self.numbers[:, j])
             self.decided[:, j] |= drawn
 
     def turn_up(self, j: int, drawn: Tensor) -> None:
@@ -399,7 +400,7 @@ class _Row:
             self.log_weight = self.decoder.normal.weigh(self.numbers, self.decided)
 
     def _told(self, j: int) -> tuple[Tensor, Tensor]:
-        """What the cells of variable j tell, (n, width), and their features, (n, 1), zero of categories."""
+        """What the cells of variable j tell, (n, width), and their features, (n,)."""
         likelihood, cells = self.likelihood(j), self.x[:, j : j + 1]
-        numbers = likelihood.features(cells) if j < self.decoder.n_numbers else torch.zeros_like(cells)
-        return self.decoder.network.tell(self.table, likelihood.codes(cells).T, numbers.T, slice(j, j + 1))[0], numbers
+        numbers = likelihood.features(cells)[:, 0]
+        return self.decoder.network.tell(j, self.table, likelihood.codes(cells)[:, 0], numbers), numbers

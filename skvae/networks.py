@@ -4,8 +4,9 @@ Every layer is drawn from the caller's generator, so that building a network lea
 """
 
 import math
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Sequence
+from itertools import groupby, pairwise
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -169,6 +170,103 @@ class MLP(nn.Module):
         return out + self.rest(self.first(*inputs))
 
 
+class _CellLayers(torch.autograd.Function):
+    """The hidden layers of `CellPerceptrons`, differentiated by hand: a third of the passes over memory.
+
+    table, slopes, biases, hidden, hidden_biases : the parameters; rows : (n_cells, n), int, of the table; numbers : (k, n),
+    of the first k cells; before : (n_cells, n_cells), one where the cell of the row sees that of the column; observed :
+    (n_cells, n), one or zero, or None; dropped : (n, width). Returns (n_cells, n, width).
+    """
+
+    @staticmethod
+    def told(table, slopes, rows, numbers, observed):
+        """What cells tell, (n_cells, n, width)."""
+        told = F.embedding(rows, table)
+        told[: len(numbers)].addcmul_(numbers.unsqueeze(-1), slopes)
+        return told if observed is None else told.mul_(observed.unsqueeze(-1))
+
+    @staticmethod
+    def forward(ctx, table, slopes, biases, hidden, hidden_biases, rows, numbers, before, observed, dropped):
+        told = _CellLayers.told(table, slopes, rows, numbers, observed)
+        first = (before @ told.flatten(1)).view_as(told).add_(biases)
+        seen = F.silu(first).mul_(dropped)
+        second = torch.baddbmm(hidden_biases, seen, hidden)
+        ctx.save_for_backward(hidden, rows, numbers, before, observed, dropped, first, seen, second)
+        ctx.n_codes = len(table)
+        return F.silu(second).mul_(dropped).add_(seen)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        hidden, rows, numbers, before, observed, dropped, first, seen, second = ctx.saved_tensors
+        of_second = torch.ops.aten.silu_backward(gradient * dropped, second)
+        of_seen = torch.baddbmm(gradient, of_second, hidden.mT).mul_(dropped)
+        of_first = torch.ops.aten.silu_backward(of_seen, first)
+        of_told = (before.T @ of_first.flatten(1)).view_as(first)
+        if observed is not None:
+            of_told.mul_(observed.unsqueeze(-1))
+        of_table = torch.ops.aten.embedding_dense_backward(of_told, rows, ctx.n_codes, -1, False)
+        of_slopes = numbers.unsqueeze(1) @ of_told[: len(numbers)]
+        of_biases, of_hidden_biases = of_first.sum(1, keepdim=True), of_second.sum(1, keepdim=True)
+        return of_table, of_slopes, of_biases, seen.mT @ of_second, of_hidden_biases, *[None] * 5
+
+
+class Basis(nn.Module):
+    """Numbers of k cells mixed of functions, and of one by itself for each number.
+
+    Parameters
+    ----------
+    functions : Tensor (k, n_functions, numbers)
+    alone : Tensor (k, numbers)
+        How much each number by itself counts.
+    """
+
+    functions: Tensor
+    alone: Tensor
+
+    def __init__(self, functions: Tensor, alone: Tensor):
+        super().__init__()
+        self.register_buffer("functions", functions, persistent=False)
+        self.register_buffer("alone", alone[:, None], persistent=False)
+        self.n_inner = sum(functions.shape[1:])
+
+    def forward(self, weight: Tensor, row: int | slice = slice(None)) -> Tensor:
+        """weight : (k, m, n_inner), or of one cell (m, n_inner); returns (k, m, numbers), or (m, numbers)."""
+        functions, alone = self.functions[row], self.alone[row]
+        shared, own = weight.split([functions.shape[-2], alone.shape[-1]], -1)
+        return shared @ functions + own * alone
+
+
+class _Output(nn.Module):
+    """What k cells of `CellPerceptrons` put out: rectangles, (k, numbers) each.
+
+    Parameters
+    ----------
+    cells : list of int
+    rectangles : sequence of (int, Basis or None)
+        How many numbers, and what they are mixed of.
+    """
+
+    def __init__(self, cells: list[int], rectangles: Sequence[tuple], width: int, generator: Generator):
+        super().__init__()
+        self.cells, self.widths = cells, [n for n, _ in rectangles]
+        self.bases = nn.ModuleList([nn.Identity() if basis is None else basis for _, basis in rectangles])
+        self.inner = [n if basis is None else basis.n_inner for n, basis in rectangles]
+        shape = len(cells), width, sum(self.inner)
+        self.weight = nn.Parameter(torch.empty(shape).normal_(std=0.01 / math.sqrt(width), generator=generator))
+        self.bias = nn.Parameter(torch.zeros(len(cells), 1, sum(self.widths)))
+
+    def mixed(self, row: int | slice = slice(None)) -> Tensor:
+        """Weights of all cells, or of one: (..., width, numbers)."""
+        parts = zip(self.bases, self.weight[row].split(self.inner, -1), strict=True)
+        mixed = [basis(part, row) if isinstance(basis, Basis) else part for basis, part in parts]
+        return mixed[0] if len(mixed) == 1 else torch.cat(mixed, -1)
+
+    def forward(self, hidden: Tensor) -> list[Tensor]:
+        """hidden : (k, n, width); returns a (n, k * numbers) of each rectangle."""
+        out = torch.baddbmm(self.bias, hidden, self.mixed())
+        return [part.transpose(0, 1).flatten(1) for part in out.split(self.widths, -1)]
+
+
 class CellPerceptrons(nn.Module):
     """For every cell of a row a perceptron of the cells that it may see: NADE (Larochelle & Murray, 2011).
 
@@ -179,99 +277,106 @@ class CellPerceptrons(nn.Module):
     ----------
     n_codes : sequence of int
         How many codes each cell may have.
-    outputs : sequence of (list of int, int, Tensor or None)
-        Rectangles of the output: k cells, how many numbers each of them puts out, and the basis (k, n_functions, numbers)
-        that these are mixed of; None where they are free. Cells with a basis put out a number a code, and what their codes
-        tell is mixed of the same functions: neighbours tell alike.
+    n_numbers : int
+        How many of the cells are numbers; they come first.
+    outputs : sequence of (list of int, int, Basis or None)
+        Rectangles of the output: k cells, how many numbers each of them puts out, and the basis that these are mixed of; None
+        where they are free. Cells with a basis put out a number a code, and what their codes tell is mixed of the same
+        functions: neighbours tell alike. Every cell is in one rectangle, or in several that stand side by side and have the
+        same cells.
     width : int
         Length of the vectors.
     """
 
     offsets: Tensor
+    places: Tensor
 
-    def __init__(self, n_codes: Sequence[int], outputs: Sequence[tuple], width: int, generator: Generator):
+    def __init__(self, n_codes: Sequence[int], n_numbers: int, outputs: Sequence[tuple], width: int, generator: Generator):
         super().__init__()
-        n_cells, self.cells = len(n_codes), [cells for cells, *_ in outputs]
+        n_cells, self.n_numbers, self.width = len(n_codes), n_numbers, width
 
         def normal(*shape, std):
             return nn.Parameter(torch.empty(shape).normal_(std=std, generator=generator))
 
-        self.bases = [f"basis{at}" if basis is not None else None for at, (*_, basis) in enumerate(outputs)]
-        for name, (*_, basis) in zip(self.bases, outputs, strict=True):
-            if name is not None:
-                self.register_buffer(name, basis, persistent=False)
         # rows of the table of codes: the free ones, then those of each basis
-        mixed = [(cells, *basis.shape[1:]) for cells, _, basis in outputs if basis is not None]
+        mixed = [output for output in outputs if output[2] is not None]
         n_free = [0 if any(j in cells for cells, *_ in mixed) else n for j, n in enumerate(n_codes)]
         offsets, start = torch.tensor([0, *n_free[:-1]]).cumsum(0), sum(n_free)
-        for cells, _, n in mixed:
+        for cells, n, _ in mixed:
             offsets[cells] = start + n * torch.arange(len(cells))
             start += n * len(cells)
-        self.register_buffer("offsets", offsets, persistent=False)
+        self.register_buffer("offsets", offsets[:, None], persistent=False)
         self.codes = normal(sum(n_free), width, std=0.3)
-        self.mixes = nn.ParameterList([normal(len(cells), n, width, std=0.3) for cells, n, _ in mixed])
-        self.slopes = normal(n_cells, 1, width, std=0.3)
+        self.bases = nn.ModuleList([basis for *_, basis in mixed])
+        self.mixes = nn.ParameterList([normal(len(cells), width, basis.n_inner, std=0.3) for cells, _, basis in mixed])
+        self.slopes = normal(n_numbers, 1, width, std=0.3)
         self.biases = normal(n_cells, 1, width, std=0.1)
         self.hidden = normal(n_cells, width, width, std=1 / math.sqrt(width))
         self.hidden_biases = nn.Parameter(torch.zeros(n_cells, 1, width))
-        inner = [(len(cells), width, n if basis is None else basis.shape[1]) for cells, n, basis in outputs]
-        self.heads = nn.ParameterList([normal(*shape, std=0.01 / math.sqrt(width)) for shape in inner])
-        self.head_biases = nn.ParameterList([nn.Parameter(torch.zeros(len(cells), 1, n)) for cells, n, _ in outputs])
+        groups = [(cells, [tuple(rest) for _, *rest in group]) for cells, group in groupby(outputs, lambda part: part[0])]
+        self.outputs = nn.ModuleList([_Output(cells, parts, width, generator) for cells, parts in groups])
+        self.register_buffer("places", torch.tensor([j for cells, _ in groups for j in cells]), persistent=False)
+        self.in_order = self.places.tolist() == list(range(n_cells))
 
     def table(self) -> Tensor:
         """What every code tells: (n, width)."""
-        bases = [self.get_buffer(name) for name in self.bases if name is not None]
-        mixed = [(basis.transpose(1, 2) @ mix).flatten(0, 1) for basis, mix in zip(bases, self.mixes, strict=True)]
+        mixed = [basis(mix).mT.flatten(0, 1) for basis, mix in zip(self.bases, self.mixes, strict=True)]
         return torch.cat([self.codes, *mixed])
 
-    def tell(self, table: Tensor, codes: Tensor, numbers: Tensor, cells: slice = slice(None)) -> Tensor:
-        """What some cells tell.
+    @torch.no_grad()
+    def told(self, table: Tensor, codes: Tensor, numbers: Tensor, observed: Tensor) -> Tensor:
+        """What cells tell, (n_cells, n, width). table : `table()`; the others as in `forward`."""
+        return _CellLayers.told(table, self.slopes, codes + self.offsets, numbers, observed)
 
-        table : `table()`; codes, int, and numbers : (n_cells, n). Returns (n_cells, n, width).
+    def tell(self, j: int, table: Tensor, codes: Tensor, numbers: Tensor) -> Tensor:
+        """What cell j tells, (n, width). table : `table()`; codes, int, and numbers, of a number only : (n,)."""
+        told = F.embedding(codes + self.offsets[j], table)
+        return told if j >= self.n_numbers else told + numbers[:, None] * self.slopes[j]
+
+    def biases_of_outputs(self) -> list[Tensor]:
+        """Those of each rectangle, (k, numbers), to be set."""
+        outputs = cast(Iterable[_Output], self.outputs)
+        return [part.detach() for output in outputs for part in output.bias[:, 0].split(output.widths, -1)]
+
+    def forward(
+        self, codes: Tensor, numbers: Tensor, before: Tensor, observed: Tensor | None = None, dropped: Tensor | None = None
+    ) -> Tensor:
+        """Outputs of all cells.
+
+        codes : (n_cells, n), int; numbers : (n_numbers, n); before : (n_cells, n_cells), one where the cell of the row sees
+        that of the column, else zero; observed : (n_cells, n), bool, or None; dropped : (n, width), factors of the hidden
+        units, for dropout. Returns (n, n_outputs).
         """
-        return F.embedding(codes + self.offsets[cells, None], table) + numbers.unsqueeze(-1) * self.slopes[cells]
-
-    def forward(self, seen: Tensor, dropped: Tensor | float = 1.0) -> Tensor:
-        """Outputs of all cells. seen : (n_cells, n, width), sums of what cells tell; dropped : (n, width), factors of the
-        hidden units, for dropout. Returns (n, n_outputs).
-        """
-        hidden = dropped * F.silu(seen + self.biases)
-        hidden = hidden + dropped * F.silu(torch.baddbmm(self.hidden_biases, hidden, self.hidden))
-        parts = [
-            torch.baddbmm(bias, hidden[_as_slice(cells)], self._head(at)).transpose(0, 1).flatten(1)
-            for at, (cells, bias) in enumerate(zip(self.cells, self.head_biases, strict=True))
-        ]
-        return torch.cat(parts, 1)
-
-    def _head(self, at: int, row: int | slice = slice(None)) -> Tensor:
-        """Weights of a rectangle, or of one of its cells: (..., width, n_outputs)."""
-        weight, name = self.heads[at][row], self.bases[at]
-        return weight if name is None else weight @ self.get_buffer(name)[row]
+        dropped = numbers.new_ones(1, self.width) if dropped is None else dropped
+        observed = None if observed is None else observed.to(before)
+        parameters = self.table(), self.slopes, self.biases, self.hidden, self.hidden_biases
+        hidden = _CellLayers.apply(*parameters, codes + self.offsets, numbers, before, observed, dropped)
+        hidden = hidden if self.in_order else hidden[self.places]
+        outputs = cast(Iterable[_Output], self.outputs)
+        parts = zip(outputs, hidden.split([len(output.cells) for output in outputs]), strict=True)
+        return torch.cat([out for output, part in parts for out in output(part)], 1)
 
     def of(self, j: int, seen: Tensor, widths: Sequence[int]) -> Tensor:
         """Outputs of cell j, (n, sum(widths)).
 
-        seen : (n, width); widths : of each rectangle with the cell, how many to keep.
+        seen : (n, width), the sum of what it sees; widths : of each rectangle with the cell, how many numbers to keep.
         """
         hidden = F.silu(seen + self.biases[j])
         hidden = hidden + F.silu(torch.addmm(self.hidden_biases[j], hidden, self.hidden[j]))
-        parts = [
-            torch.addmm(self.head_biases[at][row, :, :width], hidden, self._head(at, row)[:, :width])
-            for (at, row), width in zip(self._places(j), widths, strict=True)
-        ]
-        return torch.cat(parts, 1)
+        output, row = self._output(j)
+        parts = torch.addmm(output.bias[row], hidden, output.mixed(row)).split(output.widths, -1)
+        return torch.cat([part[:, :width] for part, width in zip(parts, widths, strict=True)], 1)
 
     @torch.no_grad()
     def shift(self, j: int, by: Tensor, widths: Sequence[int]) -> None:
         """Add to the outputs of cell j, for every row. by : (sum(widths),); widths : as in `of`."""
-        for (at, row), part in zip(self._places(j), by.split(list(widths)), strict=True):
-            self.head_biases[at][row, 0, : len(part)] += part
+        output, row = self._output(j)
+        for bias, part in zip(output.bias[row, 0].split(output.widths), by.split(list(widths)), strict=True):
+            bias[: len(part)] += part
 
-    def _places(self, j: int) -> list[tuple[int, int]]:
-        """The rectangles with cell j, and its row there."""
-        return [(at, cells.index(j)) for at, cells in enumerate(self.cells) if j in cells]
-
-
-def _as_slice(places: list[int]) -> slice | list[int]:
-    """Consecutive places as a slice, which needs no copy."""
-    return slice(places[0], places[-1] + 1) if places[-1] - places[0] == len(places) - 1 else places
+    def _output(self, j: int) -> tuple[_Output, int]:
+        """The output with cell j, and its row there."""
+        for output in cast(Iterable[_Output], self.outputs):
+            if j in output.cells:
+                return output, output.cells.index(j)
+        raise IndexError(j)

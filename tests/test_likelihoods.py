@@ -253,7 +253,7 @@ def test_a_located_histogram_is_a_density_in_every_bin(located):
         x = torch.zeros(int(size / step), 2, dtype=torch.float64)
         x[:, j] = torch.arange(len(x)) * step + step / 2
         p = likelihood.log_prob(x, theta)[:, j].exp().view(size, -1).sum(1) * step
-        logits = likelihood._parts(theta)[0][0, likelihood.places].split([4, 3])[j]
+        logits = likelihood._logits(theta)[0, likelihood.places].split([4, 3])[j]
         assert_close(p, logits.softmax(0), atol=2e-5, rtol=1e-3)
 
 
@@ -268,6 +268,13 @@ def test_draws_of_a_located_histogram_follow_it(located):
     p = likelihood.log_prob(x, theta)[:, 0].exp() * 1e-5
     for end in ends:
         assert (draws[:, 0] < end).double().mean() == pytest.approx(p[x[:, 0] < end].sum().item(), abs=0.014)
+
+
+def test_gradients_of_a_located_histogram_are_those_of_differences(located):
+    likelihood, theta = located
+    x = torch.tensor([[0.2, 1.5], [0.4, -0.3], [2.05, 2.9], [3.9, 0.1]], dtype=torch.float64)
+    theta = theta.expand(4, -1).clone().requires_grad_(True)
+    assert torch.autograd.gradcheck(lambda theta: likelihood.log_prob(x, theta), theta, eps=1e-7, atol=1e-4, rtol=1e-4)
 
 
 def test_a_piece_that_is_one_value_is_as_dense_everywhere(located):
@@ -293,7 +300,8 @@ def test_bins_are_mixed_of_functions_that_neighbours_share():
     (_, width, basis), *_ = LIKELIHOODS["histogram"](
         [v._replace(spikes=(False,) * v.size) for v in variables[:1]], located=True
     ).rectangles
-    likeness = basis[0].T @ basis[0]  # of what is learned of one bin, what another one learns too
+    functions = torch.cat([basis[0][0], torch.diag(basis[1][0])])
+    likeness = functions.T @ functions  # of what is learned of one bin, what another one learns too
     assert width == 16
     assert likeness[5, 6] > 0.5 * likeness[5, 5] > 10 * likeness[5, 15]
     assert likeness[15, 15] - likeness[14, 14] == pytest.approx(0.99, abs=0.2)  # an atom is nearly on its own

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from skvae.networks import ACTIVATIONS, MLP, CellEmbedding, CellPerceptrons, linear
+from skvae.networks import ACTIVATIONS, MLP, Basis, CellEmbedding, CellPerceptrons, linear
 
 
 @pytest.fixture
@@ -87,20 +87,78 @@ def test_products_under_autocast_are_those_of_float32_and_narrow_ones_exactly(n_
     assert torch.equal(run(True)[0], run(False)[0]) != wide
 
 
-def test_what_cells_tell_and_put_out_is_mixed_of_a_basis(generator):
+@pytest.fixture
+def perceptrons(generator):
+    """Of two numbers, in bins that are mixed of two functions, and two categories between which and that they alternate."""
+    basis = Basis(torch.tensor([[1.0, 1.0, 0.0], [0.0, 0.0, 2.0]]).expand(2, -1, -1), torch.tensor([[0.0, 0.0, 0.5]] * 2))
+    outputs = [([0, 1], 3, basis), ([0, 1], 1, None), ([3], 2, None), ([2], 4, None)]
+    return CellPerceptrons([3, 3, 4, 2], 2, outputs, 8, generator)
+
+
+def inputs(generator, n=5):
+    """Codes (4, n), numbers (2, n), a chain in which the last cell comes first, what is observed (4, n)."""
+    codes = torch.stack([torch.randint(size, (n,), generator=generator) for size in (3, 3, 4, 2)])
+    before = torch.tensor([[0, 0, 0, 1], [1, 0, 0, 1], [1, 1, 0, 1], [0, 0, 0, 0]]).float()
+    return codes, torch.randn(2, n, generator=generator), before, torch.rand(4, n, generator=generator) < 0.8
+
+
+def plain(net, codes, numbers, before, observed=None, dropped=1.0):
+    """What the perceptrons put out, by the book."""
+    told = [net.tell(j, net.table(), codes[j], numbers[j] if j < 2 else None) for j in range(4)]
+    told = torch.stack(told) if observed is None else torch.stack(told) * observed[..., None]
+    hidden = dropped * torch.nn.functional.silu(torch.einsum("ij,jnw->inw", before.to(told), told) + net.biases)
+    hidden = hidden + dropped * torch.nn.functional.silu(hidden @ net.hidden + net.hidden_biases)
+    mixed = {cells: output for output in net.outputs for cells in [tuple(output.cells)]}
+    numbers_, third, second = mixed[0, 1], mixed[(3,)], mixed[(2,)]
+    shared, own, free = numbers_.weight.split([2, 3, 1], -1)
+    weight = torch.cat([shared @ torch.tensor([[1.0, 1.0, 0.0], [0.0, 0.0, 2.0]]), free], -1)
+    weight[..., 2] += 0.5 * own[..., 2]
+    out = hidden[:2] @ weight + numbers_.bias
+    parts = [out[..., :3].transpose(0, 1).flatten(1), out[..., 3].T]
+    return torch.cat([*parts, (hidden[3] @ third.weight + third.bias)[0], (hidden[2] @ second.weight + second.bias)[0]], 1)
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+@pytest.mark.parametrize("has_dropout", [True, False])
+def test_perceptrons_and_their_gradients_are_those_of_the_book(perceptrons, generator, is_whole, has_dropout):
+    net, (codes, numbers, before, observed) = perceptrons, inputs(generator)
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.5, generator=generator)
+    seen = None if is_whole else observed
+    dropped = torch.rand(5, 8, generator=generator) if has_dropout else None
+    out = net(codes, numbers, before, seen, dropped)
+    expected = plain(net, codes, numbers, before, seen, 1.0 if dropped is None else dropped)
+    assert_close(out, expected)
+    weight = torch.randn(out.shape, generator=generator)
+    gradients = (torch.autograd.grad((o * weight).sum(), list(net.parameters())) for o in (out, expected))
+    for own, wanted in zip(*gradients, strict=True):
+        assert wanted.abs().max() > 0
+        assert_close(own, wanted)
+
+
+def test_one_cell_alone_puts_out_what_it_does_among_all(perceptrons, generator):
+    net, (codes, numbers, before, observed) = perceptrons, inputs(generator)
+    out = net(codes, numbers, before, observed)
+    seen = torch.einsum("ij,jnw->inw", before, net.told(net.table(), codes, numbers, observed))
+    each = {0: [0, 1, 2, 6], 1: [3, 4, 5, 7], 2: [10, 11, 12, 13], 3: [8, 9]}
+    for j, columns in each.items():
+        widths = [3, 1] if j < 2 else [len(columns)]
+        assert_close(net.of(j, seen[j], widths), out[:, columns])
+        net.shift(j, torch.arange(1.0, 1 + len(columns)), widths)
+        shifted = net(codes, numbers, before, observed)
+        assert_close((shifted - out)[:, columns], torch.arange(1.0, 1 + len(columns)).expand(5, -1))
+        assert (shifted != out).any(0).sum() == len(columns)
+        out = shifted
+    assert_close(net.of(2, seen[2], [3]), out[:, 10:13])  # of a likelihood with fewer codes than others have room for
+
+
+def test_what_cells_tell_and_put_out_is_mixed_of_a_basis(perceptrons, generator):
     """Codes of equal rows of the basis cannot be told apart, whatever the weights; the bias alone is a code's own."""
-    basis = torch.tensor([[1.0, 1.0, 0.0], [0.0, 0.0, 2.0]]).expand(2, -1, -1)  # two functions of three codes, of two cells
-    net = CellPerceptrons([3, 4, 3], [([1], 4, None), ([0, 2], 3, basis)], 8, generator)
-    codes, numbers = torch.tensor([[0, 1, 2], [0, 1, 3], [0, 1, 2]]), torch.zeros(3, 3)
-    told = net.tell(net.table(), codes, numbers)
-    for j in (0, 2):
-        assert torch.equal(told[j, 0], told[j, 1])
-        assert not torch.equal(told[j, 0], told[j, 2])
-    assert not torch.equal(told[0], told[2])
-    assert not torch.equal(told[1, 0], told[1, 1])
-    seen = torch.randn(3, 3, 8, generator=generator)
-    out = net(seen)
-    assert_close(out[:, 4], out[:, 5])
-    assert_close(torch.cat([net.of(j, seen[j], [n]) for j, n in ((1, 4), (0, 3), (2, 3))], 1), out)
-    net.shift(2, torch.arange(3.0), [3])
-    assert_close(net(seen) - out, torch.tensor([[0.0] * 7 + [0.0, 1.0, 2.0]]).expand(3, -1))
+    net, (codes, numbers, before, observed) = perceptrons, inputs(generator)
+    codes[0, :3] = torch.arange(3)
+    told = net.told(net.table(), codes, torch.zeros_like(numbers), torch.ones_like(observed))
+    assert torch.equal(told[0, 0], told[0, 1])
+    assert not torch.equal(told[0, 0], told[0, 2])
+    out = net(codes, numbers, before)
+    assert_close(out[:, 0], out[:, 1])
+    assert_close(out[:, 3], out[:, 4])
