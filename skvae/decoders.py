@@ -15,6 +15,7 @@ from skvae.networks import MLP, Basis, CellPerceptrons, linear
 
 N_CALIBRATION = 20_000  # rows drawn at most, of which shares are known within .3 %
 N_NUMBERS_CALIBRATED = 2**22  # at most, of these rows' widest cell or covariances
+N_CANDIDATES = 8  # rows that one is taken from, where known cells come late in the chain
 DROPOUT, FEW_ROWS = (0.1, 0.2), 3000  # share of hidden units: with many rows, and with as few
 
 
@@ -225,13 +226,34 @@ class AutoregressiveDecoder(_Decoder):
     def sample(self, x: Tensor, known: Tensor, generator: Generator) -> Tensor:
         """Rows whose unknown cells are drawn given the known ones.
 
+        The chain in its first order, which scores and free draws have, knows best how cells depend on each other. Where a
+        known cell comes late in it, rows are drawn that see the known cells from the start, several a row; one of these is
+        taken by how much likelier the first order makes the whole row (sampling-importance-resampling: Rubin, 1988).
+
         x : (n, n_variables), unknown cells anything in the support; known : the same, bool. A cell that is known to be
         missing is not known, but that it is missing is. Returns (n, n_variables).
         """
-        state = _Row(self, x, known)
+        if not self._has_late(x, known):
+            return self._chain(_Row(self, x, known), generator).x
+        many = (part.repeat_interleave(N_CANDIDATES, 0) for part in (x, known))
+        rows = self._chain(_Row(self, *many, scored=True), generator)
+        log_weight = self.log_prob(rows.x, None if rows.decided.all() else rows.decided).sum(-1) - rows.log_prob
+        chosen = torch.multinomial(log_weight.view(-1, N_CANDIDATES).softmax(1), 1, generator=generator)[:, 0]
+        return rows.x.view(len(x), N_CANDIDATES, -1)[torch.arange(len(x), device=x.device), chosen]
+
+    def _has_late(self, x: Tensor, known: Tensor) -> bool:
+        """Whether a known cell comes after one that is to be drawn. x, known : as in `sample`."""
+        has = self.missing_at >= 0
+        settled, at = known.clone(), self.missing_at[has]
+        settled[:, has] |= known[:, at] & (x[:, at] > 0.5)
+        after_gap = (~settled)[:, self.first_order].cumsum(1) > 0
+        return bool((known[:, self.first_order] & after_gap).any())
+
+    def _chain(self, state: "_Row", generator: Generator) -> "_Row":
+        """Draw what is not known, in the first order."""
         for j in self.first_order.tolist():
-            self._draw(j, state, ~known[:, j] & ~state.is_missing(j), generator)
-        return state.x
+            self._draw(j, state, ~state.known[:, j] & ~state.is_missing(j), generator)
+        return state
 
     def impute(self, x: Tensor, known: Tensor, generator: Generator) -> Tensor:
         """Rows whose unknown cells are drawn given the known ones, also those that are known to be missing.
@@ -259,8 +281,10 @@ class AutoregressiveDecoder(_Decoder):
     def _draw_from(likelihood, log_weight, thetas, j: int, state: "_Row", drawn: Tensor, generator: Generator) -> None:
         """Draw variable j of some rows, (n,), from what `_alone` returned."""
         component = torch.multinomial(log_weight.exp().T, 1, generator=generator)[:, 0] if len(thetas) > 1 else 0
-        theta = thetas[component, torch.arange(len(state.x), device=thetas.device)]
-        state.set_(j, torch.where(drawn, likelihood.sample(theta, generator)[:, 0], state.x[:, j]), drawn)
+        x = likelihood.sample(thetas[component, torch.arange(len(state.x), device=thetas.device)], generator)
+        if state.log_prob is not None:
+            state.log_prob += drawn * _mixture_log_prob(likelihood, x, log_weight[..., None], thetas)[:, 0]
+        state.set_(j, torch.where(drawn, x[:, 0], state.x[:, j]), drawn)
 
     @torch.no_grad()
     def calibrate(self, x: Tensor, observed: Tensor | None, weight: Tensor, generator: Generator) -> None:
@@ -332,25 +356,35 @@ def _log_prob(
     theta : (n, n_params); x : (n, k); log_weight, location, scale : (m, n, k), of the normals that theta is around.
     """
     log_weight, location, scale = _mixture_for(likelihood, log_weight, location, scale)
-    thetas = likelihood.placed(theta.expand(len(location), -1, -1), location, scale)
-    log_probs = likelihood.log_prob(x.expand(len(location), -1, -1), thetas)
+    return _mixture_log_prob(likelihood, x, log_weight, likelihood.placed(theta.expand(len(location), -1, -1), location, scale))
+
+
+def _mixture_log_prob(likelihood: AbstractLikelihood, x: Tensor, log_weight: Tensor, thetas: Tensor) -> Tensor:
+    """Nats of cells x (n, k) of a mixture of log-weights (m, n, k) and thetas (m, n, n_params): (n, k)."""
+    log_probs = likelihood.log_prob(x.expand(len(thetas), -1, -1), thetas)
     return log_probs[0] if len(log_probs) == 1 else (log_weight + log_probs).logsumexp(0)
 
 
 class _Row:
     """Rows of an `AutoregressiveDecoder` that are being filled in.
 
-    x, known : as in `sample`; present : a variable that counts as not missing, although it may be known to be.
+    x, known : as in `sample`; present : a variable that counts as not missing, although it may be known to be; scored :
+    whether to add up how likely the cells are that are drawn.
 
     Attributes
     ----------
     seen : (n, width), what the known cells tell.
-    numbers, decided : (n, k), of the normals: features, and which are there.
+    decided : (n, n_variables), which cells are there.
+    numbers : (n, k), features of the numbers.
     log_weight : (m, n), of the normals, given the numbers that are there.
+    log_prob : (n,), nats of what was drawn, or None.
     """
 
-    def __init__(self, decoder: AutoregressiveDecoder, x: Tensor, known: Tensor, present: int | None = None):
+    def __init__(
+        self, decoder: AutoregressiveDecoder, x: Tensor, known: Tensor, present: int | None = None, scored: bool = False
+    ):
         self.decoder, self.x, self.known = decoder, x.clone(), known
+        self.log_prob = x.new_zeros(len(x)) if scored else None
         self._likelihoods: dict[int, AbstractLikelihood] = {}
         at = -1 if present is None else int(decoder.missing_at[present])
         if at >= 0:
@@ -359,8 +393,12 @@ class _Row:
         codes, numbers = decoder._codes_and_numbers(self.x)
         self.seen = decoder.network.told(self.table, codes, numbers, known.T).sum(0)
         self.numbers = numbers.T.contiguous()
-        self.decided = known[:, : decoder.n_numbers].clone()
-        self.log_weight = decoder.normal.weigh(self.numbers, self.decided)
+        self.decided = known.clone()
+        self.log_weight = decoder.normal.weigh(self.numbers, self._numbers_decided)
+
+    @property
+    def _numbers_decided(self) -> Tensor:
+        return self.decided[:, : self.decoder.n_numbers]
 
     def likelihood(self, j: int) -> AbstractLikelihood:
         """That of variable j alone."""
@@ -378,7 +416,7 @@ class _Row:
         if j >= self.decoder.n_numbers:
             zero = torch.zeros_like(self.x[None, :, 0])
             return zero, zero, zero + 1
-        return self.log_weight, *self.decoder.normal.given(self.numbers, self.decided, j)
+        return self.log_weight, *self.decoder.normal.given(self.numbers, self._numbers_decided, j)
 
     def set_(self, j: int, values: Tensor, drawn: Tensor) -> None:
         """Take values (n,) for variable j, seen from now on where drawn, (n,)."""
@@ -389,7 +427,7 @@ class _Row:
             if len(self.log_weight) > 1:
                 self.log_weight = torch.where(drawn, log_odds(self.normals(j), numbers), self.log_weight)
             self.numbers[:, j] = torch.where(drawn, numbers, self.numbers[:, j])
-            self.decided[:, j] |= drawn
+        self.decided[:, j] |= drawn
 
     def turn_up(self, j: int, drawn: Tensor) -> None:
         """Variable j counts as not missing from now on, where drawn, (n,)."""
@@ -397,7 +435,7 @@ class _Row:
         if at >= 0:
             self.seen = self.seen - self._told(at)[0] * (drawn & self.known[:, at]).unsqueeze(-1)
             self.set_(at, torch.where(drawn, 0.0, self.x[:, at]), drawn)
-            self.log_weight = self.decoder.normal.weigh(self.numbers, self.decided)
+            self.log_weight = self.decoder.normal.weigh(self.numbers, self._numbers_decided)
 
     def _told(self, j: int) -> tuple[Tensor, Tensor]:
         """What the cells of variable j tell, (n, width), and their features, (n,)."""

@@ -25,9 +25,10 @@ from skvae.priors import PRIORS
 from skvae.schema import ImageSchema, TableSchema, check_frame
 from skvae.training import DivergedError, History, Moments, train, train_further
 
-MOST_ROWS_SEEN = 20_000_000  # where the least number of epochs would see more
+MAX_EPOCHS, MOST_ROWS_SEEN = 100, 20_000_000  # the latter where the least number of epochs would see more
 STEP_BY_CELL, MAX_VARIABLES = 2.0, 192  # of an autoregressive decoder: of the learning rate; it is not made for more
-SLACK_BY_CELL = 0.005  # nats of held-out log-likelihood a variable, for which its later weights are still taken
+# it stops after so many epochs, but at least steps, without a gain of nats a variable: longer, it would learn rows by heart
+PATIENCE_BY_CELL, MIN_STEPS_BY_CELL, TOL_BY_CELL = 3, 60, 3e-4
 MIN_BATCH, MAX_BATCH = 128, 4096
 INTERRUPTED = "Training interrupted by user; the model is the best so far."
 N_CELLS_AT_ONCE = 2**22  # of float64, between containers and tensors
@@ -37,29 +38,19 @@ N_ROWS_AT_ONCE, N_NUMBERS_AT_ONCE = 4096, 2**23  # drawn, or scored while traini
 
 
 class Budget(NamedTuple):
-    """How long to train: until so many rows and cells were seen, within bounds of epochs; small tables for some steps."""
+    """How long to train at most: until so many rows and cells were seen, within bounds of epochs."""
 
-    rows: int
+    rows: float = math.inf
     cells: float = math.inf
     least: int = 3
-    most: int = 100
-    steps: int = 0
 
-    def n_epochs(self, n_rows: int, n_variables: int, n_batches: int) -> int:
-        """Of a table: rows, packed columns, and steps of an epoch."""
+    def n_epochs(self, n_rows: int, n_variables: int) -> int:
         least = min(self.least, max(1, MOST_ROWS_SEEN // n_rows))
-        most = max(self.most, min(100, self.steps // n_batches))
-        return min(most, max(least, int(min(self.rows, self.cells / n_variables)) // n_rows))
+        return min(MAX_EPOCHS, max(least, int(min(self.rows, self.cells / n_variables)) // n_rows))
 
 
-# as many rows seen in training are enough for any table: of latents that generate, of those beside a decoder that does, and of
-# that decoder, which remembers rows when it sees them more often than held-out ones gain from (on 500 to 30,000 rows of Adult
-# and Magic, their score was greatest after 12 to 25 epochs)
-LATENTS, LATENTS_BESIDE, BY_CELL = (
-    Budget(3_000_000, least=10),
-    Budget(1_000_000, 24_000_000),
-    Budget(400_000, 24_000_000, most=24, steps=100),
-)
+# of latents that generate, of those beside an autoregressive decoder that does, and of that decoder
+LATENTS, LATENTS_BESIDE, BY_CELL = Budget(3e6, least=10), Budget(1e6, 24e6), Budget(cells=16e6)
 
 
 class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -557,13 +548,15 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
 
         scores = self._held_out_scores(module, held_out) if held_out else (None, None)
         n_epochs = self._n_epochs(LATENTS if module.cells is None else LATENTS_BESIDE, rows)
-        latent = _Task(module.latent_part, bound, scores[0], n_epochs, 1.0, False, 0.0, latent_generator)
+        patience = self.n_iter_no_change
+        latent = _Task(module.latent_part, bound, scores[0], n_epochs, 1.0, False, patience, self.tol, latent_generator)
         if module.cells is None:
             return [latent]
         module.cells.n_rows = len(rows.x)
-        slack = SLACK_BY_CELL * rows.x.shape[1]
-        n_epochs = self._n_epochs(BY_CELL, rows)
-        return [latent, _Task(module.cells, by_cell, scores[1], n_epochs, STEP_BY_CELL, True, slack, generator)]
+        n_epochs, n_batches = self._n_epochs(BY_CELL, rows), math.ceil(len(rows.x) / self._n_rows_a_step(len(rows.x)))
+        patience = min(patience, max(PATIENCE_BY_CELL, MIN_STEPS_BY_CELL // n_batches))
+        tol = max(self.tol, TOL_BY_CELL * rows.x.shape[1])
+        return [latent, _Task(module.cells, by_cell, scores[1], n_epochs, STEP_BY_CELL, True, patience, tol, generator)]
 
     @staticmethod
     def _generator(task, random_state):
@@ -579,12 +572,11 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
                 n_epochs=task.n_epochs,
                 batch_size=self._n_rows_a_step(len(rows.x)),
                 learning_rate=self.learning_rate_init * task.step,
-                patience=self.n_iter_no_change,
-                tol=self.tol,
+                patience=task.patience,
+                tol=task.tol,
                 generator=self._generator(task, random_state),
                 on_epoch_end=epochs,
                 averaged=task.averaged,
-                slack=task.slack,
             )
         if history.interrupted:
             warnings.warn(INTERRUPTED, UserWarning, stacklevel=6)
@@ -613,8 +605,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
     def _n_epochs(self, budget, rows):
         if self.max_iter != "auto":
             return self.max_iter
-        n_rows, n_variables = rows.x.shape
-        return budget.n_epochs(n_rows, n_variables, math.ceil(n_rows / self._n_rows_a_step(n_rows)))
+        return budget.n_epochs(*rows.x.shape)
 
     def _n_rows_a_step(self, n_rows):
         """Few steps of many rows and many of few meet at the square root, to a power of two."""
@@ -1064,7 +1055,9 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
 
 
 class _Task(NamedTuple):
-    """Something to train: the module, its loss of a batch, the score to watch, epochs, step beside the learning rate."""
+    """Something to train: the module, its loss of a batch, the score to watch, epochs, step beside the learning rate, whether
+    to average weights, and how long to wait for what gain of the score.
+    """
 
     module: torch.nn.Module
     loss: Callable
@@ -1072,7 +1065,8 @@ class _Task(NamedTuple):
     n_epochs: int
     step: float
     averaged: bool
-    slack: float
+    patience: int
+    tol: float
     generator: torch.Generator
 
 

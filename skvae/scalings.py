@@ -171,7 +171,7 @@ class BinScaling(AbstractScaling):
     past_ends, most_past_ends = 3, 0.5  # rows, and their share of a bin at most
 
     def fit(self, values, weight):
-        found, at = np.unique(values, return_inverse=True)
+        found, at = _distinct(values)
         share = np.bincount(at, weight) / weight.sum()
         n = len(values)
         bounds = _quantile_groups(share, n_bins=int(np.clip(n // 50, 8, 64)), least=min(20 / n, 1.0))
@@ -260,6 +260,13 @@ class BinScaling(AbstractScaling):
         past, share = np.where(packed < 0, -packed, packed - self._n_bins), np.where(packed < 0, below, above)
         density = np.where(past > 0, np.log(share / self.tail) - past, density)
         return density + (math.log(self.step) if self.discrete else 0.0)
+
+
+def _distinct(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The values (n,) that differ by more than rounding, sorted (k,), and which of them each is (n,)."""
+    found, at = np.unique(values, return_inverse=True)
+    is_new = np.append(True, np.diff(found) > 8 * np.finfo(float).eps * np.abs(found[[0, -1]]).max())
+    return found[is_new], (is_new.cumsum() - 1)[at]
 
 
 def _light_starts(share: np.ndarray, bounds: np.ndarray, n_rows: int) -> np.ndarray:

@@ -70,7 +70,6 @@ def train(
     generator: Generator,
     on_epoch_end: Callable[[History], bool] | None = None,
     averaged: bool = False,
-    slack: float = 0.0,
 ) -> History:
     """Minimise a loss over batches, and leave the module at the best weights that were seen.
 
@@ -99,8 +98,6 @@ def train(
     averaged : bool
         Whether the weights that are scored and kept are running means over steps (Polyak & Juditsky, 1992): calibrated even
         where training stops while steps are still large.
-    slack : float
-        Later weights are preferred as long as their score is less than this below the best: they saw the smaller steps.
 
     Returns
     -------
@@ -119,8 +116,7 @@ def train(
                 with passes.means():
                     value = -mean_loss if score is None else score()
                     finite = math.isfinite(mean_loss) and math.isfinite(value)
-                    as_good = score is None or value > history.best_score - slack
-                    best = _weights(module) if finite and as_good else best
+                    best = _weights(module) if finite and (score is None or value > history.best_score) else best
                 if not finite:
                     rollbacks += 1
                     if rollbacks > MAX_ROLLBACKS:
@@ -133,7 +129,7 @@ def train(
                     history.scores.append(value)
                 history.best_score = max(value, history.best_score)
                 improved = value > mark + tol
-                waited = 0 if improved or (slack and as_good) else waited + 1
+                waited = 0 if improved else waited + 1
                 mark = value if improved else mark
                 stop = on_epoch_end is not None and on_epoch_end(history)
                 if stop or (score is not None and waited >= patience):

@@ -168,6 +168,16 @@ def test_repeated_values_are_drawn_as_they_are():
         assert (drawn == amount).mean() == pytest.approx((values == amount).mean(), abs=0.01)
 
 
+def test_values_that_differ_by_rounding_are_one():
+    values = RNG.normal(size=6000).round(1) * 3  # 0.3 and 0.1 * 3, as sums and differences of decimals are
+    values[::2] += 2 * np.spacing(values[::2])
+    frame = pd.DataFrame({"a": values})
+    schema = TableSchema("histogram").fit(frame, np.ones(6000))
+    back = schema.unpack(schema.pack(frame).values)
+    np.testing.assert_allclose(back["a"], values, rtol=1e-14, atol=1e-14)
+    assert schema.variables[0].size <= 64
+
+
 @pytest.mark.parametrize("container", [pd.DataFrame, pl.DataFrame])
 def test_ordinal_codes_follow_the_order_of_the_dtype(container):
     levels = ["low", "middle", "high"]
