@@ -235,8 +235,8 @@ class AutoregressiveDecoder(_Decoder):
         """
         if not self._has_late(x, known):
             return self._chain(_Row(self, x, known), generator).x
-        many = (part.repeat_interleave(N_CANDIDATES, 0) for part in (x, known))
-        rows = self._chain(_Row(self, *many, scored=True), generator)
+        rows = _Row(self, x.repeat_interleave(N_CANDIDATES, 0), known.repeat_interleave(N_CANDIDATES, 0), scored=True)
+        rows = self._chain(rows, generator)
         log_weight = self.log_prob(rows.x, None if rows.decided.all() else rows.decided).sum(-1) - rows.log_prob
         chosen = torch.multinomial(log_weight.view(-1, N_CANDIDATES).softmax(1), 1, generator=generator)[:, 0]
         return rows.x.view(len(x), N_CANDIDATES, -1)[torch.arange(len(x), device=x.device), chosen]
@@ -282,7 +282,7 @@ class AutoregressiveDecoder(_Decoder):
         """Draw variable j of some rows, (n,), from what `_alone` returned."""
         component = torch.multinomial(log_weight.exp().T, 1, generator=generator)[:, 0] if len(thetas) > 1 else 0
         x = likelihood.sample(thetas[component, torch.arange(len(state.x), device=thetas.device)], generator)
-        if state.log_prob is not None:
+        if state.scored:
             state.log_prob += drawn * _mixture_log_prob(likelihood, x, log_weight[..., None], thetas)[:, 0]
         state.set_(j, torch.where(drawn, x[:, 0], state.x[:, j]), drawn)
 
@@ -356,7 +356,8 @@ def _log_prob(
     theta : (n, n_params); x : (n, k); log_weight, location, scale : (m, n, k), of the normals that theta is around.
     """
     log_weight, location, scale = _mixture_for(likelihood, log_weight, location, scale)
-    return _mixture_log_prob(likelihood, x, log_weight, likelihood.placed(theta.expand(len(location), -1, -1), location, scale))
+    thetas = likelihood.placed(theta.expand(len(location), -1, -1), location, scale)
+    return _mixture_log_prob(likelihood, x, log_weight, thetas)
 
 
 def _mixture_log_prob(likelihood: AbstractLikelihood, x: Tensor, log_weight: Tensor, thetas: Tensor) -> Tensor:
@@ -377,14 +378,14 @@ class _Row:
     decided : (n, n_variables), which cells are there.
     numbers : (n, k), features of the numbers.
     log_weight : (m, n), of the normals, given the numbers that are there.
-    log_prob : (n,), nats of what was drawn, or None.
+    log_prob : (n,), nats of what was drawn, where scored.
     """
 
     def __init__(
         self, decoder: AutoregressiveDecoder, x: Tensor, known: Tensor, present: int | None = None, scored: bool = False
     ):
         self.decoder, self.x, self.known = decoder, x.clone(), known
-        self.log_prob = x.new_zeros(len(x)) if scored else None
+        self.scored, self.log_prob = scored, x.new_zeros(len(x))
         self._likelihoods: dict[int, AbstractLikelihood] = {}
         at = -1 if present is None else int(decoder.missing_at[present])
         if at >= 0:

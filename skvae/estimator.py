@@ -28,7 +28,7 @@ from skvae.training import DivergedError, History, Moments, train, train_further
 MAX_EPOCHS, MOST_ROWS_SEEN = 100, 20_000_000  # the latter where the least number of epochs would see more
 STEP_BY_CELL, MAX_VARIABLES = 2.0, 192  # of an autoregressive decoder: of the learning rate; it is not made for more
 # it stops after so many epochs, but at least steps, without a gain of nats a variable: longer, it would learn rows by heart
-PATIENCE_BY_CELL, MIN_STEPS_BY_CELL, TOL_BY_CELL = 3, 60, 3e-4
+PATIENCE_BY_CELL, MIN_STEPS_BY_CELL, TOL_BY_CELL = 3, 500, 3e-4
 MIN_BATCH, MAX_BATCH = 128, 4096
 INTERRUPTED = "Training interrupted by user; the model is the best so far."
 N_CELLS_AT_ONCE = 2**22  # of float64, between containers and tensors
@@ -50,7 +50,7 @@ class Budget(NamedTuple):
 
 
 # of latents that generate, of those beside an autoregressive decoder that does, and of that decoder
-LATENTS, LATENTS_BESIDE, BY_CELL = Budget(3e6, least=10), Budget(1e6, 24e6), Budget(cells=16e6)
+LATENTS, LATENTS_BESIDE, BY_CELL = Budget(3e6, least=10), Budget(1e6, 24e6), Budget(1e6, 16e6)
 
 
 class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -138,9 +138,9 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
     max_iter : int or "auto", default="auto"
         Number of epochs at most; where the decoder is autoregressive, of the latents and of the decoder each. "auto": 100,
         and fewer beyond 30,000 rows, so that training sees about 3 million rows, but at least 10 epochs; beyond 2 million
-        rows fewer again, so that it sees about 20 million. Beside an autoregressive decoder, latents see a million rows; the
-        decoder itself trains for 24 epochs (or 100 steps), and fewer beyond 17,000 rows, so that it sees 400,000 rows, but
-        at least 3 epochs: longer, it remembers rows rather than what they have in common. The learning rate decays over this
+        rows fewer again, so that it sees about 20 million. Beside an autoregressive decoder, latents see a million rows. The
+        decoder itself sees a million rows (or 16 million cells) at most, at least 3 epochs, and stops where held-out rows
+        gain nothing in 3 epochs (or 500 steps): longer, it would learn rows by heart. The learning rate decays over this
         budget.
 
     batch_size : int or "auto", default="auto"
@@ -1055,8 +1055,8 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
 
 
 class _Task(NamedTuple):
-    """Something to train: the module, its loss of a batch, the score to watch, epochs, step beside the learning rate, whether
-    to average weights, and how long to wait for what gain of the score.
+    """Something to train: the module, its loss of a batch, the score to watch, epochs, step beside the learning rate,
+    whether to average weights, and how long to wait for what gain of the score.
     """
 
     module: torch.nn.Module

@@ -15,6 +15,8 @@ from torch import Generator, Tensor, nn
 
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 LOGISTIC = math.sqrt(3) / math.pi  # the scale of a logistic distribution of standard deviation one
+# of the logistic distributions that bins begin with: log-weights, and log-scales beside that of the normal
+WEIGHTS, SCALES = (0.0, -2.0), (0.0, -1.5)
 NARROWEST = 1e-4  # scale of a located distribution inside a bin, in normal scores
 N_BUMPS, WIDEST_BUMP = 20, 3.0  # of a histogram's basis: how many, and the normal scores that they reach from and to
 APART = 0.1  # of the step that a bump learns by, that of a bin by itself: so it learns where there are many rows
@@ -544,7 +546,7 @@ class Histogram(_Softmax):
         if located:
             self.register_buffer("spikes", _padded([v.spikes for v in variables]) > 0, persistent=False)
             (_, width, _), *_ = self.rectangles
-            self.rectangles = [Rectangle(list(range(self.n_variables)), n) for n in (width, 1, 1)]
+            self.rectangles = [Rectangle(list(range(self.n_variables)), n) for n in (width, *[len(WEIGHTS)] * 3)]
             self.rectangles[0] = self.rectangles[0]._replace(basis=self._basis(width))
 
     @staticmethod
@@ -578,33 +580,46 @@ class Histogram(_Softmax):
         return left, right
 
     def _parts(self, theta: Tensor) -> tuple[Tensor, ...]:
-        """Logits, and of a located one, location (or offset) and scale (or its logarithm)."""
-        return theta.split([self.n_logits, *[self.n_variables] * (2 * self.located)], -1)
+        """Logits, and of a located one, log-weights, locations (or offsets) and scales (or their logarithms) of logistic
+        distributions, (..., n_variables, n_logistics) each.
+        """
+        if not self.located:
+            return (theta,)
+        shape = self.n_variables, len(WEIGHTS)
+        logits, *logistics = theta.split([self.n_logits, *[math.prod(shape)] * 3], -1)
+        return logits, *(part.unflatten(-1, shape) for part in logistics)
 
     def placed(self, theta, location, scale):
-        logits, offset, log_scale = self._parts(theta)
-        scale_ = NARROWEST + scale * log_scale.clamp(max=30).exp() * LOGISTIC
-        return torch.cat([logits, location + scale * offset, scale_], -1)
+        logits, log_weight, offset, log_scale = self._parts(theta)
+        location, scale = location.unsqueeze(-1), scale.unsqueeze(-1)
+        log_weight = (log_weight + log_weight.new_tensor(WEIGHTS)).log_softmax(-1)
+        log_scale = (log_scale + log_scale.new_tensor(SCALES)).clamp(max=30)
+        logistics = log_weight, location + scale * offset, NARROWEST + scale * log_scale.exp() * LOGISTIC
+        return torch.cat([logits, *(part.flatten(-2) for part in logistics)], -1)
 
     def _logits(self, theta):
-        logits, *logistic = self._parts(theta)
+        logits, *logistics = self._parts(theta)
         if not self.located:
             return logits
-        location, scale = (part.unsqueeze(-1) for part in logistic)
-        edges = (self.get_buffer("scores") - location) / scale
-        return logits + _log_mass_of_logistic(edges[..., :-1], edges[..., 1:]).flatten(-2)
+        log_weight, location, scale = (part.unsqueeze(-1) for part in logistics)
+        edges = (self.get_buffer("scores")[:, None] - location) / scale
+        masses = _log_mass_of_logistic(edges[..., :-1], edges[..., 1:])
+        return logits + (log_weight + masses).logsumexp(-2).flatten(-2)
 
     def log_prob(self, x, theta):
         codes = self.codes(x)
         if not self.located:
             return self._log_prob_of_codes(codes, theta)
         shape = torch.broadcast_shapes(codes.shape[:-1], theta.shape[:-1])
-        codes, (logits, location, scale) = codes.expand(*shape, -1), self._parts(theta.expand(*shape, -1))
-        tilt = _Tilt.apply(self._rectangle(0, logits), location, scale, self.get_buffer("scores"), codes)
-        return tilt + self._log_logistic(x.expand_as(codes), codes, location, scale)
+        codes, (logits, *logistics) = codes.expand(*shape, -1), self._parts(theta.expand(*shape, -1))
+        tilt = _Tilt.apply(self._rectangle(0, logits), *logistics, self.get_buffer("scores"), codes)
+        return tilt + self._log_logistics(x.expand_as(codes), codes, *logistics)
 
-    def _log_logistic(self, x: Tensor, codes: Tensor, location: Tensor, scale: Tensor) -> Tensor:
-        """Log-density of places under logistic distributions, in tails the mass of their bin, all (..., n_variables)."""
+    def _log_logistics(self, x: Tensor, codes: Tensor, log_weight: Tensor, location: Tensor, scale: Tensor) -> Tensor:
+        """Log-density of places x, with codes, under mixtures of logistic distributions; in tails the mass of their bin.
+
+        x, codes, and what is returned : (..., n_variables); the others as `_parts` has them.
+        """
         knots, (left, right) = self.get_buffer("packed_knots"), self._edges(codes)
         rows = x.reshape(-1, self.n_variables).T.contiguous()
         piece = (torch.searchsorted(knots, rows, right=True) - 1).clamp(0, knots.shape[1] - 2)
@@ -613,18 +628,22 @@ class Histogram(_Softmax):
             for table, shift in ((self.get_buffer("spikes"), 0), (knots, 0), (knots, 1))
         )
         places = torch.stack([*ends, codes, codes + 1, x])
-        at = (left + (places - codes).clamp(0, 1) * (right - left) - location) / scale
-        mass, whole = _log_mass_of_logistic(at[[0, 2]], at[[1, 3]])
-        density = F.logsigmoid(at[4]) + F.logsigmoid(-at[4]) + ((right - left).clamp(min=1e-30) / scale).log()
+        scores = left + (places - codes).clamp(0, 1) * (right - left)
+        at = (scores.unsqueeze(-1) - location) / scale
+        density = F.logsigmoid(at[4]) + F.logsigmoid(-at[4]) - scale.log()
+        mass, whole, density = (
+            (log_weight + part).logsumexp(-1) for part in (*_log_mass_of_logistic(at[[0, 2]], at[[1, 3]]), density)
+        )
         inside = (x >= 0) & (x < self.get_buffer("last") + 1)
         mass = mass - (ends[1] - ends[0]).clamp(min=1e-7).log()
+        density = density + (right - left).clamp(min=1e-30).log()
         return torch.where(inside, torch.where(spike, mass, density), whole)
 
     def sample(self, theta, generator):
         codes = self._draw_codes(theta, generator)
         place = torch.rand(codes.shape, generator=generator, dtype=theta.dtype, device=theta.device)
         if self.located:
-            place = self._place(place, codes.long(), *self._parts(theta)[1:])
+            place = self._place(place, codes.long(), *self._component(codes.long(), theta, generator))
         atoms = self.get_buffer("atoms").expand(*codes.shape, -1).gather(-1, codes.long().unsqueeze(-1)).squeeze(-1)
         return self._with_tails(codes, codes + torch.where(atoms.isnan(), place, atoms), generator)
 
@@ -635,6 +654,15 @@ class Histogram(_Softmax):
         u = torch.rand(x.shape, generator=generator, dtype=x.dtype, device=x.device)
         distance = (share / u).log()  # of an exponential distribution, where u is below the share
         return torch.where(u >= share, x, torch.where(codes == last, last + 1 + distance, -distance))
+
+    def _component(self, codes: Tensor, theta: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+        """Locations and scales of the logistic distributions that codes (..., n_variables) are drawn from, like them."""
+        _, log_weight, location, scale = self._parts(theta)
+        left, right = ((edge.unsqueeze(-1) - location) / scale for edge in self._edges(codes))
+        log_share = log_weight + _log_mass_of_logistic(left, right)
+        clocks = torch.empty_like(log_share).exponential_(generator=generator)
+        chosen = (log_share - clocks.log()).argmax(-1, keepdim=True)
+        return location.gather(-1, chosen).squeeze(-1), scale.gather(-1, chosen).squeeze(-1)
 
     def _place(self, share: Tensor, codes: Tensor, location: Tensor, scale: Tensor) -> Tensor:
         """Places in bins, of which a share of the mass is nearer to one end, all (..., n_variables)."""
@@ -673,35 +701,39 @@ class Histogram(_Softmax):
 
 
 class _Tilt(torch.autograd.Function):
-    """By how much logits raise the log-probability of a bin above that of a logistic distribution, which is cut into bins.
+    """By how much logits raise the log-probability of a bin above that of mixtures of logistic distributions, cut into bins.
 
     That is logits[code] - log(sum of exp(logits) times the mass of each bin); by hand, with a third of autograd's passes.
 
-    logits : (..., k, n_bins); location, scale : (..., k); edges : (k, n_bins + 1); codes : (..., k). Returns (..., k).
+    logits : (..., k, n_bins); log_weight, location, scale : (..., k, m); edges : (k, n_bins + 1); codes : (..., k). Returns
+    (..., k).
     """
 
     @staticmethod
-    def forward(ctx, logits, location, scale, edges, codes):
-        edges = (edges - location.unsqueeze(-1)) / scale.unsqueeze(-1)
+    def forward(ctx, logits, log_weight, location, scale, edges, codes):
+        edges = (edges.unsqueeze(-2) - location.unsqueeze(-1)) / scale.unsqueeze(-1)
         log_cdf = F.logsigmoid(edges)
         gap = (edges[..., :-1] - edges[..., 1:]).clamp_(max=-1e-7)
         log_mass = gap.expm1_().neg_().log_().add_(log_cdf[..., 1:]).add_(log_cdf[..., :-1]).sub_(edges[..., :-1])
-        log_total = log_mass.add_(logits).logsumexp(-1, keepdim=True)
-        ctx.save_for_backward(logits, scale, edges, log_cdf, log_mass, log_total, codes)
-        return (logits.gather(-1, codes.unsqueeze(-1)) - log_total).squeeze(-1)
+        log_odds = logits.unsqueeze(-2) + log_weight.unsqueeze(-1)
+        log_joint = log_mass.add_(log_odds)
+        log_total = log_joint.flatten(-2).logsumexp(-1)
+        ctx.save_for_backward(log_odds, scale, edges, log_cdf, log_joint, log_total, codes)
+        return logits.gather(-1, codes.unsqueeze(-1)).squeeze(-1) - log_total
 
     @staticmethod
     def backward(ctx, gradient):
-        logits, scale, edges, log_cdf, log_joint, log_total, codes = ctx.saved_tensors
-        gradient = gradient.unsqueeze(-1)
-        of_logits = (log_joint - log_total).exp_().mul_(-gradient)
-        of_logits.scatter_add_(-1, codes.unsqueeze(-1), gradient)
+        log_odds, scale, edges, log_cdf, log_joint, log_total, codes = ctx.saved_tensors
+        share = (log_joint - log_total[..., None, None]).exp_()
+        of_logits = share.sum(-2).mul_(-gradient.unsqueeze(-1))
+        of_logits.scatter_add_(-1, codes.unsqueeze(-1), gradient.unsqueeze(-1))
         # of an edge: the density there, times what the bin to its left gains and that to its right loses
-        log_density = (2 * log_cdf).sub_(edges).sub_(log_total)
-        of_edges = F.pad((log_density[..., :-1] + logits).exp_(), (0, 1))
-        of_edges[..., 1:] -= (log_density[..., 1:] + logits).exp_()
-        of_edges.mul_(gradient / scale.unsqueeze(-1))
-        return of_logits, -of_edges.sum(-1), -(of_edges * edges).sum(-1), None, None
+        log_density = (2 * log_cdf).sub_(edges).sub_(log_total[..., None, None])
+        of_edges = F.pad((log_density[..., :-1] + log_odds).exp_(), (0, 1))
+        of_edges[..., 1:] -= (log_density[..., 1:] + log_odds).exp_()
+        of_edges.mul_((gradient.unsqueeze(-1) / scale).unsqueeze(-1))
+        of_scale = -(of_edges * edges).sum(-1)
+        return of_logits, -gradient.unsqueeze(-1) * share.sum(-1), -of_edges.sum(-1), of_scale, None, None
 
 
 def _match_shares(log_probs: Tensor, shares: Tensor) -> Tensor:

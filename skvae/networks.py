@@ -280,8 +280,8 @@ class CellPerceptrons(nn.Module):
     n_numbers : int
         How many of the cells are numbers; they come first.
     outputs : sequence of (list of int, int, Basis or None)
-        Rectangles of the output: k cells, how many numbers each of them puts out, and the basis that these are mixed of; None
-        where they are free. Cells with a basis put out a number a code, and what their codes tell is mixed of the same
+        Rectangles of the output: k cells, how many numbers each of them puts out, and the basis that these are mixed of;
+        None where they are free. Cells with a basis put out a number a code, and what their codes tell is mixed of the same
         functions: neighbours tell alike. Every cell is in one rectangle, or in several that stand side by side and have the
         same cells.
     width : int

@@ -189,7 +189,7 @@ class BinScaling(AbstractScaling):
         self.variable = Variable(
             self.likelihood, len(mass), grid=_plain_tuple(scores), means=_plain_tuple(means), atoms=_plain_tuple(places),
             knots=tuple((float(x), float(p)) for x, p in knots), spikes=tuple((~np.isnan(self.spikes)).tolist()),
-            tails=_plain_tuple(self.tails),
+            tails=(float(self.tails[0]), float(self.tails[1])),
         )  # fmt: skip
 
     def _fit_pieces(self, found, share, bounds, counts):
