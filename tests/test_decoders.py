@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 import skvae.decoders
-from skvae.decoders import AutoregressiveDecoder, FactorisedDecoder
+from skvae.decoders import AutoregressiveDecoder, FactorisedDecoder, _Row
 from skvae.scalings import Variable
 
 VARIABLES = (
@@ -129,6 +129,29 @@ def test_it_starts_at_the_normal_distribution_of_the_data():
     normal = torch.distributions.MultivariateNormal(x.mean(0), x.T.cov())
     for order in (None, torch.tensor([3, 1, 0, 2])):
         assert_close(decoder.log_prob(x, order=order).sum(-1), normal.log_prob(x), atol=0.05, rtol=0.01)
+
+
+@pytest.mark.parametrize("n_clusters", [1, 2])
+@pytest.mark.parametrize("n_missing", [0, 200])
+def test_draws_are_scored_cell_by_cell_as_whole_rows_are(n_clusters, n_missing):
+    """Whatever the weights of the perceptrons and of the linear path."""
+    generator = torch.Generator().manual_seed(0)
+    x = 0.5 * torch.randn(600, 4, generator=generator, dtype=torch.float64)
+    x[:, 1:3] += torch.where(torch.arange(600)[:, None] < 200, 2.0, -1.0) * (n_clusters - 1) + x[:, 3:]
+    x[:, 0] = 0.0
+    x[:n_missing, 0] = 1.0
+    observed = torch.ones(600, 4, dtype=torch.bool)
+    observed[:n_missing, 3] = False
+    variables = [Variable("bernoulli"), *[Variable("gaussian", floor=1e-6)] * 2, Variable("gaussian", missing_at=0)]
+    decoder = AutoregressiveDecoder(variables, generator).double()
+    decoder.start(x, observed if n_missing else None, torch.ones(600).double(), torch.zeros(4).double())
+    assert len(decoder.normal.log_weight) == (1 if n_missing else n_clusters)
+    for parameter in (decoder.slopes, *decoder.network.outputs.parameters()):
+        torch.nn.init.normal_(parameter, std=0.3, generator=generator)
+    with torch.no_grad():
+        rows = decoder._chain(_Row(decoder, torch.zeros_like(x), torch.zeros_like(observed), scored=True), generator)
+        log_prob = decoder.log_prob(rows.x, rows.decided)
+    assert_close(rows.log_prob, log_prob.sum(-1))
 
 
 def test_whether_a_cell_is_missing_comes_before_it_in_every_order():
