@@ -16,6 +16,7 @@ from skvae.networks import MLP, Basis, CellPerceptrons, linear
 N_CALIBRATION = 20_000  # rows drawn at most, of which shares are known within .3 %
 N_NUMBERS_CALIBRATED = 2**22  # at most, of these rows' widest cell or covariances
 N_CANDIDATES = 8  # rows that one is taken from, where known cells come late in the chain
+NOISE = 0.03  # standard deviation, on the numbers that perceptrons see in training: else these tell rows apart by them
 DROPOUT, FEW_ROWS = (0.1, 0.2), 3000  # share of hidden units: with many rows, and with as few
 
 
@@ -186,13 +187,14 @@ class AutoregressiveDecoder(_Decoder):
         """Nats of each cell given those before it, zero where missing; summed over a row, log p(x).
 
         x : (n, n_variables), missing cells anything in the support; observed : the same, bool, or None; order :
-        (n_variables,), or None for the first; generator : of dropout, which there is none without.
+        (n_variables,), or None for the first; generator : of noise and dropout, which there are none without.
         """
         order = self.first_order if order is None else order
         codes, numbers = self._codes_and_numbers(x)
         place = order.argsort()
         before = (place[:, None] > place[None, :]).to(x.dtype)
-        theta = self.network(codes, numbers, before, None if observed is None else observed.T, self._dropped(x, generator))
+        blurred, dropped = self._disturbed(numbers, generator)
+        theta = self.network(codes, blurred, before, None if observed is None else observed.T, dropped)
         normals = [(part, self.widths) for part in self._normals_in_order(numbers.T, observed, order)]
         blocks = self._blocks((theta, self.n_params), (x, self.widths), *normals)
         cells = torch.cat([_log_prob(likelihood, part, cells, *rest) for likelihood, part, cells, *rest in blocks], -1)
@@ -203,14 +205,17 @@ class AutoregressiveDecoder(_Decoder):
         codes = torch.cat([likelihood.codes(cells) for likelihood, cells in self._blocks((x, self.widths))], -1)
         return codes.T, self.features(x)[:, : self.n_numbers].T
 
-    def _dropped(self, x: Tensor, generator: Generator | None) -> Tensor | None:
-        """Factors of the hidden units, (n, width), for rows x (n, n_variables)."""
+    def _disturbed(self, numbers: Tensor, generator: Generator | None) -> tuple[Tensor, Tensor | None]:
+        """Numbers (n_numbers, n) with noise, as weight decay of a kind (Bishop, 1995), and factors of the hidden units,
+        (n, width); without generator, the numbers as they are.
+        """
         if generator is None:
-            return None
+            return numbers, None
         least, most = DROPOUT
         share = least + (most - least) * min(1.0, FEW_ROWS / self.n_rows) ** 2
-        kept = torch.rand(len(x), self.width, generator=generator, device=x.device, dtype=x.dtype) > share
-        return kept.to(x.dtype) / (1 - share)
+        noise = torch.empty_like(numbers).normal_(std=NOISE, generator=generator)
+        kept = numbers.new_empty(numbers.shape[1], self.width).uniform_(generator=generator) > share
+        return numbers + noise, kept.to(numbers.dtype) / (1 - share)
 
     def _normals_in_order(self, numbers: Tensor, observed: Tensor | None, order: Tensor) -> tuple[Tensor, ...]:
         """Log-weights, means and standard deviations of each cell's normals, any of categories: (m, n, n_variables) each.

@@ -50,7 +50,7 @@ class Budget(NamedTuple):
 
 
 # of latents that generate, of those beside an autoregressive decoder that does, and of that decoder
-LATENTS, LATENTS_BESIDE, BY_CELL = Budget(3e6, least=10), Budget(1e6, 24e6), Budget(1e6, 16e6)
+LATENTS, LATENTS_BESIDE, BY_CELL = Budget(3e6, least=10), Budget(5e5, 12e6), Budget(7e5, 11e6)
 
 
 class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):

@@ -712,28 +712,36 @@ class _Tilt(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, logits, log_weight, location, scale, edges, codes):
-        edges = ((edges.unsqueeze(-2) - location.unsqueeze(-1)) / scale.unsqueeze(-1)).clamp_(-FARTHEST, FARTHEST)
+        edges = (edges.unsqueeze(-2) - location.unsqueeze(-1)) / scale.unsqueeze(-1)
+        # how far away all bins are, in scales: masses are reckoned beside that of what lies there
+        away = (edges[..., :1].clamp(min=0) - edges[..., -1:].clamp(max=0)).contiguous()
         # a cdf by the mass of the nearer tail, which keeps its digits: so do differences, but for that across the middle
-        tail, side = edges.abs().neg_().sigmoid_(), edges.sign()
+        tail, side = (away - edges.abs()).clamp_(min=-FARTHEST).exp_(), edges.sign()
+        tail.div_(torch.addcmul(tail.new_ones(()), tail, away.neg().exp_()))
         mass = side.diff().mul_(0.5).sub_((side * tail).diff())
         largest = logits.amax(-1, keepdim=True)
-        odds, weight = (logits - largest).clamp_(min=-2 * FARTHEST).exp_(), log_weight.exp()
-        totals = (mass * odds.unsqueeze(-2)).sum(-1)
-        total = (weight * totals).sum(-1).clamp(min=1e-30)
-        ctx.save_for_backward(odds, weight, scale, edges, tail, mass, totals, total, codes)
-        return (logits.gather(-1, codes.unsqueeze(-1)) - largest).squeeze(-1) - total.log()
+        odds = (logits - largest).clamp_(min=-2 * FARTHEST).exp_()
+        totals = (mass * odds.unsqueeze(-2)).sum(-1).clamp(min=1e-30)
+        away = away.squeeze(-1)
+        log_shares = log_weight - away + totals.log()
+        log_total = log_shares.logsumexp(-1, keepdim=True)
+        ctx.save_for_backward(odds, scale, edges, tail, away, mass, totals, log_shares - log_total, codes)
+        return (logits.gather(-1, codes.unsqueeze(-1)) - largest - log_total).squeeze(-1)
 
     @staticmethod
     def backward(ctx, gradient):
-        odds, weight, scale, edges, tail, mass, totals, total, codes = ctx.saved_tensors
-        share = (gradient / total).unsqueeze(-1) * weight
-        of_logits = (mass * share.unsqueeze(-1)).sum(-2).mul_(odds).neg_()
-        of_logits.scatter_add_(-1, codes.unsqueeze(-1), gradient.unsqueeze(-1))
+        odds, scale, edges, tail, away, mass, totals, log_shares, codes = ctx.saved_tensors
+        gradient = gradient.unsqueeze(-1)
+        shares = gradient * log_shares.exp()
+        by_mass = shares / totals
+        of_logits = (mass * by_mass.unsqueeze(-1)).sum(-2).mul_(odds).neg_()
+        of_logits.scatter_add_(-1, codes.unsqueeze(-1), gradient)
         # of an edge: the density there, times what the bin to its right loses and that to its left gains
-        of_edges = torch.addcmul(tail, tail, tail, value=-1).mul_(F.pad(odds, (1, 1)).diff().unsqueeze(-2))
-        share_moved = share / scale
-        of_location, of_scale = (-share_moved * part.sum(-1) for part in (of_edges, of_edges * edges))
-        return of_logits, -share * totals, of_location, of_scale, None, None
+        density = tail - (tail * tail).mul_(away.neg().exp_().unsqueeze(-1))
+        of_edges = density.mul_(F.pad(odds, (1, 1)).diff().unsqueeze(-2))
+        moved = by_mass / scale
+        of_location, of_scale = (-moved * part.sum(-1) for part in (of_edges, of_edges * edges))
+        return of_logits, -shares, of_location, of_scale, None, None
 
 
 def _match_shares(log_probs: Tensor, shares: Tensor) -> Tensor:

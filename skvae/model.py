@@ -249,7 +249,7 @@ class VAE(nn.Module):
     def negative_log_likelihood(self, rows: Rows, generator: Generator | None = None) -> Tensor:
         """Mean over rows of weight times that of the autoregressive decoder, in nats: a scalar.
 
-        generator : of an order and of dropout, while training.
+        generator : of an order, noise and dropout, while training.
         """
         cells = cast(AutoregressiveDecoder, self.cells)
         order = None if generator is None else cells.order(generator)

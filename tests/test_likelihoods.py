@@ -233,17 +233,19 @@ def test_lattice_mass_is_the_difference_of_the_normal_cdf():
         assert likelihood.log_prob(torch.tensor([[x]]).double(), theta).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
-@pytest.fixture(params=[0.02, 0.3, 3.0])
+@pytest.fixture(params=[(0.6, -0.4, 0.02), (0.6, -0.4, 0.3), (0.6, -0.4, 3.0), (-6.0, 5.0, 0.1)], ids=str)
 def located(request):
-    """Two histograms around a logistic distribution, narrower or wider than their bins, with pieces that are one value."""
+    """Two histograms around logistic distributions, narrower or wider than their bins, or far away from them, with pieces
+    that are one value.
+    """
     # packed knots 0, .25, .5, 1, 2, 2.1, 3, 4: three pieces, a whole bin that is not split, two pieces, and another
     knots = tuple((x, p) for x, p in zip(range(8), (0.0, 0.25, 0.5, 1.0, 2.0, 2.1, 3.0, 4.0), strict=True))
     variable = bins(4)._replace(knots=knots, spikes=(False, True, False, False, True, False, False))
     likelihood = LIKELIHOODS["histogram"]([variable, bins(3)._replace(spikes=(False,) * 3)], located=True).double()
     generator = torch.Generator().manual_seed(0)
     theta = torch.randn(1, likelihood.n_params, generator=generator, dtype=torch.float64)
-    scale = torch.full((1, 2), request.param, dtype=torch.float64)
-    return likelihood, likelihood.placed(theta, torch.tensor([[0.6, -0.4]], dtype=torch.float64), scale)
+    *location, scale = torch.tensor(request.param, dtype=torch.float64)
+    return likelihood, likelihood.placed(theta, torch.stack(location)[None], scale.expand(1, 2))
 
 
 def test_a_located_histogram_is_a_density_in_every_bin(located):
