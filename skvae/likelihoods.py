@@ -19,7 +19,9 @@ LOGISTIC = math.sqrt(3) / math.pi  # the scale of a logistic distribution of sta
 WEIGHTS, SCALES = (0.0, -2.0), (0.0, -1.5)
 NARROWEST = 1e-4  # scale of a located distribution inside a bin, in normal scores
 N_BUMPS, WIDEST_BUMP = 20, 3.0  # of a histogram's basis: how many, and the normal scores that they reach from and to
-FARTHEST = 25.0  # scales from a logistic distribution: beyond, products would be of subnormal numbers, and slow
+FLATTEST = 3.0  # log-scale of a logistic distribution beside that of the normal, at most: masses of bins keep their digits
+STEEPEST = 15.0  # of bins that tilt a logistic distribution, the largest log-odds of two
+FARTHEST = 2 * STEEPEST  # scales from where a logistic distribution is, that it counts to: no tilt makes up for more
 APART = 0.1  # of the step that a bump learns by, that of a bin by itself: so it learns where there are many rows
 
 
@@ -594,7 +596,7 @@ class Histogram(_Softmax):
         logits, log_weight, offset, log_scale = self._parts(theta)
         location, scale = location.unsqueeze(-1), scale.unsqueeze(-1)
         log_weight = (log_weight + log_weight.new_tensor(WEIGHTS)).log_softmax(-1)
-        log_scale = (log_scale + log_scale.new_tensor(SCALES)).clamp(max=30)
+        log_scale = (log_scale + log_scale.new_tensor(SCALES)).clamp(max=FLATTEST)
         logistics = log_weight, location + scale * offset, NARROWEST + scale * log_scale.exp() * LOGISTIC
         return torch.cat([logits, *(part.flatten(-2) for part in logistics)], -1)
 
@@ -605,7 +607,9 @@ class Histogram(_Softmax):
         log_weight, location, scale = (part.unsqueeze(-1) for part in logistics)
         edges = (self.get_buffer("scores")[:, None] - location) / scale
         masses = _log_mass_of_logistic(edges[..., :-1], edges[..., 1:])
-        return logits + (log_weight + masses).logsumexp(-2).flatten(-2)
+        tilt = self._rectangle(0, logits)
+        tilt = torch.maximum(tilt, tilt.amax(-1, keepdim=True) - STEEPEST)
+        return (tilt + (log_weight + masses).logsumexp(-2)).flatten(-2)
 
     def log_prob(self, x, theta):
         codes = self.codes(x)
@@ -705,6 +709,7 @@ class _Tilt(torch.autograd.Function):
     """By how much logits raise the log-probability of a bin above that of mixtures of logistic distributions, cut into bins.
 
     That is logits[code] - log(sum of exp(logits) times the mass of each bin); by hand, with a fifth of the exponentials.
+    Logits that are too far below the largest count as that far, and learn as if they did not.
 
     logits : (..., k, n_bins); log_weight, location, scale : (..., k, m); edges : (k, n_bins + 1); codes : (..., k). Returns
     (..., k).
@@ -719,14 +724,14 @@ class _Tilt(torch.autograd.Function):
         tail, side = (away - edges.abs()).clamp_(min=-FARTHEST).exp_(), edges.sign()
         tail.div_(torch.addcmul(tail.new_ones(()), tail, away.neg().exp_()))
         mass = side.diff().mul_(0.5).sub_((side * tail).diff())
-        largest = logits.amax(-1, keepdim=True)
-        odds = (logits - largest).clamp_(min=-2 * FARTHEST).exp_()
+        logits = (logits - logits.amax(-1, keepdim=True)).clamp_(min=-STEEPEST)
+        odds = logits.exp()
         totals = (mass * odds.unsqueeze(-2)).sum(-1).clamp(min=1e-30)
         away = away.squeeze(-1)
         log_shares = log_weight - away + totals.log()
         log_total = log_shares.logsumexp(-1, keepdim=True)
         ctx.save_for_backward(odds, scale, edges, tail, away, mass, totals, log_shares - log_total, codes)
-        return (logits.gather(-1, codes.unsqueeze(-1)) - largest - log_total).squeeze(-1)
+        return (logits.gather(-1, codes.unsqueeze(-1)) - log_total).squeeze(-1)
 
     @staticmethod
     def backward(ctx, gradient):

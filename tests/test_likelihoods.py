@@ -272,6 +272,29 @@ def test_draws_of_a_located_histogram_follow_it(located):
         assert (draws[:, 0] < end).double().mean() == pytest.approx(p[x[:, 0] < end].sum().item(), abs=0.014)
 
 
+def test_no_tilt_hides_where_a_narrow_distribution_is():
+    """However small the mass of a bin and large its logit, the probabilities of all bins sum to one."""
+    likelihood = LIKELIHOODS["histogram"]([bins(4)._replace(spikes=(False,) * 4)], located=True)
+    theta = torch.zeros(5, likelihood.n_params)
+    theta[:, 3] = torch.tensor([0.0, 20.0, 40.0, 60.0, 80.0])
+    for scale in (0.01, 0.05, 0.2):
+        placed = likelihood.placed(theta, torch.full((5, 1), -0.9), torch.full((5, 1), scale))
+        x = torch.arange(0, 4, 1e-3)[:, None] + 5e-4
+        p = torch.stack([likelihood.log_prob(x, row.expand(len(x), -1)).exp().sum() * 1e-3 for row in placed])
+        assert_close(p, torch.ones(5), atol=0.02, rtol=0)
+
+
+def test_bins_of_a_flat_distribution_keep_their_digits():
+    likelihood = LIKELIHOODS["histogram"]([bins(n)._replace(spikes=(False,) * 4) for n in (1, 4)], located=True)
+    theta = torch.zeros(1, likelihood.n_params)
+    likelihood._parts(theta)[-1].fill_(30.0)
+    theta = likelihood.placed(theta, torch.zeros(1, 2), torch.ones(1, 2))
+    x = torch.arange(0, 4, 1e-3)[:, None] + 5e-4
+    p = likelihood.log_prob(x.expand(-1, 2), theta).exp() * 1e-3
+    assert_close(p[:1000, 0].sum(), torch.tensor(1.0), atol=2e-3, rtol=0)
+    assert_close(p[:, 1].sum(), torch.tensor(1.0), atol=2e-3, rtol=0)
+
+
 def test_gradients_of_a_located_histogram_are_those_of_differences(located):
     likelihood, theta = located
     x = torch.tensor([[0.2, 1.5], [0.4, -0.3], [2.05, 2.9], [3.9, 0.1]], dtype=torch.float64)
