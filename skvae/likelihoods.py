@@ -452,8 +452,9 @@ class _Softmax(AbstractLikelihood):
 
     def _draw_codes(self, theta: Tensor, generator: Generator) -> Tensor:
         def draw(log_probs, columns):
-            # the category that rings first among exponential clocks of rate p is a draw from p
-            return (log_probs - torch.empty_like(log_probs).exponential_(generator=generator).log()).argmax(-1)
+            cumulated = log_probs.exp().cumsum(-1)
+            u = torch.rand(cumulated.shape[:-1], generator=generator, dtype=cumulated.dtype, device=cumulated.device)
+            return (cumulated <= u.unsqueeze(-1) * cumulated[..., -1:]).sum(-1).clamp(max=cumulated.shape[-1] - 1)
 
         return self._by_bucket(theta, draw).to(theta.dtype)
 

@@ -85,7 +85,7 @@ class NormalMixture(nn.Module):
         """
         if observed is None:
             return _innovate(u, torch.linalg.cholesky(covariance))
-        patterns, of_row = observed.unique(dim=0, return_inverse=True)
+        patterns, of_row = _patterns(observed)
         # an unobserved number is cut loose from the others, and tells nothing
         both = (patterns[:, :, None] & patterns[:, None, :]) | torch.eye(u.shape[2], dtype=torch.bool, device=u.device)
         lower = torch.linalg.cholesky(covariance[:, None] * both)
@@ -106,7 +106,7 @@ class NormalMixture(nn.Module):
             shape = len(self.mean), len(u)
             return self.mean[:, j, None].expand(shape), self.covariance[:, j, j, None].sqrt().expand(shape)
         u, known = (u - self.mean[:, None])[..., use], known[:, use]
-        patterns, of_row = known.unique(dim=0, return_inverse=True)
+        patterns, of_row = _patterns(known)
         across = self.covariance[:, None, use, j] * patterns
         slopes = torch.linalg.solve(self._among(patterns, use), across)  # (m, patterns, k)
         variance = self.covariance[:, None, j, j] - (across * slopes).sum(-1)
@@ -127,13 +127,20 @@ class NormalMixture(nn.Module):
         log_weight = self.log_weight[:, None].expand(-1, len(u))
         if len(self.log_weight) == 1:
             return log_weight
-        patterns, of_row = known.unique(dim=0, return_inverse=True)
+        patterns, of_row = _patterns(known)
         inner = self._among(patterns, torch.arange(u.shape[1], device=u.device))
         lower = torch.linalg.cholesky(inner)[:, of_row]  # (m, n, k, k)
         rest = ((u - self.mean[:, None]) * known)[..., None]
         white = torch.linalg.solve_triangular(lower, rest, upper=False)[..., 0]
         told = -0.5 * white.square() - lower.diagonal(dim1=2, dim2=3).log() - 0.5 * math.log(2 * math.pi)
         return (log_weight + (told * known).sum(-1)).log_softmax(0)
+
+
+def _patterns(known: Tensor) -> tuple[Tensor, Tensor]:
+    """The unlike rows of known (n, k), and which of them each row is, (n,): most often all are alike, which is seen soon."""
+    if bool((known == known[:1]).all()):
+        return known[:1], torch.zeros(len(known), dtype=torch.long, device=known.device)
+    return known.unique(dim=0, return_inverse=True)
 
 
 def _innovate(u: Tensor, lower: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,8 +15,6 @@ MOMENTUM, SPREAD, SMALLEST = 0.9, 0.99, 1e-8  # Adam's beta1, beta2 and epsilon
 AVERAGED = 0.998  # of the running mean of weights, what a step leaves
 MAX_GRADIENT = 100.0  # norm, to which greater gradients are cut
 N_STEADY = 1000  # steps of a stream before its step falls
-# bytes: once a block was freed, glibc keeps smaller ones for the next step, and takes no new pages for them from the system
-BLOCK_FREED = 2**24
 MIN_PRODUCT = 2**25  # multiplications of a layer with a batch, from which bfloat16 gains more than its casts cost
 
 Loss = Callable[..., Tensor]
@@ -118,7 +116,9 @@ def train(
                 with passes.means():
                     value = -mean_loss if score is None else score()
                     finite = math.isfinite(mean_loss) and math.isfinite(value)
-                    best = _weights(module) if finite and (score is None or value > history.best_score) else best
+                    if finite and (score is None or value > history.best_score):
+                        for name, tensor in module.state_dict().items():  # in place: two copies of a large model are dear
+                            best[name].copy_(tensor)
                 if not finite:
                     rollbacks += 1
                     if rollbacks > MAX_ROLLBACKS:
@@ -256,7 +256,6 @@ def _vectors(module: nn.Module) -> Iterator[tuple[Tensor, Tensor]]:
     A step is then a handful of operations, however many parameters there are; and the first optimiser that `torch.optim`
     makes imports torch's compiler, which takes longer than a small fit.
     """
-    torch.empty(BLOCK_FREED // 4)
     parameters = [p for p in module.parameters() if p.requires_grad]
     sizes = [p.numel() + -p.numel() % 16 for p in parameters]  # a product is faster on rows that start on a cache line
     weights = torch.zeros(sum(sizes), dtype=parameters[0].dtype, device=parameters[0].device)
