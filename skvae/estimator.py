@@ -94,7 +94,8 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         - "gaussian": normal with a scale learned for every column; of an integer, the probability of its cell [4]_;
         - "student_t": robust to outliers; scale and degrees of freedom are learned;
         - "log_normal": positive numbers, whose logarithm is normal;
-        - "histogram": a softmax over quantile bins, uniform in a bin; heavy values are bins of their own;
+        - "histogram": a softmax over quantile bins, uniform in a bin (in the autoregressive decoder one that tilts a
+          mixture of logistic distributions [4]_); heavy values are bins of their own;
         - "bernoulli": numbers between 0 and 1 as shares of yes; their score is the expected log-probability, and `sample`
           draws 0 or 1;
         - "continuous_bernoulli": numbers between 0 and 1, with a density [5]_;
@@ -725,8 +726,9 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
 
         given : dict or DataFrame, default=None
             Values of some columns: {"sex": "Female", "age": 40}, or a frame with several such rows. None or NaN stands for a
-            missing cell. Other cells are drawn from their distribution given these, without rejection; by latents near those
-            of the encoder where the decoder is factorised, then nearly so.
+            missing cell. Other cells are drawn from their distribution given these, without rejection. The autoregressive
+            decoder draws eight rows for each where a given cell comes late in its order, and takes one by how likely it is
+            (sampling-importance-resampling); latents are drawn near those of the encoder where the decoder is factorised.
 
         random_state : int, RandomState instance or None, default=None
             None draws from a stream that `fit` seeded: calls differ, and a script with an int `random_state` of the

@@ -531,9 +531,10 @@ class Ordinal(AbstractLikelihood):
 class Histogram(_Softmax):
     """A softmax over bins; a cell holds its bin's code plus its place in the bin, from 0 to 1.
 
-    Inside a bin, places are uniform; located, they and the masses of bins are those of a logistic distribution of the normal
-    scores, before the softmax tilts it: so a column that follows others more closely than its bins are wide is told as
-    closely. Codes past the ends are tails: what they are worth in the data's own units is the schema's to say.
+    Inside a bin, places are uniform; located, they and the masses of bins are those of a mixture of two logistic
+    distributions of the normal scores (Salimans et al., 2017), before the softmax tilts it: so a column that follows others
+    more closely than its bins are wide is told as closely. Codes past the ends are tails: what they are worth in the data's
+    own units is the schema's to say.
     """
 
     locates = True
