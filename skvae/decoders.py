@@ -195,7 +195,7 @@ class AutoregressiveDecoder(_Decoder):
         before = (place[:, None] > place[None, :]).to(x.dtype)
         blurred, dropped = self._disturbed(numbers, generator)
         theta = self.network(codes, blurred, before, None if observed is None else observed.T, dropped)
-        normals = [(part, self.widths) for part in self._normals_in_order(numbers.T, observed, order)]
+        normals = [(part, self.widths) for part in self._normals_in_order(numbers.T, observed, order, before)]
         blocks = self._blocks((theta, self.n_params), (x, self.widths), *normals)
         cells = torch.cat([_log_prob(likelihood, part, cells, *rest) for likelihood, part, cells, *rest in blocks], -1)
         return cells if observed is None else cells * observed
@@ -217,10 +217,12 @@ class AutoregressiveDecoder(_Decoder):
         kept = numbers.new_empty(numbers.shape[1], self.width).uniform_(generator=generator) > share
         return numbers + noise, kept.to(numbers.dtype) / (1 - share)
 
-    def _normals_in_order(self, numbers: Tensor, observed: Tensor | None, order: Tensor) -> tuple[Tensor, ...]:
+    def _normals_in_order(
+        self, numbers: Tensor, observed: Tensor | None, order: Tensor, before: Tensor
+    ) -> tuple[Tensor, ...]:
         """Log-weights, means and standard deviations of each cell's normals, any of categories: (m, n, n_variables) each.
 
-        numbers : (n, n_numbers).
+        numbers : (n, n_numbers); before : (n_variables, n_variables), one where the cell of the row sees that of the column.
         """
         k, rest = self.n_numbers, self.n_variables - self.n_numbers
         if k == 0:
@@ -228,9 +230,8 @@ class AutoregressiveDecoder(_Decoder):
             return zero, zero, zero + 1
         seen = None if observed is None else observed[:, :k]
         log_weight, location, scale = self.normal.in_order(numbers, seen, order[order < k])
-        place = order.argsort()[:k]
-        slopes = self.slopes * (place[:, None] > place)
-        location = location + scale * F.linear(numbers if seen is None else numbers * seen, slopes)
+        seen_numbers = numbers if seen is None else numbers * seen
+        location = location + scale * F.linear(seen_numbers, self.slopes * before[:k, :k])
         parts = torch.broadcast_tensors(log_weight, location, scale)
         return tuple(F.pad(part, (0, rest), value=value) for part, value in zip(parts, (0.0, 0.0, 1.0), strict=True))
 

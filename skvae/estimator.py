@@ -40,7 +40,7 @@ N_ROWS_AT_ONCE, N_NUMBERS_AT_ONCE = 4096, 2**23  # drawn, or scored while traini
 class Budget(NamedTuple):
     """How long to train at most: until so many rows and cells were seen, within bounds of epochs."""
 
-    rows: float = math.inf
+    rows: float
     cells: float = math.inf
     least: int = 3
 
@@ -139,10 +139,9 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
     max_iter : int or "auto", default="auto"
         Number of epochs at most; where the decoder is autoregressive, of the latents and of the decoder each. "auto": 100,
         and fewer beyond 30,000 rows, so that training sees about 3 million rows, but at least 10 epochs; beyond 2 million
-        rows fewer again, so that it sees about 20 million. Beside an autoregressive decoder, latents see a million rows. The
-        decoder itself sees a million rows (or 16 million cells) at most, at least 3 epochs, and stops where held-out rows
-        gain nothing in 3 epochs (or 500 steps): longer, it would learn rows by heart. The learning rate decays over this
-        budget.
+        rows fewer again, so that it sees about 20 million. Beside an autoregressive decoder, latents see half a million
+        rows (or 12 million cells), and the decoder 700,000 (or 11 million), each at least 3 epochs. The learning rate decays
+        over this budget.
 
     batch_size : int or "auto", default="auto"
         Rows a step. "auto": the square root of the number of rows, up to a power of two, between 128 and 4096; never more
@@ -159,7 +158,8 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         Share of rows held out for early stopping, at least one. Ignored when `X_val` is given to `fit`.
 
     n_iter_no_change : int, default=20
-        Epochs without an improvement by `tol` after which training stops.
+        Epochs without an improvement by `tol` after which training stops. The autoregressive decoder waits no longer than 3
+        epochs (or 500 steps) for one by 0.0003 nats per variable: longer, it would learn rows by heart.
 
     tol : float, default=1e-4
         Smallest improvement of the held-out bound that counts, in nats per row.

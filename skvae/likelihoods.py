@@ -452,9 +452,7 @@ class _Softmax(AbstractLikelihood):
 
     def _draw_codes(self, theta: Tensor, generator: Generator) -> Tensor:
         def draw(log_probs, columns):
-            cumulated = log_probs.exp().cumsum(-1)
-            u = torch.rand(cumulated.shape[:-1], generator=generator, dtype=cumulated.dtype, device=cumulated.device)
-            return (cumulated <= u.unsqueeze(-1) * cumulated[..., -1:]).sum(-1).clamp(max=cumulated.shape[-1] - 1)
+            return _draw(log_probs.exp(), generator)
 
         return self._by_bucket(theta, draw).to(theta.dtype)
 
@@ -516,8 +514,7 @@ class Ordinal(AbstractLikelihood):
         return log_probs.expand(*shape, -1).gather(-1, x.long().expand(shape).unsqueeze(-1)).squeeze(-1)
 
     def sample(self, theta, generator):
-        log_probs = self._log_probs(theta)
-        return (log_probs - torch.empty_like(log_probs).exponential_(generator=generator).log()).argmax(-1).to(theta.dtype)
+        return _draw(self._log_probs(theta).exp(), generator).to(theta.dtype)
 
     def centre(self, theta):
         return self._log_probs(theta).argmax(-1).to(theta.dtype)
@@ -667,8 +664,7 @@ class Histogram(_Softmax):
         _, log_weight, location, scale = self._parts(theta)
         left, right = ((edge.unsqueeze(-1) - location) / scale for edge in self._edges(codes))
         log_share = log_weight + _log_mass_of_logistic(left, right)
-        clocks = torch.empty_like(log_share).exponential_(generator=generator)
-        chosen = (log_share - clocks.log()).argmax(-1, keepdim=True)
+        chosen = _draw(log_share.softmax(-1), generator).unsqueeze(-1)
         return location.gather(-1, chosen).squeeze(-1), scale.gather(-1, chosen).squeeze(-1)
 
     def _place(self, share: Tensor, codes: Tensor, location: Tensor, scale: Tensor) -> Tensor:
@@ -763,6 +759,13 @@ def _match_shares(log_probs: Tensor, shares: Tensor) -> Tensor:
 def _log_mass_of_logistic(left: Tensor, right: Tensor) -> Tensor:
     """Of the standard logistic distribution between two points: log(sigmoid(right) - sigmoid(left))."""
     return F.logsigmoid(right) + F.logsigmoid(-left) + torch.log(-torch.expm1((left - right).clamp(max=-1e-7)))
+
+
+def _draw(probs: Tensor, generator: Generator) -> Tensor:
+    """An index of the last axis for each of the others, as often as probs (..., n) say: int, (...)."""
+    cumulated = probs.cumsum(-1)
+    u = torch.rand(cumulated.shape[:-1], generator=generator, dtype=cumulated.dtype, device=cumulated.device)
+    return (cumulated <= u.unsqueeze(-1) * cumulated[..., -1:]).sum(-1).clamp(max=cumulated.shape[-1] - 1)
 
 
 def _padded(rows: Sequence[Sequence[float]]) -> Tensor:

@@ -117,8 +117,7 @@ def train(
                     value = -mean_loss if score is None else score()
                     finite = math.isfinite(mean_loss) and math.isfinite(value)
                     if finite and (score is None or value > history.best_score):
-                        for name, tensor in module.state_dict().items():  # in place: two copies of a large model are dear
-                            best[name].copy_(tensor)
+                        _keep(module, best)
                 if not finite:
                     rollbacks += 1
                     if rollbacks > MAX_ROLLBACKS:
@@ -300,3 +299,13 @@ def _multiplies_bfloat16(device: torch.device) -> bool:
 
 def _weights(module: nn.Module) -> dict[str, Tensor]:
     return deepcopy(module.state_dict())
+
+
+def _keep(module: nn.Module, best: dict[str, Tensor]) -> None:
+    """Copy the weights over the best so far: in place, as two copies of a large model are dear; all, also if interrupted."""
+    try:
+        for name, tensor in module.state_dict().items():
+            best[name].copy_(tensor)
+    except KeyboardInterrupt:
+        _keep(module, best)
+        raise

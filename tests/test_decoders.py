@@ -154,6 +154,17 @@ def test_draws_are_scored_cell_by_cell_as_whole_rows_are(n_clusters, n_missing):
     assert_close(rows.log_prob, log_prob.sum(-1))
 
 
+def test_training_disturbs_numbers_and_hidden_units_without_shifting_them():
+    decoder = AutoregressiveDecoder([Variable("gaussian")] * 2, torch.Generator().manual_seed(0))
+    numbers = torch.randn(2, 5000, generator=torch.Generator().manual_seed(1))
+    assert decoder._disturbed(numbers, None) == (numbers, None)
+    blurred, factors = decoder._disturbed(numbers, torch.Generator().manual_seed(2))
+    noise = blurred - numbers
+    assert (noise.mean().item(), noise.std().item()) == pytest.approx((0.0, skvae.decoders.NOISE), abs=2e-3)
+    assert factors.mean().item() == pytest.approx(1.0, abs=0.01)
+    assert (factors == 0).float().mean().item() == pytest.approx(skvae.decoders.DROPOUT[0], abs=0.01)
+
+
 def test_whether_a_cell_is_missing_comes_before_it_in_every_order():
     variables = [Variable("bernoulli"), Variable("gaussian", missing_at=0), Variable("gaussian")]
     decoder, generator = AutoregressiveDecoder(variables, torch.Generator()), torch.Generator().manual_seed(0)

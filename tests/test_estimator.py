@@ -432,6 +432,13 @@ def test_loss_curve_and_scores_are_bounds_in_the_units_of_the_data(X):
     assert -0.5 < -vae.loss_curve_[-1] - vae.score(X) < 0.25
 
 
+def test_the_decoder_stops_where_held_out_rows_gain_nothing():
+    X = np.random.default_rng(0).normal(size=(4000, 2))
+    vae = VAETransformer(1, hidden_layer_sizes=(), max_iter=40, n_iter_no_change=100, random_state=0).fit(X)
+    assert vae.n_iter_ == 40
+    assert len(vae.decoder_loss_curve_) < 40
+
+
 def test_the_decoder_loss_curve_ends_at_the_score(iris_vae, X, mixed_vae):
     assert mixed_vae.decoder_loss_curve_[-1] < mixed_vae.decoder_loss_curve_[0]
     # noise, dropout, and orders other than that of the score, cost a little

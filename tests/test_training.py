@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
+import skvae.training
 from skvae.training import DivergedError, train, train_further
 
 
@@ -93,6 +94,41 @@ def test_an_interrupt_keeps_the_best_so_far(problem):
     assert history.interrupted
     assert len(history.losses) == 2
     assert module.slope.abs().max() > 0
+
+
+def test_an_interrupt_while_the_best_weights_are_kept_leaves_them_whole(problem, monkeypatch):
+    """Two parameters that are equal in every epoch; the second of the kept ones is interrupted once."""
+    module, (x, y), loss = problem
+    module.twin = nn.Parameter(module.slope.detach().clone())
+    copied, copy = [], torch.Tensor.copy_
+
+    def twice(x, y):
+        return loss(x, y) + (x @ module.twin - y).square().mean()
+
+    def interrupted(self, other, *arguments):
+        if keeping:
+            copied.append(self)
+            if len(copied) == 2:
+                raise KeyboardInterrupt
+        return copy(self, other, *arguments)
+
+    keeping = False
+    original = skvae.training._keep
+
+    def keep(*arguments):
+        nonlocal keeping
+        keeping = True
+        try:
+            original(*arguments)
+        finally:
+            keeping = False
+
+    monkeypatch.setattr(torch.Tensor, "copy_", interrupted)
+    monkeypatch.setattr(skvae.training, "_keep", keep)
+    history = train(module, twice, (x, y), **options())
+    assert history.interrupted
+    assert module.slope.abs().max() > 0
+    assert torch.equal(module.slope, module.twin)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
