@@ -11,13 +11,18 @@ from torch import Generator, Tensor, nn
 
 from skvae.likelihoods import LIKELIHOODS, AbstractLikelihood
 from skvae.mixtures import NormalMixture, log_odds, one_normal
-from skvae.networks import MLP, Basis, CellPerceptrons, linear
+from skvae.networks import MLP, Basis, CellPerceptrons, Linear
 
 N_CALIBRATION = 20_000  # rows drawn at most, of which shares are known within .3 %
 N_NUMBERS_CALIBRATED = 2**22  # at most, of these rows' widest cell or covariances
 N_CANDIDATES = 8  # rows that one is taken from, where known cells come late in the chain
 NOISE = 0.03  # standard deviation, on the numbers that perceptrons see in training: else these tell rows apart by them
 DROPOUT, FEW_ROWS = (0.1, 0.2), 3000  # share of hidden units: with many rows, and with as few
+
+
+def _side_by_side(parts: list[Tensor]) -> Tensor:
+    """Parts (..., k) of rows as one tensor; of one part, itself."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
 
 
 class _Decoder(nn.Module):
@@ -52,7 +57,7 @@ class _Decoder(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """What networks see of cells. x : (..., n_variables); returns the same."""
-        return torch.cat([likelihood.features(cells) for likelihood, cells in self._blocks((x, self.widths))], -1)
+        return _side_by_side([likelihood.features(cells) for likelihood, cells in self._blocks((x, self.widths))])
 
 
 class FactorisedDecoder(_Decoder):
@@ -78,24 +83,24 @@ class FactorisedDecoder(_Decoder):
     ):
         super().__init__(variables, located=False)
         total = sum(self.n_params)
-        first = linear(latent_dim, hidden_layer_sizes[0], generator) if hidden_layer_sizes else None
-        path = linear(latent_dim, total, generator)
+        first = Linear(latent_dim, hidden_layer_sizes[0], generator) if hidden_layer_sizes else None
+        path = Linear(latent_dim, total, generator)
         self.network = MLP(path, first, hidden_layer_sizes, total, activation, generator)
 
     def log_prob(self, x: Tensor, z: Tensor) -> Tensor:
         """Nats of each cell. x : (n, n_variables), missing cells anything in the support; z : (..., n, latent_dim)."""
         blocks = self._blocks((self.network(z), self.n_params), (x, self.widths))
-        return torch.cat([likelihood.log_prob(cells, theta) for likelihood, theta, cells in blocks], -1)
+        return _side_by_side([likelihood.log_prob(cells, theta) for likelihood, theta, cells in blocks])
 
     def sample(self, z: Tensor, generator: Generator) -> Tensor:
         """One draw of each row. z : (n, latent_dim); returns (n, n_variables)."""
         blocks = self._blocks((self.network(z), self.n_params))
-        return torch.cat([likelihood.sample(theta, generator) for likelihood, theta in blocks], -1)
+        return _side_by_side([likelihood.sample(theta, generator) for likelihood, theta in blocks])
 
     def centre(self, z: Tensor) -> Tensor:
         """The mean, or the most probable category, of each cell. z : (n, latent_dim); returns (n, n_variables)."""
         blocks = self._blocks((self.network(z), self.n_params))
-        return torch.cat([likelihood.centre(theta) for likelihood, theta in blocks], -1)
+        return _side_by_side([likelihood.centre(theta) for likelihood, theta in blocks])
 
     @torch.no_grad()
     def start(self, mean: Tensor, loadings: Tensor, noise: Tensor) -> None:
@@ -105,7 +110,7 @@ class FactorisedDecoder(_Decoder):
         """
         blocks = self._blocks((mean, self.n_features), (loadings.T, self.n_features))
         parts = [likelihood.start(m, slope.T, noise) for likelihood, m, slope in blocks]
-        path = cast(nn.Linear, self.network.path)
+        path = cast(Linear, self.network.path)
         path.bias.copy_(torch.cat([bias for bias, _ in parts]))
         path.weight.copy_(torch.cat([weight for _, weight in parts]))
 

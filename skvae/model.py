@@ -211,11 +211,15 @@ class VAE(nn.Module):
 
         That of a row without a cell is the standard normal, although it is told that its cells are missing.
         """
+        return Posterior(*(part[..., self.order] for part in self._encode(x, observed)))
+
+    def _encode(self, x: Tensor, observed: Tensor | None) -> Posterior:
+        """As `encode`, with latents in the order in which the weights know them."""
         out = self.encoder(self.decoder.features(x) - self.centre, observed)
         if observed is not None:
             out = out * observed[:, self.values].any(1, keepdim=True)
         mean, log_scale = out.chunk(2, -1)
-        return Posterior(mean[..., self.order], log_scale[..., self.order].clamp(-10, 5))
+        return Posterior(mean, log_scale.clamp(-10, 5))
 
     def decode(self, z: Tensor) -> Tensor:
         """z : (..., latent_dim), ordered; returns the latents as the decoder's weights know them."""
@@ -223,7 +227,11 @@ class VAE(nn.Module):
 
     def log_cells(self, x: Tensor, observed: Tensor | None, z: Tensor) -> Tensor:
         """log p(cell | z) of each cell, zero where it is missing: (..., n, n_variables)."""
-        cells = self.decoder.log_prob(x, self.decode(z))
+        return self._log_cells(x, observed, self.decode(z))
+
+    def _log_cells(self, x: Tensor, observed: Tensor | None, z: Tensor) -> Tensor:
+        """As `log_cells`, of latents as the decoder's weights know them."""
+        cells = self.decoder.log_prob(x, z)
         return cells if observed is None else cells * observed
 
     def elbo(self, x: Tensor, observed: Tensor | None, noise: Tensor) -> tuple[Tensor, Tensor]:
@@ -232,10 +240,9 @@ class VAE(nn.Module):
         x : (n, n_variables); observed : the same, bool, or None; noise : (n or 1, latent_dim).
         Returns E log p(x | z) and KL(q || p), (n,) each, for the p that the bound is trained with.
         """
-        posterior = self.encode(x, observed)
+        posterior = self._encode(x, observed)
         z = posterior.at(noise)
-        inner = Posterior(*(self.decode(part) for part in posterior))
-        return self.log_cells(x, observed, z).sum(-1), self.prior.kl(inner, self.decode(z))
+        return self._log_cells(x, observed, z).sum(-1), self.prior.kl(posterior, z)
 
     def objective(self, rows: Rows, noise: Tensor) -> Tensor:
         """Mean over rows of weight times bound, its KL times beta (Higgins et al., 2017, eq. 4): a scalar.
@@ -243,7 +250,6 @@ class VAE(nn.Module):
         noise : (n or 1, latent_dim), or (n_samples, 1, latent_dim).
         """
         log_likelihood, kl = self.elbo(rows.x, rows.observed, noise)
-        # no product of matrices: autocast would round it to bfloat16
         return ((log_likelihood - self.beta * kl) * rows.weight).mean()
 
     def negative_log_likelihood(self, rows: Rows, generator: Generator | None = None) -> Tensor:
@@ -253,10 +259,7 @@ class VAE(nn.Module):
         """
         cells = cast(AutoregressiveDecoder, self.cells)
         order = None if generator is None else cells.order(generator)
-        # products in bfloat16 would round what the linear model tells, and these are too small to gain from it
-        with torch.autocast(rows.x.device.type, enabled=False):
-            log_probs = cells.log_prob(rows.x, rows.observed, order, generator)
-        return -(log_probs.sum(-1) * rows.weight).mean()
+        return -(cells.log_prob(rows.x, rows.observed, order, generator).sum(-1) * rows.weight).mean()
 
     def calibrate(self, rows: Rows, generator: Generator) -> None:
         """After training: draws of the autoregressive decoder get the marginals of the rows."""
@@ -277,8 +280,8 @@ class VAE(nn.Module):
     def _latents(self, rows: Rows) -> Latents:
         """Posteriors of some rows, from end to end, in the order in which the weights know latents."""
         some = rows.take(slice(None, None, math.ceil(len(rows.x) / N_ROWS_PRIOR)))
-        parts = [self.encode(batch.x, batch.observed) for batch in some.batches(8192)]
-        posterior = Posterior(*(self.decode(torch.cat(part)) for part in zip(*parts, strict=True)))
+        parts = [self._encode(batch.x, batch.observed) for batch in some.batches(8192)]
+        posterior = Posterior(*(torch.cat(part) for part in zip(*parts, strict=True)))
         return Latents(posterior, some.weight / some.weight.mean())
 
     def settle(self, rows: Rows) -> Tensor:

@@ -11,7 +11,6 @@ from typing import cast
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
-from torch.nn.utils import skip_init
 
 ACTIVATIONS = {
     "gelu": nn.GELU,
@@ -22,52 +21,46 @@ ACTIVATIONS = {
 }
 
 
-NARROW = 64
-
-
 def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """x @ weight.T + bias, in bfloat16 under autocast where it is wide.
-
-    Latents and few columns want all their digits, and a narrow product costs next to nothing.
-    """
-    if not torch.is_autocast_enabled(x.device.type):
-        return F.linear(x, weight, bias)
-    if min(weight.shape) >= NARROW:
-        return _Bfloat16Affine.apply(x, weight, bias)
-    with torch.autocast(x.device.type, enabled=False):
-        return F.linear(x, weight, bias)
+    """x @ weight.T + bias, in the type of the weight."""
+    if weight.dtype == torch.bfloat16:
+        return _Bfloat16Affine.apply(x.bfloat16(), weight, bias)
+    return F.linear(x.to(weight.dtype), weight, bias)
 
 
 class _Bfloat16Affine(torch.autograd.Function):
-    """Products in bfloat16, all else as it came. Autocast's gradient of a weight is transposed, and slow to cast back."""
+    """A product in bfloat16. torch's own gradient of the weight comes transposed, and is slow to copy."""
 
     @staticmethod
     def forward(ctx, x, weight, bias):
-        x, weight = x.bfloat16(), weight.bfloat16()
         ctx.save_for_backward(x, weight)
-        return torch.addmm(bias.bfloat16(), x, weight.T).to(bias.dtype)
+        return torch.addmm(bias.bfloat16(), x, weight.T)
 
     @staticmethod
     def backward(ctx, gradient):
         x, weight = ctx.saved_tensors
-        half = gradient.bfloat16()
-        of_x = (half @ weight).to(gradient.dtype) if ctx.needs_input_grad[0] else None
-        return of_x, (half.T @ x).to(gradient.dtype), gradient.sum(0)
+        of_x = gradient @ weight if ctx.needs_input_grad[0] else None
+        return of_x, gradient.T @ x, gradient.sum(0, dtype=torch.float32)
 
 
-class Linear(nn.Linear):
-    """`nn.Linear`, in full precision where it is narrow."""
+class Linear(nn.Module):
+    """A linear layer.
+
+    Weights begin normal with variance gain² / n_in (LeCun et al., 1998), biases zero. `nn.Linear` would draw them from the
+    global stream first; building one that does not (`skip_init`) imports torch's compiler, which outlasts a small fit.
+    """
+
+    products = ("weight",)
+
+    def __init__(self, n_in: int, n_out: int, generator: Generator, gain: float = 1.0):
+        super().__init__()
+        std = gain / math.sqrt(max(n_in, 1))
+        self.weight = nn.Parameter(torch.empty(n_out, n_in).normal_(std=std, generator=generator))
+        self.bias = nn.Parameter(torch.zeros(n_out))
 
     def forward(self, x: Tensor) -> Tensor:
+        """x : (..., n_in); returns (..., n_out)."""
         return affine(x, self.weight, self.bias)
-
-
-def linear(n_in: int, n_out: int, generator: Generator, gain: float = 1.0) -> nn.Linear:
-    """A linear layer, weights normal with variance gain² / n_in (LeCun et al., 1998), biases zero."""
-    layer = skip_init(Linear, n_in, n_out)
-    nn.init.normal_(layer.weight, std=gain / math.sqrt(max(n_in, 1)), generator=generator)
-    nn.init.zeros_(layer.bias)
-    return layer
 
 
 class CellEmbedding(nn.Module):
@@ -83,21 +76,21 @@ class CellEmbedding(nn.Module):
         Width of the output.
     """
 
+    products = ("numbers",)
     offsets: Tensor
 
     def __init__(self, n_numbers: int, sizes: Sequence[int], n_out: int, generator: Generator):
         super().__init__()
-        self.n_numbers = n_numbers
+        self.n_numbers, self.n_codes = n_numbers, sum(sizes)
         std = 1 / math.sqrt(n_numbers + len(sizes))
         self.numbers = nn.Parameter(torch.empty(n_out, self.n_numbers).normal_(std=std, generator=generator))
         self.bias = nn.Parameter(torch.zeros(n_out))
         self.categories = None
         if sizes:
             # EmbeddingBag: the table is never made dense; its last row stands for a missing category and stays zero
-            total = sum(sizes)
-            self.categories = skip_init(nn.EmbeddingBag, total + 1, n_out, mode="sum", padding_idx=total)
-            nn.init.normal_(self.categories.weight, std=std, generator=generator)
-            nn.init.zeros_(self.categories.weight[total])
+            table = torch.empty(self.n_codes + 1, n_out).normal_(std=std, generator=generator)
+            table[self.n_codes] = 0.0
+            self.categories = nn.EmbeddingBag.from_pretrained(table, freeze=False, mode="sum", padding_idx=self.n_codes)
             self.register_buffer("offsets", torch.tensor([0, *sizes[:-1]]).cumsum(0))
 
     @torch.no_grad()
@@ -123,7 +116,7 @@ class CellEmbedding(nn.Module):
             return out
         rows = x[:, self.n_numbers :].long() + self.offsets
         if observed is not None:
-            rows = torch.where(observed[:, self.n_numbers :], rows, self.categories.padding_idx)
+            rows = torch.where(observed[:, self.n_numbers :], rows, self.n_codes)
         return out + self.categories(rows)
 
 
@@ -159,15 +152,15 @@ class MLP(nn.Module):
         if hidden_layer_sizes:
             layers = [ACTIVATIONS[activation]()]
             for n_in, n_hidden in pairwise(hidden_layer_sizes):
-                layers += [linear(n_in, n_hidden, generator, math.sqrt(2)), ACTIVATIONS[activation]()]
-            self.rest = nn.Sequential(*layers, linear(hidden_layer_sizes[-1], n_out, generator, 0.1))
+                layers += [Linear(n_in, n_hidden, generator, math.sqrt(2)), ACTIVATIONS[activation]()]
+            self.rest = nn.Sequential(*layers, Linear(hidden_layer_sizes[-1], n_out, generator, 0.1))
 
-    def forward(self, *inputs: Tensor | None) -> Tensor:
-        """inputs : what `path` and `first` take; returns (n, n_out)."""
-        out = self.path(*inputs)
-        if self.rest is None or self.first is None:
-            return out
-        return out + self.rest(self.first(*inputs))
+    def forward(self, x: Tensor, *others: Tensor | None) -> Tensor:
+        """x, others : what `path` and `first` take; returns (n, n_out)."""
+        out = self.path(x, *others)
+        if self.rest is not None and self.first is not None:
+            out = out + self.rest(self.first(x, *others))
+        return out.to(x.dtype)  # layers may train in bfloat16
 
 
 class _CellLayers(torch.autograd.Function):

@@ -139,8 +139,7 @@ def _mixture_log_prob(z: Tensor, log_weight: Tensor, mean: Tensor, lower: Tensor
     """
     eye = torch.eye(mean.shape[1], dtype=mean.dtype, device=mean.device)
     whiten = torch.linalg.solve_triangular(lower, eye, upper=False).mT
-    with torch.autocast(z.device.type, enabled=False):  # bfloat16 would round the squares
-        white = (z.reshape(-1, z.shape[-1]) - mean[:, None]) @ whiten  # (m, n, k)
+    white = (z.reshape(-1, z.shape[-1]) - mean[:, None]) @ whiten  # (m, n, k)
     density = -0.5 * (white.square() + math.log(2 * math.pi)).sum(-1)
     log_volume = lower.diagonal(dim1=-2, dim2=-1).log().sum(-1)
     return (density + (log_weight - log_volume)[:, None]).logsumexp(0).view(z.shape[:-1])
@@ -256,10 +255,9 @@ class Flow(AbstractPrior):
         def layer(name, x):
             return F.linear(x, self.weights[name] * self.get_buffer(f"mask_{name}"), self.biases[name])
 
-        with torch.autocast(u.device.type, enabled=False):  # bfloat16 would round the latents
-            hidden = F.silu(layer("first", u))
-            hidden = hidden + F.silu(layer("second", hidden))
-            log_weight, mean, log_scale = layer("last", hidden).unflatten(-1, (self.latent_dim, 3, N_NORMALS)).unbind(-2)
+        hidden = F.silu(layer("first", u))
+        hidden = hidden + F.silu(layer("second", hidden))
+        log_weight, mean, log_scale = layer("last", hidden).unflatten(-1, (self.latent_dim, 3, N_NORMALS)).unbind(-2)
         return log_weight.log_softmax(-1), mean, log_scale.clamp(-7, 7)
 
     def log_prob(self, z):

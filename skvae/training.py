@@ -8,14 +8,17 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.autograd import grad
 from torch.optim.adam import adam
 
 MAX_ROLLBACKS = 5
 MOMENTUM, SPREAD, SMALLEST = 0.9, 0.99, 1e-8  # Adam's beta1, beta2 and epsilon
 AVERAGED = 0.998  # of the running mean of weights, what a step leaves
 MAX_GRADIENT = 100.0  # norm, to which greater gradients are cut
+TINY, N_TO_SUBNORMAL = 1e-20, 256  # moments that move no weight, and steps after which they are not yet subnormal numbers
 N_STEADY = 1000  # steps of a stream before its step falls
-MIN_PRODUCT = 2**25  # multiplications of a layer with a batch, from which bfloat16 gains more than its casts cost
+NARROW = 128  # latents and few columns want all their digits, and a narrow product costs next to nothing
+MIN_PRODUCT = 2**24  # multiplications of a layer with a batch, from which bfloat16 gains more than its casts cost
 
 Loss = Callable[..., Tensor]
 Data = tuple[Tensor | None, ...]
@@ -46,6 +49,11 @@ class Moments:
         """Those that `to_arrays` returned."""
         mean, square, n_steps = (torch.tensor(array, device=device) for array in arrays[:3])
         return cls(mean, square, n_steps, arrays[3])
+
+    def drop_tiny(self) -> None:
+        """Those that only decay become zero before they are subnormal numbers, which take ten times as long."""
+        for moments in (self.mean, self.square):
+            moments.masked_fill_(moments.abs() < TINY, 0.0)
 
     def to_arrays(self) -> tuple:
         """Plain arrays and numbers, for a pickle."""
@@ -108,8 +116,8 @@ def train(
     if score is not None:
         history.start_score = history.best_score = mark = score()
     try:
-        with _vectors(module) as (weights, gradients):
-            passes = _Passes(module, loss, data, batch_size, generator, weights, gradients, averaged)
+        with _vector(module) as weights:
+            passes = _Passes(module, loss, data, batch_size, generator, weights, averaged)
             rate = _warm_up_and_decay(learning_rate, n_epochs * passes.n_batches)
             while len(history.losses) < n_epochs:
                 mean_loss = passes.once(rate, len(history.losses) * passes.n_batches)
@@ -168,8 +176,8 @@ def train_further(
         For the next call.
     """
     before, former = _weights(module), deepcopy(moments)
-    with _vectors(module) as (weights, gradients):
-        passes = _Passes(module, loss, data, batch_size, generator, weights, gradients)
+    with _vector(module) as weights:
+        passes = _Passes(module, loss, data, batch_size, generator, weights)
         for rollbacks in range(MAX_ROLLBACKS + 1):
             passes.moments = deepcopy(former) if former is not None else _at_rest(weights)
             passes.moments.factor *= 0.5**rollbacks
@@ -187,19 +195,21 @@ class _Passes:
 
     Parameters
     ----------
-    weights, gradients : Tensor
-        Those of the module, as vectors that share their memory.
+    weights : Tensor
+        Those of the module, as a vector that shares their memory.
     averaged : bool
         Whether to keep a running mean of the weights.
     """
 
-    def __init__(self, module, loss, data, batch_size, generator, weights, gradients, averaged=False):
+    def __init__(self, module, loss, data, batch_size, generator, weights, averaged=False):
         self.loss, self.data, self.generator = loss, data, generator
-        self.weights, self.gradients, self.batch_size, self.averaged = weights, gradients, batch_size, averaged
+        self.weights, self.batch_size, self.averaged = weights, batch_size, averaged
+        self.parameters, self.gradients = _trained(module), torch.zeros_like(weights)
+        self.parts = _parts(self.gradients, self.parameters)
         self.n_rows = len(data[0])
         self.n_batches = math.ceil(self.n_rows / batch_size)
         self.start()
-        self.half = _gains_from_bfloat16(module, batch_size, weights.device)
+        self.halved = _gain_from_bfloat16(module, batch_size, weights.device)
 
     def start(self, factor: float = 1.0) -> None:
         """Forget former steps."""
@@ -220,20 +230,25 @@ class _Passes:
         total = torch.zeros((), device=device)
         # 32 bits: beside tens of millions of rows, their order is to stay small
         order = torch.randperm(self.n_rows, generator=self.generator, device=self.generator.device, dtype=torch.int32)
-        for at, rows in enumerate(order.to(device).split(self.batch_size)):
-            batch = (None if tensor is None else tensor.index_select(0, rows) for tensor in self.data)
-            with torch.autocast(device.type, torch.bfloat16, enabled=self.half):
-                value = self.loss(*batch)
-            self.gradients.zero_()
-            value.backward()
-            self._step(rate(n_steps + at))
-            if self.averaged:
-                self.mean.lerp_(self.weights, max(1 - AVERAGED, 9 / (10 + n_steps + at)))
-            total += value.detach() * len(rows)  # no .item() here: it would wait for the device at every step
+        with _in_bfloat16(self.halved) as refresh:
+            for at, rows in enumerate(order.to(device).split(self.batch_size)):
+                value = self.loss(*(None if tensor is None else tensor.index_select(0, rows) for tensor in self.data))
+                # not `backward`, which adds to gradients that were set to zero: a pass over them more
+                for part, gradient in zip(self.parts, grad(value, self.parameters, materialize_grads=True), strict=True):
+                    part.copy_(gradient)
+                self._step(rate(n_steps + at))
+                refresh()
+                if (n_steps + at) % N_TO_SUBNORMAL == 0:
+                    self.moments.drop_tiny()
+                if self.averaged:
+                    self.mean.lerp_(self.weights, max(1 - AVERAGED, 9 / (10 + n_steps + at)))
+                total += value.detach() * len(rows)  # no .item() here: it would wait for the device at every step
         return total.item() / self.n_rows
 
     def _step(self, rate: float) -> None:
-        self.gradients.mul_((MAX_GRADIENT / self.gradients.norm()).clamp(max=1.0))
+        norm = self.gradients.norm()
+        if not norm.is_cpu or norm > MAX_GRADIENT:  # another device would have to be waited for
+            self.gradients.mul_((MAX_GRADIENT / norm).clamp(max=1.0))
         moments = self.moments
         adam(
             *([self.weights], [self.gradients], [moments.mean], [moments.square], [], [moments.n_steps]),
@@ -248,25 +263,36 @@ class _Passes:
         )
 
 
+def _trained(module: nn.Module) -> list[nn.Parameter]:
+    return [p for p in module.parameters() if p.requires_grad]
+
+
 @contextmanager
-def _vectors(module: nn.Module) -> Iterator[tuple[Tensor, Tensor]]:
-    """All weights of a module and their gradients as two vectors, while it trains.
+def _vector(module: nn.Module) -> Iterator[Tensor]:
+    """All weights of a module as one vector, while it trains.
 
     A step is then a handful of operations, however many parameters there are; and the first optimiser that `torch.optim`
     makes imports torch's compiler, which takes longer than a small fit.
     """
-    parameters = [p for p in module.parameters() if p.requires_grad]
-    sizes = [p.numel() + -p.numel() % 16 for p in parameters]  # a product is faster on rows that start on a cache line
-    weights = torch.zeros(sum(sizes), dtype=parameters[0].dtype, device=parameters[0].device)
-    gradients = torch.zeros_like(weights)
-    for p, w, g in zip(parameters, weights.split(sizes), gradients.split(sizes), strict=True):
-        w, g = w[: p.numel()].view_as(p), g[: p.numel()].view_as(p)
-        p.data, p.grad = w.copy_(p.detach()), g
+    parameters = _trained(module)
+    weights = torch.zeros(sum(map(_room, parameters)), dtype=parameters[0].dtype, device=parameters[0].device)
+    for p, part in zip(parameters, _parts(weights, parameters), strict=True):
+        p.data = part.copy_(p.detach())
     try:
-        yield weights, gradients
+        yield weights
     finally:
         for p in parameters:
-            p.data, p.grad = p.data.clone(), None
+            p.data = p.data.clone()
+
+
+def _room(parameter: Tensor) -> int:
+    return parameter.numel() + -parameter.numel() % 16  # a product is faster on rows that start on a cache line
+
+
+def _parts(vector: Tensor, parameters: list[nn.Parameter]) -> list[Tensor]:
+    """Of a vector, what belongs to each parameter, in its shape."""
+    parts = vector.split([_room(p) for p in parameters])
+    return [part[: p.numel()].view_as(p) for part, p in zip(parts, parameters, strict=True)]
 
 
 def _at_rest(weights: Tensor, factor: float = 1.0) -> Moments:
@@ -283,9 +309,33 @@ def _warm_up_and_fall(learning_rate: float) -> Callable[[int], float]:
     return lambda at: learning_rate * min((at + 1) / 20, math.sqrt(N_STEADY / max(at, N_STEADY)))
 
 
-def _gains_from_bfloat16(module: nn.Module, batch_size: int, device: torch.device) -> bool:
-    widest = max(p.numel() for p in module.parameters())
-    return widest * batch_size >= MIN_PRODUCT and _multiplies_bfloat16(device)
+def _gain_from_bfloat16(module: nn.Module, batch_size: int, device: torch.device) -> list[nn.Parameter]:
+    """The weights that modules say (in `products`) to multiply inputs with, where these are large."""
+    found = [getattr(part, name) for part in module.modules() for name in getattr(part, "products", ())]
+    wide = [p for p in found if min(p.shape) >= NARROW and p.numel() * batch_size >= MIN_PRODUCT]
+    return wide if _multiplies_bfloat16(device) else []
+
+
+@contextmanager
+def _in_bfloat16(parameters: list[nn.Parameter]) -> Iterator[Callable[[], None]]:
+    """While it lasts, parameters are rounded copies of themselves; yields what copies them anew.
+
+    (Micikevicius et al., 2018: what steps change remains in float32.)
+    """
+    masters = [p.data for p in parameters]
+    halves = [master.bfloat16() for master in masters]
+
+    def refresh():
+        for half, master in zip(halves, masters, strict=True):
+            half.copy_(master)
+
+    for p, half in zip(parameters, halves, strict=True):
+        p.data = half
+    try:
+        yield refresh
+    finally:
+        for p, master in zip(parameters, masters, strict=True):
+            p.data = master
 
 
 def _multiplies_bfloat16(device: torch.device) -> bool:

@@ -8,6 +8,7 @@ from torch import nn
 from torch.testing import assert_close
 
 import skvae.training
+from skvae.networks import Linear
 from skvae.training import DivergedError, train, train_further
 
 
@@ -194,3 +195,38 @@ def test_parameters_own_their_memory_again_and_hold_no_gradient(problem):
     train(module, loss, data, **options(n_epochs=1))
     assert module.slope.untyped_storage().nbytes() == 2 * 4
     assert module.slope.grad is None
+
+
+def test_wide_layers_train_in_bfloat16_and_what_steps_change_remains_float32(monkeypatch):
+    monkeypatch.setattr(skvae.training, "_multiplies_bfloat16", lambda device: True)
+    monkeypatch.setattr(skvae.training, "MIN_PRODUCT", 0)
+    generator = torch.Generator().manual_seed(0)
+    module = nn.Sequential(Linear(3, 128, generator), nn.SiLU(), Linear(128, 128, generator), Linear(128, 1, generator))
+    x, seen, scored = torch.randn(256, 3, generator=generator), [], []
+
+    def loss(x):
+        seen.extend(p.dtype for p in module.parameters() if p.ndim == 2)
+        return (module(x)[:, 0] - x[:, 0]).square().mean()
+
+    def score():
+        scored.extend(p.dtype for p in module.parameters())
+        return -loss(x).item()
+
+    history = train(module, loss, (x,), score=score, **options(n_epochs=5, learning_rate=0.01))
+    assert seen[3:6] == [torch.float32, torch.bfloat16, torch.float32]
+    assert set(scored) == {p.dtype for p in module.parameters()} == {torch.float32}
+    assert not torch.equal(module[2].weight, module[2].weight.bfloat16().float())
+    assert history.losses[-1] < 0.2 * -history.start_score
+
+
+def test_moments_that_only_decay_are_zero_before_they_are_subnormal_numbers(problem):
+    module, (x, y), loss = problem
+    stream = options(batch_size=1)
+    stream.pop("n_epochs")
+    _, moments = train_further(module, loss, (x, y), None, **stream)
+    assert (moments.mean[:2] != 0).all()
+    x, y = torch.ones(850, 2) * torch.tensor([1.0, 0.0]), torch.randn(850, generator=torch.Generator().manual_seed(0))
+    _, moments = train_further(module, loss, (x, y), moments, **stream)
+    assert moments.mean[0] != 0
+    assert moments.mean[1] == 0  # 0.9^850 is 1e-39
+    assert moments.square[1] > 0
