@@ -290,7 +290,7 @@ def table_ratio():
     X = adult_like()
     seconds, size = epoch_seconds(X, True, latent_dim=16)
     module = VAETransformer(16, max_iter=1, random_state=0).fit(X[:5000]).module_
-    n_out = module.decoder.network.path.out_features
+    n_out = len(module.decoder.network.path.bias)
     widths = [(X.shape[1], 256), (256, 256), (256, 32), (16, 256), (256, 256), (256, n_out)]
     return seconds, seconds / products(widths, len(X), size, False)
 

@@ -31,7 +31,7 @@ STEP_BY_CELL, MAX_VARIABLES = 2.0, 192  # of an autoregressive decoder: of the l
 PATIENCE_BY_CELL, MIN_STEPS_BY_CELL, TOL_BY_CELL = 3, 500, 3e-4
 MIN_BATCH, MAX_BATCH = 128, 4096
 INTERRUPTED = "Training interrupted by user; the model is the best so far."
-N_CELLS_AT_ONCE = 2**20  # of float64, between containers and tensors
+N_CELLS_AT_ONCE = 2**19  # of float64, between containers and tensors: they stay in the processor's cache
 MIN_ROWS_SCHEMA, N_CELLS_SCHEMA = 100_000, 20_000_000  # of an array, that its schema is learned from
 N_VALIDATION_SAMPLES = 8
 N_ROWS_AT_ONCE, N_NUMBERS_AT_ONCE = 4096, 2**23  # drawn, or scored while training: rows, and numbers of the widest layer
@@ -200,8 +200,8 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         units, by epoch. None without one.
 
     explained_information_ : ndarray of shape (latent_dim,)
-        Mean KL divergence of each latent from N(0, 1) on the training rows, whatever the prior, in nats, descending. A
-        latent near 0 is not used.
+        Mean KL divergence of each latent from N(0, 1) on the training rows (of more than 50,000, on some from end to end),
+        whatever the prior, in nats, descending. A latent near 0 is not used.
 
     n_features_in_ : int
         Number of columns, or of pixels, seen during `fit`.
@@ -709,10 +709,11 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
                 f"Z has {Z.shape[1]} features, but {type(self).__name__} is expecting {self._n_features_out} latents "
                 "as input."
             )
-        module = deepcopy(self.module_).to(torch.float32 if self.device_ == "mps" else torch.float64)
+        module = self._module_in(torch.float32 if self.device_ == "mps" else torch.float64)
         parameter = next(module.parameters())
         with torch.inference_mode():
-            z = [torch.tensor(Z[rows], dtype=parameter.dtype, device=parameter.device) for rows in self._batches(len(Z))]
+            batches = gen_batches(len(Z), self._n_rows_in_memory())
+            z = [torch.tensor(Z[rows], dtype=parameter.dtype, device=parameter.device) for rows in batches]
             values = torch.cat([module.reconstruct(part).cpu() for part in z])
         return self._schema.unpack(values.double().numpy(), index)
 
@@ -976,7 +977,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         shape = len(X), len(self._schema.variables)
         values, observed = torch.empty(shape, dtype=torch.float32, device=self.device_), None
         for rows, (some, seen) in self._packed(X):
-            values[rows] = torch.as_tensor(some, dtype=torch.float32)
+            values[rows].copy_(torch.as_tensor(some))
             if seen is not None:
                 observed = torch.ones(shape, dtype=torch.bool, device=self.device_) if observed is None else observed
                 observed[rows] = torch.as_tensor(seen)
@@ -992,7 +993,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
 
     def _log_jacobian(self, x, observed):
         """Nats from packed to original units of each cell. x : (n, n_variables); observed : the same, or None."""
-        cells = torch.as_tensor(self._schema.log_jacobian(x.cpu().double().numpy())).expand_as(x)
+        cells = torch.as_tensor(self._schema.log_jacobian(x.cpu().numpy())).expand_as(x)
         return cells if observed is None else cells * observed.cpu()
 
     def _inference(self, X, copies=1):
@@ -1002,18 +1003,24 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         """
         dtype = torch.float32 if self.device_ == "mps" else getattr(torch, self._schema.precision(X))
 
+        size = self._n_rows_in_memory(copies)
+
         def chunks():
             for _, (values, observed) in self._packed(X):
-                for some in self._batches(len(values), copies):
+                for some in gen_batches(len(values), size):
                     seen = None if observed is None else torch.as_tensor(observed[some], device=self.device_)
                     yield torch.as_tensor(values[some], dtype=dtype, device=self.device_), seen
 
-        return deepcopy(self.module_).to(dtype), chunks()
+        return self._module_in(dtype), chunks()
 
-    def _batches(self, n_rows, copies=1):
-        """Slices of rows whose tensors fit in scikit-learn's working memory."""
+    def _module_in(self, dtype):
+        """The model in a type: itself, or a copy."""
+        return self.module_ if dtype == torch.float32 else deepcopy(self.module_).to(dtype)
+
+    def _n_rows_in_memory(self, copies=1):
+        """How many rows have tensors that fit in scikit-learn's working memory."""
         row_bytes = 4 * 8 * self._widest(self.module_) * copies
-        return gen_batches(n_rows, max(1, int(sklearn.get_config()["working_memory"] * 2**20 // row_bytes)))
+        return max(1, int(sklearn.get_config()["working_memory"] * 2**20 // row_bytes))
 
     def _n_rows_at_once(self, module, copies=1):
         """How many rows to draw or score; the model alone decides, so that results do not depend on the memory at hand."""

@@ -445,7 +445,7 @@ class _Softmax(AbstractLikelihood):
             function(self._rectangle(bucket, logits).log_softmax(-1), columns)
             for bucket, (columns, _) in enumerate(self.buckets)
         ]
-        return outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1)[..., self.get_buffer("order")]
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1).index_select(-1, self.get_buffer("order"))
 
     def _laid_out(self, bias: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
         """bias (n_codes,) and slope (n_codes, latent_dim), variable after variable, as theta has them."""

@@ -15,7 +15,8 @@ from skvae.priors import PRIORS, Latents, Posterior, normal_kl
 N_IMPORTANCE_SAMPLES = 64  # of `VAE.log_likelihood`; documented in the estimator
 # what the linear start looks at: rows, cells (its cost is rows times squared columns), and categories of a column
 N_ROWS_START, N_CELLS_START, MAX_ONE_HOT = 100_000, 5_000_000, 100
-N_ROWS_SETTLED = 20_000  # looked at for the thresholds of missing cells
+N_ROWS_SETTLED = 50_000  # looked at for what latents tell, and for the thresholds of missing cells
+N_ROWS_AT_ONCE = 1024  # whose layers stay in the processor's cache
 LEAST_SHRINKAGE = 0.5  # of the encoder's means, that is undone: beyond, a latent tells little but noise
 N_ROWS_PRIOR = 50_000  # at most, that a prior is fitted to
 
@@ -60,9 +61,13 @@ def probabilistic_pca(
     if features.shape[1] > 1000:  # the spectrum of some rows is enough for a start, and keeps wide data from d³ operations
         features, weight, seen = features[:2000], weight[:2000], None if seen is None else seen[:2000]
     features, weight = features.double(), weight.double()
-    seen = torch.ones_like(features) if seen is None else seen.double()
-    mean = weight @ (features * seen) / (weight @ seen).clamp(min=1e-12)
-    rows = (features - mean) * seen * (weight / weight.sum()).sqrt()[:, None]
+    if seen is None:
+        mean = weight @ features / weight.sum()
+        rows = features - mean
+    else:
+        mean = weight @ (features * seen) / (weight @ seen.double()).clamp(min=1e-12)
+        rows = (features - mean) * seen
+    rows *= (weight / weight.sum()).sqrt()[:, None]
     n, d = rows.shape
     values, vectors = torch.linalg.eigh(rows.T @ rows if d <= n else rows @ rows.T)
     values, vectors = values.flip(0).clamp(min=0), vectors.flip(1)
@@ -190,7 +195,7 @@ class VAE(nn.Module):
 
     def _feature_means(self, rows: Rows) -> Tensor:
         """Means of numbers as the encoder sees them, and shares of every category: (n_features,)."""
-        batches = [self._weighted_sums(batch) for batch in rows.batches(65536)]
+        batches = [self._weighted_sums(batch) for batch in rows.batches(N_ROWS_AT_ONCE)]
         sums, totals = (sum(part.double() for part in parts) for parts in zip(*batches, strict=True))
         parts = [sums[: self.n_numbers] / totals[: self.n_numbers].clamp(min=1e-12)]
         for share in sums[self.n_numbers :].split(self.sizes):
@@ -200,11 +205,17 @@ class VAE(nn.Module):
     def _weighted_sums(self, rows: Rows) -> tuple[Tensor, Tensor]:
         """Sums of features, (n_features,), and of the weights of observed cells, (n_variables,)."""
         x, observed, weight = rows
-        counted = weight[:, None].expand_as(x) if observed is None else weight[:, None] * observed
-        sums = [(counted * self.decoder.features(x))[:, : self.n_numbers].sum(0)]
-        for j, size in enumerate(self.sizes, self.n_numbers):
-            sums.append(torch.bincount(x[:, j].long(), counted[:, j], minlength=size))
-        return torch.cat(sums), counted.sum(0)
+        numbers, codes = self.decoder.features(x)[:, : self.n_numbers], x[:, self.n_numbers :].long()
+        if observed is None:
+            totals = weight.sum().expand(x.shape[1])
+            counted = weight[:, None].expand_as(codes)
+        else:
+            totals = weight @ observed.to(weight)
+            numbers, counted = numbers * observed[:, : self.n_numbers], weight[:, None] * observed[:, self.n_numbers :]
+        sums = [weight @ numbers]
+        for j, size in enumerate(self.sizes):
+            sums.append(torch.bincount(codes[:, j], counted[:, j], minlength=size))
+        return torch.cat(sums), totals
 
     def encode(self, x: Tensor, observed: Tensor | None = None) -> Posterior:
         """x : (n, n_variables); observed : (n, n_variables), bool, or None for all. Returns a `Posterior`.
@@ -280,7 +291,7 @@ class VAE(nn.Module):
     def _latents(self, rows: Rows) -> Latents:
         """Posteriors of some rows, from end to end, in the order in which the weights know latents."""
         some = rows.take(slice(None, None, math.ceil(len(rows.x) / N_ROWS_PRIOR)))
-        parts = [self._encode(batch.x, batch.observed) for batch in some.batches(8192)]
+        parts = [self._encode(batch.x, batch.observed) for batch in some.batches(N_ROWS_AT_ONCE)]
         posterior = Posterior(*(torch.cat(part) for part in zip(*parts, strict=True)))
         return Latents(posterior, some.weight / some.weight.mean())
 
@@ -289,13 +300,14 @@ class VAE(nn.Module):
 
         Returns the mean KL(q || N(0, 1)) of each latent, (latent_dim,), float64, in nats, descending.
         """
+        rows = rows.take(slice(None, None, math.ceil(len(rows.x) / N_ROWS_SETTLED)))
         information, variance = self._means_over(rows)
         order = information.argsort(descending=True, stable=True)
         self.order.copy_(self.order[order])
         # means and variances of posteriors add up to the prior's variance of 1
         self.shrinkage.copy_((1 - variance[order]).clamp(min=LEAST_SHRINKAGE))
         if len(self.indicators):
-            self._settle_thresholds(rows.take(slice(None, None, math.ceil(len(rows.x) / N_ROWS_SETTLED))))
+            self._settle_thresholds(rows)
         return information[order]
 
     def _settle_thresholds(self, rows: Rows) -> None:
@@ -311,11 +323,11 @@ class VAE(nn.Module):
     def _means_over(self, rows: Rows) -> Tensor:
         """Mean KL(q || N(0, 1)), in nats, and variance of q, of each latent: (2, latent_dim), float64."""
         total = torch.zeros(2, self.latent_dim, dtype=torch.float64, device=rows.x.device)
-        for batch in rows.batches(8192):
+        for batch in rows.batches(N_ROWS_AT_ONCE):
             mean, log_scale = self.encode(batch.x, batch.observed)
             figures = torch.stack([normal_kl(mean, log_scale), (2 * log_scale).exp()])
             total += batch.weight.double() @ figures.double()
-        return total / len(rows.x)
+        return total / rows.weight.double().sum()
 
     def log_likelihood(self, x: Tensor, observed: Tensor | None, noise: Tensor) -> Tensor:
         """Importance-weighted bound on log p(x) (Burda et al., 2016, eq. 8).

@@ -34,6 +34,15 @@ class Variable(NamedTuple):
     missing_at: int = -1  # place of the variable that says whether this one is missing; -1: none does
 
 
+class Line(NamedTuple):
+    """Packing that is no more than (number - centre) / scale, of numbers within bounds: others are not taken."""
+
+    centre: float = 0.0
+    scale: float = 1.0
+    lower: float = -math.inf
+    upper: float = math.inf
+
+
 class AbstractScaling(ABC):
     """How the numbers (n,) of a column become what a likelihood takes.
 
@@ -67,6 +76,11 @@ class AbstractScaling(ABC):
     def unpack(self, packed: np.ndarray) -> np.ndarray:
         """Packed numbers (n,) to numbers (n,)."""
 
+    @property
+    def line(self) -> Line | None:
+        """What `pack` does, if it is as simple as that: many columns are then packed at once."""
+        return None
+
     def log_jacobian(self, packed: np.ndarray) -> np.ndarray | float:
         """As in `AbstractSchema`, for one column (n,)."""
         return 0.0
@@ -90,6 +104,10 @@ class StandardScaling(AbstractScaling):
         mass = self.likelihood == "gaussian" and step > 0.02
         floor = 0.01 if mass else max(0.01, min(step, 1.0))
         self.variable = Variable(self.likelihood, step=step if mass else 0.0, floor=floor)
+
+    @property
+    def line(self):
+        return Line(self.centre, self.scale)
 
     def pack(self, values):
         return (values - self.centre) / self.scale
@@ -131,6 +149,10 @@ class ShareScaling(AbstractScaling):
     def fit(self, values, weight):
         self.pack(values)
         self.variable = Variable(self.likelihood)
+
+    @property
+    def line(self):
+        return Line(lower=0.0, upper=1.0)
 
     def pack(self, values):
         self.check(values, (values < 0) | (values > 1), "values in [0, 1]")

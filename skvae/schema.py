@@ -10,7 +10,7 @@ import numbers
 import re
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Hashable
+from collections.abc import Callable, Collection, Hashable, Iterator
 from typing import NamedTuple
 
 import narwhals.stable.v2 as nw
@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtr
 
-from skvae.scalings import SCALINGS, Variable, moments, value_range
+from skvae.scalings import SCALINGS, Line, Variable, moments, value_range
 
 MAX_CATEGORIES = 10_000
 N_SHOWN = 10  # categories in a message
@@ -37,9 +37,9 @@ class Packed(NamedTuple):
 
 def _packed(values: np.ndarray) -> Packed:
     """`Packed` of values (n, n_variables) with NaN for missing; written in place."""
-    missing = np.isnan(values)
-    if not missing.any():
+    if not np.isnan(values.sum()):
         return Packed(values, None)
+    missing = np.isnan(values)
     values[missing] = 0.0
     return Packed(values, ~missing)
 
@@ -115,6 +115,7 @@ class AbstractColumn(ABC):
     likelihoods: tuple[str, ...] = ()  # that the kind can take, beside "auto"
     variable: Variable | None = None  # none: the column is not modelled
     empty = False  # whether `fit` saw missing cells only
+    line: Line | None = None  # what packing is, if it is as simple as that
     levels: list | None = None  # all that the dtype has a place for, in its order, if it says so
 
     def __init__(self, name, dtype):
@@ -207,6 +208,9 @@ class NumericColumn(AbstractColumn):
         self.scaling = SCALINGS[likelihood](self.name, likelihood, step, self.integer)
         self.scaling.fit(numbers_, weight)
         self.variable = self.scaling.variable
+        if self.scaling.line is not None and not self.integer and not self.binary:
+            centre, scale, lower, upper = self.scaling.line
+            self.line = Line(centre, scale, max(lower, centre - FARTHEST * scale), min(upper, centre + FARTHEST * scale))
 
     def _numbers(self, cells):
         """Cells to float64 (n,), NaN where missing, counted from the origin."""
@@ -549,19 +553,57 @@ class TableSchema(AbstractSchema):
         ]
         self.value_at = [place.get((j, False)) for j in range(len(self.columns))]
         self.indicator_at = [place.get((j, True)) for j in range(len(self.columns))]
+        self.indicated = [(j, at) for j, at in enumerate(self.indicator_at) if at is not None]
+        lined = sorted((at, j) for (j, missing), at in place.items() if not missing and self.columns[j].line is not None)
+        self.lined = _as_slice([j for _, j in lined]), _as_slice([at for at, _ in lined])
+        self.lines = np.array([self.columns[j].line for _, j in lined]).reshape(-1, 4).T
+        self.all_floats = all(column.dtype.is_float() for column in self.columns)
+        self._lay_out_jacobian()
+
+    def _lay_out_jacobian(self) -> None:
+        """Tell columns whose `log_jacobian` depends on their cells from those of which it is a constant."""
+        self.varying, self.constant_jacobian = [], np.zeros(len(self.variables))
+        for column, at in zip(self.columns, self.value_at, strict=True):
+            jacobian = 0.0 if at is None else column.log_jacobian(np.zeros(0))
+            if np.ndim(jacobian):
+                self.varying.append((column, at))
+            elif at is not None:
+                self.constant_jacobian[at] = jacobian
 
     def pack(self, X):
-        frame = as_frame(X)
-        values = np.empty((len(frame), len(self.variables)))
-        floats = isinstance(X, np.ndarray) and X.dtype.kind == "f" and all(c.dtype.is_float() for c in self.columns)
-        # of an array of many columns, a series of each would take longer than all that follows
-        every = map(_float_cells, X.T) if floats else map(_column_cells, self.columns, frame.iter_columns())
-        for column, cells, at, missing_at in zip(self.columns, every, self.value_at, self.indicator_at, strict=True):
-            if at is not None:
-                values[:, at] = column.pack(cells)
-            if missing_at is not None:
-                values[:, missing_at] = cells.missing
+        values = np.empty((len(X), len(self.variables)))
+        for j, cells in self._cells(X, values):
+            if self.value_at[j] is not None:
+                values[:, self.value_at[j]] = self.columns[j].pack(cells)
+            if self.indicator_at[j] is not None:
+                values[:, self.indicator_at[j]] = cells.missing
         return _packed(values)
+
+    def _cells(self, X, values: np.ndarray) -> Iterator[tuple[int, Cells]]:
+        """Place and `Cells` of the columns that are not packed to values (n, n_variables) all at once."""
+        if isinstance(X, np.ndarray) and X.dtype.kind == "f" and self.all_floats:
+            # of an array of many columns, a series of each would take longer than all that follows
+            return ((j, _float_cells(X[:, j])) for j in self._pack_lines(X, values))
+        return enumerate(map(_column_cells, self.columns, as_frame(X).iter_columns()))
+
+    def _pack_lines(self, X: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Pack columns of floats that have a `line`, all at once, to values (n, n_variables); returns which are left."""
+        columns, places = self.lined
+        numbers, (centre, scale, lower, upper) = X[:, columns], self.lines
+        within = np.fmin.reduce(numbers, 0, initial=np.inf) >= lower
+        within &= np.fmax.reduce(numbers, 0, initial=-np.inf) <= upper
+        packed = numbers.astype(float)
+        if centre.any():
+            packed -= centre
+        if (scale != 1).any():
+            packed /= scale
+        values[:, places] = packed
+        if self.indicated:
+            indicated, indicators = zip(*self.indicated, strict=True)
+            values[:, indicators] = np.isnan(X[:, indicated])
+        left = np.ones(len(self.columns), bool)
+        left[columns] = ~within
+        return np.flatnonzero(left)
 
     def pack_given(self, given: dict) -> Packed:
         """Values of some columns, {name: sequence (n,)}, as packed rows; `observed` : what is known, not None.
@@ -661,11 +703,18 @@ class TableSchema(AbstractSchema):
         return frame
 
     def log_jacobian(self, values):
-        out = np.zeros_like(values)
-        for column, at in zip(self.columns, self.value_at, strict=True):
-            if at is not None:
-                out[:, at] = column.log_jacobian(values[:, at])
+        if not self.varying:
+            return self.constant_jacobian[None]
+        out = np.repeat(self.constant_jacobian[None], len(values), axis=0)
+        for column, at in self.varying:
+            out[:, at] = column.log_jacobian(values[:, at].astype(float))
         return out
+
+
+def _as_slice(indices: list[int]) -> slice | list[int]:
+    """Consecutive indices as a slice, by which no copy is taken."""
+    n = len(indices)
+    return slice(indices[0], indices[0] + n) if n and indices == list(range(indices[0], indices[0] + n)) else indices
 
 
 def check_frame(X, min_rows, consumer, name="X"):
@@ -902,13 +951,21 @@ class ImageSchema(AbstractSchema):
         self._log_jacobian = 0.0 if discrete else -math.log(width)
 
     def pack(self, X):
+        if self.bounded:
+            self._check_bounds(X)
         values = X.reshape(len(X), -1).astype(float)
-        if self.bounded and (outside := (values < self.lower) | (values > self.upper)).any():
+        values -= self.centre
+        values /= self.scale
+        return _packed(values)
+
+    def _check_bounds(self, X):
+        least, greatest = np.fmin.reduce(X, axis=None), np.fmax.reduce(X, axis=None)
+        if least < self.lower or greatest > self.upper:
+            outside = least if least < self.lower else greatest
             raise ValueError(
-                f"Pixels were fitted within [{self.lower:g}, {self.upper:g}], got {values[outside][0]:g}. "
+                f"Pixels were fitted within [{self.lower:g}, {self.upper:g}], got {outside:g}. "
                 "Scale X as it was scaled for fit."
             )
-        return _packed((values - self.centre) / self.scale)
 
     def unpack(self, values, index=None):
         pixels = values * self.scale + self.centre

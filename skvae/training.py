@@ -18,7 +18,7 @@ MAX_GRADIENT = 100.0  # norm, to which greater gradients are cut
 TINY, N_TO_SUBNORMAL = 1e-20, 256  # moments that move no weight, and steps after which they are not yet subnormal numbers
 N_STEADY = 1000  # steps of a stream before its step falls
 NARROW = 128  # latents and few columns want all their digits, and a narrow product costs next to nothing
-MIN_PRODUCT = 2**24  # multiplications of a layer with a batch, from which bfloat16 gains more than its casts cost
+MIN_PRODUCT = 2**25  # multiplications of a layer with a batch, from which bfloat16 gains more than its casts cost
 
 Loss = Callable[..., Tensor]
 Data = tuple[Tensor | None, ...]

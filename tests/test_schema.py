@@ -331,6 +331,30 @@ def test_numbers_are_packed_standardised_and_the_jacobian_says_by_how_much():
     np.testing.assert_allclose(schema.log_jacobian(values)[0], expected)
 
 
+def test_an_array_packs_as_a_frame_of_its_columns_does():
+    """Columns of one line are packed at once, the others one by one."""
+    X = np.column_stack([RNG.normal(5, 20, 300), RNG.random(300), RNG.normal(size=300), RNG.normal(size=300) ** 3]).round(6)
+    X[::7, 1], X[::5, 2] = np.nan, np.nan
+    X = np.column_stack([X, RNG.integers(0, 2, 300), np.full(300, np.nan)])
+    names = [f"x{j}" for j in range(6)]
+    likelihood = {"x0": "gaussian", "x1": "continuous_bernoulli", "x2": "student_t", "x3": "histogram"}
+    array, frame = (TableSchema(likelihood).fit(data, np.ones(300)) for data in (X, pd.DataFrame(X, columns=names)))
+    assert array.all_floats
+    for one, other in zip(array.pack(X), frame.pack(pd.DataFrame(X, columns=names)), strict=True):
+        assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "wrong"), [(0, np.inf, "infinity"), (0, 1e300, "too far"), (1, 1.5, "takes values")]
+)
+def test_a_cell_of_an_array_that_is_beyond_a_line_is_refused_as_that_of_a_column(column, value, wrong):
+    X = RNG.random((50, 2))
+    schema = TableSchema({"x0": "gaussian", "x1": "bernoulli"}).fit(X, np.ones(50))
+    X[7, column] = value
+    with pytest.raises(ValueError, match=wrong):
+        schema.pack(X)
+
+
 def test_weights_count_rows():
     frame = pd.DataFrame({"a": RNG.normal(size=20)})
     weight = RNG.integers(1, 4, 20)
