@@ -175,7 +175,7 @@ CLASSIC = {
     "plain torch loop": lambda seed: lean_torch(seed, batch_size=128, rate=1e-3, n_epochs=40),
     "lean bfloat16 loop": lambda seed: lean_torch(seed, batch_size=512, rate=8e-3, n_epochs=12, half=True),
 }
-SKVAE_EPOCHS = 7
+SKVAE_EPOCHS = 6
 
 
 def classic_peer(name, seed, limit=400.0):
@@ -200,7 +200,7 @@ def classic_skvae(seed, **changes):
 
     X, test = mnist()
     options = {"hidden_layer_sizes": (512,), "activation": "relu", "likelihood": "bernoulli", "early_stopping": False}
-    options |= {"max_iter": SKVAE_EPOCHS, "learning_rate_init": 0.01, "prior": "normal", "random_state": seed} | changes
+    options |= {"max_iter": SKVAE_EPOCHS, "learning_rate_init": 0.014, "prior": "normal", "random_state": seed} | changes
     clock = Clock()
     vae = VAETransformer(2, **options).fit(X)
     seconds = clock.seconds

@@ -40,7 +40,7 @@ class _Bfloat16Affine(torch.autograd.Function):
     def backward(ctx, gradient):
         x, weight = ctx.saved_tensors
         of_x = gradient @ weight if ctx.needs_input_grad[0] else None
-        return of_x, gradient.T @ x, gradient.sum(0, dtype=torch.float32)
+        return of_x, gradient.T @ x, gradient.sum(0)
 
 
 class Linear(nn.Module):
