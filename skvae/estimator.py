@@ -29,7 +29,8 @@ MAX_EPOCHS, MOST_ROWS_SEEN = 100, 20_000_000  # the latter where the least numbe
 STEP_BY_CELL, MAX_VARIABLES = 2.0, 192  # of an autoregressive decoder: of the learning rate; it is not made for more
 # it stops after so many epochs, but at least steps, without a gain of nats a variable: longer, it would learn rows by heart
 PATIENCE_BY_CELL, MIN_STEPS_BY_CELL, TOL_BY_CELL = 3, 500, 3e-4
-MIN_BATCH, MAX_BATCH = 128, 4096
+MIN_BATCH, MAX_BATCH = 128, 2048
+N_HIDDEN_A_STEP = 2**20  # hidden units of the autoregressive decoder: the layers of more would leave the processor's cache
 INTERRUPTED = "Training interrupted by user; the model is the best so far."
 N_CELLS_AT_ONCE = 2**19  # of float64, between containers and tensors: they stay in the processor's cache
 MIN_ROWS_SCHEMA, N_CELLS_SCHEMA = 100_000, 20_000_000  # of an array, that its schema is learned from
@@ -144,8 +145,9 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         over this budget.
 
     batch_size : int or "auto", default="auto"
-        Rows a step. "auto": the square root of the number of rows, up to a power of two, between 128 and 4096; never more
-        than there are rows.
+        Rows a step. "auto": the square root of the number of rows, up to a power of two, between 128 and 2048, and less for
+        the autoregressive decoder of many columns, whose layers are to stay in the processor's cache; never more than there
+        are rows.
 
     learning_rate_init : float, default=0.003
         Largest step of the optimiser (Adam); it warms up briefly and decays along a line to zero.
@@ -449,7 +451,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
                     task.loss,
                     rows,
                     before,
-                    batch_size=self._n_rows_a_step(len(rows.x)),
+                    batch_size=task.batch_size,
                     learning_rate=self.learning_rate_init * task.step,
                     generator=self._generator(task, stream),
                 )
@@ -548,16 +550,34 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
             return module.negative_log_likelihood(Rows(*batch), generator) - constant
 
         scores = self._held_out_scores(module, held_out) if held_out else (None, None)
-        n_epochs = self._n_epochs(LATENTS if module.cells is None else LATENTS_BESIDE, rows)
-        patience = self.n_iter_no_change
-        latent = _Task(module.latent_part, bound, scores[0], n_epochs, 1.0, False, patience, self.tol, latent_generator)
+        latent = _Task(
+            module.latent_part,
+            bound,
+            scores[0],
+            n_epochs=self._n_epochs(LATENTS if module.cells is None else LATENTS_BESIDE, rows),
+            batch_size=self._n_rows_a_step(len(rows.x)),
+            patience=self.n_iter_no_change,
+            tol=self.tol,
+            generator=latent_generator,
+        )
         if module.cells is None:
             return [latent]
-        module.cells.n_rows = len(rows.x)
-        n_epochs, n_batches = self._n_epochs(BY_CELL, rows), math.ceil(len(rows.x) / self._n_rows_a_step(len(rows.x)))
-        patience = min(patience, max(PATIENCE_BY_CELL, MIN_STEPS_BY_CELL // n_batches))
-        tol = max(self.tol, TOL_BY_CELL * rows.x.shape[1])
-        return [latent, _Task(module.cells, by_cell, scores[1], n_epochs, STEP_BY_CELL, True, patience, tol, generator)]
+        n_rows, n_variables = rows.x.shape
+        module.cells.n_rows = n_rows
+        size = self._n_rows_a_step(n_rows, N_HIDDEN_A_STEP // (n_variables * module.cells.width))
+        cells = _Task(
+            module.cells,
+            by_cell,
+            scores[1],
+            n_epochs=self._n_epochs(BY_CELL, rows),
+            batch_size=size,
+            patience=min(self.n_iter_no_change, max(PATIENCE_BY_CELL, MIN_STEPS_BY_CELL // math.ceil(n_rows / size))),
+            tol=max(self.tol, TOL_BY_CELL * n_variables),
+            generator=generator,
+            step=STEP_BY_CELL,
+            averaged=True,
+        )
+        return [latent, cells]
 
     @staticmethod
     def _generator(task, random_state):
@@ -571,7 +591,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
                 rows,
                 score=task.score,
                 n_epochs=task.n_epochs,
-                batch_size=self._n_rows_a_step(len(rows.x)),
+                batch_size=task.batch_size,
                 learning_rate=self.learning_rate_init * task.step,
                 patience=task.patience,
                 tol=task.tol,
@@ -608,11 +628,12 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
             return self.max_iter
         return budget.n_epochs(*rows.x.shape)
 
-    def _n_rows_a_step(self, n_rows):
-        """Few steps of many rows and many of few meet at the square root, to a power of two."""
+    def _n_rows_a_step(self, n_rows, most=MAX_BATCH):
+        """Few steps of many rows and many of few meet at the square root, to a power of two; most : of rows, if more."""
         size = self.batch_size
         if size == "auto":
-            size = min(MAX_BATCH, max(MIN_BATCH, 2 ** math.ceil(math.log2(math.sqrt(n_rows)))))
+            most = min(most, MAX_BATCH, 2 ** math.ceil(math.log2(math.sqrt(n_rows))))
+            size = max(MIN_BATCH, 2 ** int(math.log2(max(most, 1))))
         return min(size, n_rows)
 
     def _held_out_scores(self, module, rows):
@@ -1064,19 +1085,20 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
 
 
 class _Task(NamedTuple):
-    """Something to train: the module, its loss of a batch, the score to watch, epochs, step beside the learning rate,
-    whether to average weights, and how long to wait for what gain of the score.
+    """Something to train: the module, its loss of a batch, the score to watch, epochs, rows a step, how long to wait for
+    what gain of the score, the step beside the learning rate, and whether to average weights.
     """
 
     module: torch.nn.Module
     loss: Callable
     score: Callable | None
     n_epochs: int
-    step: float
-    averaged: bool
+    batch_size: int
     patience: int
     tol: float
     generator: torch.Generator
+    step: float = 1.0
+    averaged: bool = False
 
 
 class _Epochs:
