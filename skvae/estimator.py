@@ -35,7 +35,8 @@ INTERRUPTED = "Training interrupted by user; the model is the best so far."
 N_CELLS_AT_ONCE = 2**19  # of float64, between containers and tensors: they stay in the processor's cache
 MIN_ROWS_SCHEMA, N_CELLS_SCHEMA = 100_000, 20_000_000  # of an array, that its schema is learned from
 N_VALIDATION_SAMPLES = 8
-N_ROWS_AT_ONCE, N_NUMBERS_AT_ONCE = 4096, 2**23  # drawn, or scored while training: rows, and numbers of the widest layer
+N_ROWS_AT_ONCE, N_NUMBERS_AT_ONCE = 4096, 2**23  # drawn: rows, and numbers of the widest layer
+N_NUMBERS_IN_CACHE, N_LAYERS = 2**19, 12  # scored at a time: numbers of the widest layer, and tensors as wide
 
 
 class Budget(NamedTuple):
@@ -643,7 +644,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         n_samples = max(1, min(N_VALIDATION_SAMPLES, 8000 // len(rows.x)))
         noise = normal_noise(n_samples, module.latent_dim).to(self.device_, torch.float32)[:, None]
         constant = self._mean_log_jacobian(rows)
-        size = self._n_rows_at_once(module, n_samples)
+        size = self._n_rows_in_cache(module, n_samples)
 
         def mean_of(figure):
             with torch.inference_mode():
@@ -1039,12 +1040,17 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         return self.module_ if dtype == torch.float32 else deepcopy(self.module_).to(dtype)
 
     def _n_rows_in_memory(self, copies=1):
-        """How many rows have tensors that fit in scikit-learn's working memory."""
-        row_bytes = 4 * 8 * self._widest(self.module_) * copies
-        return max(1, int(sklearn.get_config()["working_memory"] * 2**20 // row_bytes))
+        """How many rows to score, of tensors that fit in scikit-learn's working memory."""
+        row_bytes = N_LAYERS * 8 * self._widest(self.module_) * copies
+        n_rows = int(sklearn.get_config()["working_memory"] * 2**20 // row_bytes)
+        return max(1, min(n_rows, self._n_rows_in_cache(self.module_, copies)))
+
+    def _n_rows_in_cache(self, module, copies=1):
+        """How many rows to score, of layers that stay in the processor's cache: more take two to three times as long."""
+        return max(1, N_NUMBERS_IN_CACHE // (self._widest(module) * copies))
 
     def _n_rows_at_once(self, module, copies=1):
-        """How many rows to draw or score; the model alone decides, so that results do not depend on the memory at hand."""
+        """How many rows to draw; the model alone decides, so that results do not depend on the memory at hand."""
         return max(1, min(N_ROWS_AT_ONCE, N_NUMBERS_AT_ONCE // (self._widest(module) * copies)))
 
     def _widest(self, module):
