@@ -19,6 +19,7 @@ from sklearn.utils import estimator_checks
 import skvae.estimator
 import skvae.training
 from skvae import VAETransformer
+from skvae.model import VAE
 
 
 @pytest.fixture(scope="module")
@@ -227,6 +228,22 @@ def test_results_do_not_depend_on_the_working_memory(tall, method):
     whole = getattr(vae, method)(tall[:300])
     with sklearn.config_context(working_memory=1e-3):
         assert_allclose(getattr(vae, method)(tall[:300]), whole, rtol=1e-4, atol=1e-5)
+
+
+def test_rows_are_scored_as_many_at_a_time_as_cache_and_working_memory_hold(tall, monkeypatch):
+    vae, sizes, encode = VAETransformer(max_iter=1, random_state=0).fit(tall[:2000]), [], VAE.encode
+    monkeypatch.setattr(VAE, "encode", lambda self, x, observed=None: sizes.append(len(x)) or encode(self, x, observed))
+
+    def n_rows_at_once():
+        sizes.clear()
+        vae.transform(tall)
+        assert sum(sizes) == len(tall)
+        return max(sizes)
+
+    width, bytes_of_a_number = 256, 8
+    assert n_rows_at_once() * width <= skvae.estimator.N_NUMBERS_IN_CACHE
+    with sklearn.config_context(working_memory=2):
+        assert n_rows_at_once() * width * bytes_of_a_number * skvae.estimator.N_LAYERS <= 2 * 2**20
 
 
 def test_a_read_only_map_of_a_file_fits_as_an_array_does(tall, tmp_path):
