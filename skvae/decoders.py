@@ -410,7 +410,7 @@ class _Row:
         self.table = decoder.network.table()
         codes, numbers = decoder._codes_and_numbers(self.x)
         self.seen = decoder.network.told(self.table, codes, numbers, known.T).sum(0)
-        self.numbers = numbers.T.contiguous()
+        self.numbers = numbers.T.clone(memory_format=torch.contiguous_format)  # features may be the cells themselves
         self.decided = known.clone()
         self.log_weight = decoder.normal.weigh(self.numbers, self._numbers_decided)
 

@@ -32,11 +32,14 @@ PATIENCE_BY_CELL, MIN_STEPS_BY_CELL, TOL_BY_CELL = 3, 500, 3e-4
 MIN_BATCH, MAX_BATCH = 128, 2048
 N_HIDDEN_A_STEP = 2**20  # hidden units of the autoregressive decoder: the layers of more would leave the processor's cache
 INTERRUPTED = "Training interrupted by user; the model is the best so far."
-N_CELLS_AT_ONCE = 2**19  # of float64, between containers and tensors: they stay in the processor's cache
+# of float64, between containers and tensors: as many as stay in the processor's cache; where columns are packed one by one,
+# as many as make up for looking at each
+N_CELLS_AT_ONCE, N_CELLS_BY_COLUMN = 2**19, 2**22
 MIN_ROWS_SCHEMA, N_CELLS_SCHEMA = 100_000, 20_000_000  # of an array, that its schema is learned from
 N_VALIDATION_SAMPLES = 8
 N_ROWS_AT_ONCE, N_NUMBERS_AT_ONCE = 4096, 2**23  # drawn: rows, and numbers of the widest layer
-N_NUMBERS_IN_CACHE, N_LAYERS = 2**19, 12  # scored at a time: numbers of the widest layer, and tensors as wide
+N_NUMBERS_IN_CACHE, N_TENSORS = 2**19, 12  # scored at a time: numbers of the widest layer, and tensors as wide
+LEAST_SCORED = 64  # rows, copies counted, that make up for reading the weights
 
 
 class Budget(NamedTuple):
@@ -146,9 +149,9 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         over this budget.
 
     batch_size : int or "auto", default="auto"
-        Rows a step. "auto": the square root of the number of rows, up to a power of two, between 128 and 2048, and less for
-        the autoregressive decoder of many columns, whose layers are to stay in the processor's cache; never more than there
-        are rows.
+        Rows a step. "auto": the square root of the number of rows, up to a power of two, between 128 and 2048; the
+        autoregressive decoder of many columns takes fewer, down to 128, so that its layers stay in the processor's cache;
+        never more than there are rows.
 
     learning_rate_init : float, default=0.003
         Largest step of the optimiser (Adam); it warms up briefly and decays along a line to zero.
@@ -203,7 +206,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         units, by epoch. None without one.
 
     explained_information_ : ndarray of shape (latent_dim,)
-        Mean KL divergence of each latent from N(0, 1) on the training rows (of more than 50,000, on some from end to end),
+        Mean KL divergence of each latent from N(0, 1) on the training rows (of more than 50,000, on as many of them),
         whatever the prior, in nats, descending. A latent near 0 is not used.
 
     n_features_in_ : int
@@ -409,8 +412,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         """A refused fit leaves what was there, whole."""
         before = self.__dict__.copy()
         try:
-            # whatever the caller's context, training needs gradients
-            with torch.inference_mode(False), torch.enable_grad():
+            with _plain_context():
                 return fitting(*arguments)
         except BaseException:
             self.__dict__ = before
@@ -734,7 +736,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         module = self._module_in(torch.float32 if self.device_ == "mps" else torch.float64)
         parameter = next(module.parameters())
         with torch.inference_mode():
-            batches = gen_batches(len(Z), self._n_rows_in_memory())
+            batches = gen_batches(len(Z), self._n_rows_scored())
             z = [torch.tensor(Z[rows], dtype=parameter.dtype, device=parameter.device) for rows in batches]
             values = torch.cat([module.reconstruct(part).cpu() for part in z])
         return self._schema.unpack(values.double().numpy(), index)
@@ -1009,7 +1011,8 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
 
     def _packed(self, X):
         """Slices of rows and what they pack to, a part of X at a time: X may lie on disk."""
-        size = max(1, N_CELLS_AT_ONCE // len(self._schema.variables))
+        n_cells = N_CELLS_AT_ONCE if self._schema.packs_at_once(X) else N_CELLS_BY_COLUMN
+        size = max(1, n_cells // len(self._schema.variables))
         for rows in gen_batches(len(X), size):
             yield rows, self._schema.pack(X if len(X) <= size else _safe_indexing(X, rows))
 
@@ -1024,8 +1027,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         float64 keeps a row's latents apart from the other rows'; float32 is as precise as what it is given.
         """
         dtype = torch.float32 if self.device_ == "mps" else getattr(torch, self._schema.precision(X))
-
-        size = self._n_rows_in_memory(copies)
+        size = self._n_rows_scored(copies)
 
         def chunks():
             for _, (values, observed) in self._packed(X):
@@ -1039,15 +1041,16 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         """The model in a type: itself, or a copy."""
         return self.module_ if dtype == torch.float32 else deepcopy(self.module_).to(dtype)
 
-    def _n_rows_in_memory(self, copies=1):
+    def _n_rows_scored(self, copies=1):
         """How many rows to score, of tensors that fit in scikit-learn's working memory."""
-        row_bytes = N_LAYERS * 8 * self._widest(self.module_) * copies
+        row_bytes = N_TENSORS * 8 * self._widest(self.module_) * copies
         n_rows = int(sklearn.get_config()["working_memory"] * 2**20 // row_bytes)
         return max(1, min(n_rows, self._n_rows_in_cache(self.module_, copies)))
 
     def _n_rows_in_cache(self, module, copies=1):
         """How many rows to score, of layers that stay in the processor's cache: more take two to three times as long."""
-        return max(1, N_NUMBERS_IN_CACHE // (self._widest(module) * copies))
+        n_numbers = N_NUMBERS_IN_CACHE if self.device_ == "cpu" else N_NUMBERS_AT_ONCE
+        return max(1, max(LEAST_SCORED, n_numbers // self._widest(module)) // copies)
 
     def _n_rows_at_once(self, module, copies=1):
         """How many rows to draw; the model alone decides, so that results do not depend on the memory at hand."""
@@ -1160,6 +1163,14 @@ class _Epochs:
         if self.task is not None:
             self.task.call_on_fit_task_end(**self.given)
         self.root.call_on_fit_task_end(**self.given, reconstruction_attributes=dict)
+
+
+@contextmanager
+def _plain_context():
+    """Whatever the caller's context, training needs gradients, and chooses the types of its products itself."""
+    of_cpu, of_cuda = (torch.autocast(device, enabled=False) for device in ("cpu", "cuda"))
+    with torch.inference_mode(False), torch.enable_grad(), of_cpu, of_cuda:
+        yield
 
 
 def _find_device(name, fallback=None):

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
+from torch.autograd.function import once_differentiable
 
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 LOGISTIC = math.sqrt(3) / math.pi  # the scale of a logistic distribution of standard deviation one
@@ -249,6 +250,7 @@ class _ExpectedLogProb(torch.autograd.Function):
         return (x * theta).sub_(theta.relu()).add_((probability - 0.5).abs_().add_(0.5).log_())
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, gradient):
         x, probability = ctx.saved_tensors
         return None, torch.sub(x, probability).mul_(gradient).sum_to_size(probability.shape)

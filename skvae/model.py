@@ -32,6 +32,13 @@ class Rows(NamedTuple):
         """Some of them, by index or slice."""
         return Rows(self.x[rows], None if self.observed is None else self.observed[rows], self.weight[rows])
 
+    def some(self, n: int) -> "Rows":
+        """n of them at most, drawn at random, the same ones at every call: rows may be sorted, or come in turns."""
+        if len(self.x) <= n:
+            return self
+        drawn = torch.randperm(len(self.x), generator=Generator().manual_seed(0), dtype=torch.int32)[:n]
+        return self.take(drawn.sort().values.to(self.x.device))
+
     def batches(self, size: int) -> "Iterator[Rows]":
         """All of them, `size` at a time."""
         return (self.take(slice(at, at + size)) for at in range(0, len(self.x), size))
@@ -157,7 +164,7 @@ class VAE(nn.Module):
         """
         width = self.n_numbers + sum(self.sizes)
         n_rows = min(N_ROWS_START, max(2000, N_CELLS_START // width))
-        some = rows.take(slice(None, None, math.ceil(len(rows.x) / n_rows)))  # from end to end: rows may be sorted
+        some = rows.some(n_rows)
         features, seen, places = self._features(some)
         # cells that are not continuous may be told exactly by their features: a noise fitted to that would have the encoder
         # believe it knows every latent without error
@@ -195,8 +202,12 @@ class VAE(nn.Module):
 
     def _feature_means(self, rows: Rows) -> Tensor:
         """Means of numbers as the encoder sees them, and shares of every category: (n_features,)."""
-        batches = [self._weighted_sums(batch) for batch in rows.batches(N_ROWS_AT_ONCE)]
-        sums, totals = (sum(part.double() for part in parts) for parts in zip(*batches, strict=True))
+        width = self.n_numbers + sum(self.sizes)
+        sums, totals = (rows.x.new_zeros(n, dtype=torch.float64) for n in (width, rows.x.shape[1]))
+        for batch in rows.batches(max(N_ROWS_AT_ONCE, width)):
+            of_features, of_weights = self._weighted_sums(batch)
+            sums += of_features
+            totals += of_weights
         parts = [sums[: self.n_numbers] / totals[: self.n_numbers].clamp(min=1e-12)]
         for share in sums[self.n_numbers :].split(self.sizes):
             parts.append((share + 1e-6) / (share + 1e-6).sum())
@@ -289,8 +300,8 @@ class VAE(nn.Module):
 
     @torch.no_grad()
     def _latents(self, rows: Rows) -> Latents:
-        """Posteriors of some rows, from end to end, in the order in which the weights know latents."""
-        some = rows.take(slice(None, None, math.ceil(len(rows.x) / N_ROWS_PRIOR)))
+        """Posteriors of some rows, in the order in which the weights know latents."""
+        some = rows.some(N_ROWS_PRIOR)
         parts = [self._encode(batch.x, batch.observed) for batch in some.batches(N_ROWS_AT_ONCE)]
         posterior = Posterior(*(torch.cat(part) for part in zip(*parts, strict=True)))
         return Latents(posterior, some.weight / some.weight.mean())
@@ -300,7 +311,7 @@ class VAE(nn.Module):
 
         Returns the mean KL(q || N(0, 1)) of each latent, (latent_dim,), float64, in nats, descending.
         """
-        rows = rows.take(slice(None, None, math.ceil(len(rows.x) / N_ROWS_SETTLED)))
+        rows = rows.some(N_ROWS_SETTLED)
         information, variance = self._means_over(rows)
         order = information.argsort(descending=True, stable=True)
         self.order.copy_(self.order[order])

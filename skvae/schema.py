@@ -8,6 +8,7 @@ categories, the grids and the bounds of the fit.
 import math
 import numbers
 import re
+import sys
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Hashable, Iterator
@@ -37,8 +38,9 @@ class Packed(NamedTuple):
 
 def _packed(values: np.ndarray) -> Packed:
     """`Packed` of values (n, n_variables) with NaN for missing; written in place."""
-    if not np.isnan(values.sum()):
-        return Packed(values, None)
+    with np.errstate(over="ignore", invalid="ignore"):
+        if not np.isnan(values.sum()):
+            return Packed(values, None)
     missing = np.isnan(values)
     values[missing] = 0.0
     return Packed(values, ~missing)
@@ -62,6 +64,10 @@ class AbstractSchema(ABC):
     @abstractmethod
     def pack(self, X) -> Packed:
         """Rows of the fitted form to `Packed`."""
+
+    def packs_at_once(self, X) -> bool:
+        """Whether `pack` takes all columns at once, so that many parts of few rows take no longer than one of many."""
+        return True
 
     @abstractmethod
     def unpack(self, values: np.ndarray, index=None):
@@ -210,7 +216,8 @@ class NumericColumn(AbstractColumn):
         self.variable = self.scaling.variable
         if self.scaling.line is not None and not self.integer and not self.binary:
             centre, scale, lower, upper = self.scaling.line
-            self.line = Line(centre, scale, max(lower, centre - FARTHEST * scale), min(upper, centre + FARTHEST * scale))
+            far, most = FARTHEST * scale, sys.float_info.max
+            self.line = Line(centre, scale, max(lower, centre - far, -most), min(upper, centre + far, most))
 
     def _numbers(self, cells):
         """Cells to float64 (n,), NaN where missing, counted from the origin."""
@@ -553,6 +560,7 @@ class TableSchema(AbstractSchema):
         ]
         self.value_at = [place.get((j, False)) for j in range(len(self.columns))]
         self.indicator_at = [place.get((j, True)) for j in range(len(self.columns))]
+        # what `pack` does all at once: columns and places of indicators, columns and places along lines, and these
         self.indicated = [(j, at) for j, at in enumerate(self.indicator_at) if at is not None]
         lined = sorted((at, j) for (j, missing), at in place.items() if not missing and self.columns[j].line is not None)
         self.lined = _as_slice([j for _, j in lined]), _as_slice([at for at, _ in lined])
@@ -570,6 +578,9 @@ class TableSchema(AbstractSchema):
             elif at is not None:
                 self.constant_jacobian[at] = jacobian
 
+    def packs_at_once(self, X):
+        return isinstance(X, np.ndarray) and X.dtype.kind == "f" and self.all_floats
+
     def pack(self, X):
         values = np.empty((len(X), len(self.variables)))
         for j, cells in self._cells(X, values):
@@ -581,7 +592,7 @@ class TableSchema(AbstractSchema):
 
     def _cells(self, X, values: np.ndarray) -> Iterator[tuple[int, Cells]]:
         """Place and `Cells` of the columns that are not packed to values (n, n_variables) all at once."""
-        if isinstance(X, np.ndarray) and X.dtype.kind == "f" and self.all_floats:
+        if self.packs_at_once(X):
             # of an array of many columns, a series of each would take longer than all that follows
             return ((j, _float_cells(X[:, j])) for j in self._pack_lines(X, values))
         return enumerate(map(_column_cells, self.columns, as_frame(X).iter_columns()))
@@ -713,8 +724,8 @@ class TableSchema(AbstractSchema):
 
 def _as_slice(indices: list[int]) -> slice | list[int]:
     """Consecutive indices as a slice, by which no copy is taken."""
-    n = len(indices)
-    return slice(indices[0], indices[0] + n) if n and indices == list(range(indices[0], indices[0] + n)) else indices
+    run = range(indices[0], indices[0] + len(indices)) if indices else range(0)
+    return slice(run.start, run.stop) if indices == list(run) else indices
 
 
 def check_frame(X, min_rows, consumer, name="X"):
@@ -959,7 +970,7 @@ class ImageSchema(AbstractSchema):
         return _packed(values)
 
     def _check_bounds(self, X):
-        least, greatest = np.fmin.reduce(X, axis=None), np.fmax.reduce(X, axis=None)
+        least, greatest = float(np.fmin.reduce(X, axis=None)), float(np.fmax.reduce(X, axis=None))
         if least < self.lower or greatest > self.upper:
             outside = least if least < self.lower else greatest
             raise ValueError(

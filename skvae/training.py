@@ -15,7 +15,7 @@ MAX_ROLLBACKS = 5
 MOMENTUM, SPREAD, SMALLEST = 0.9, 0.99, 1e-8  # Adam's beta1, beta2 and epsilon
 AVERAGED = 0.998  # of the running mean of weights, what a step leaves
 MAX_GRADIENT = 100.0  # norm, to which greater gradients are cut
-TINY, N_TO_SUBNORMAL = 1e-20, 256  # moments that move no weight, and steps after which they are not yet subnormal numbers
+TINY, DROP_EVERY = 1e-20, 256  # moments that move no weight, and steps after which they are not yet subnormal numbers
 N_STEADY = 1000  # steps of a stream before its step falls
 NARROW = 128  # latents and few columns want all their digits, and a narrow product costs next to nothing
 MIN_PRODUCT = 2**25  # multiplications of a layer with a batch, from which bfloat16 gains more than its casts cost
@@ -83,8 +83,9 @@ def train(
 
     Adam with a short warm-up and a linear decay to zero over the planned epochs. A loss that turns infinite or NaN takes the
     module back to its best weights and halves the step; an interrupt from the keyboard ends the training as if it were done.
-    Layers are multiplied in bfloat16 where the processor does that natively and they are large enough to gain from it;
-    weights, gradients and moments remain in the module's own type.
+    Weights that modules multiply their inputs with (of names in a module's `products`) are bfloat16 in the loss, where the
+    processor multiplies that natively and they are large enough to gain from it; what steps change, and what is scored and
+    kept, remains in the module's own type.
 
     Parameters
     ----------
@@ -227,6 +228,7 @@ class _Passes:
     def once(self, rate: Callable[[int], float], n_steps: int) -> float:
         """Train on every row once, after n_steps steps of the schedule; returns the mean loss a row."""
         device = self.weights.device
+        self.gradients.zero_()  # also between parameters, where a step that was not a number left its mark
         total = torch.zeros((), device=device)
         # 32 bits: beside tens of millions of rows, their order is to stay small
         order = torch.randperm(self.n_rows, generator=self.generator, device=self.generator.device, dtype=torch.int32)
@@ -238,7 +240,7 @@ class _Passes:
                     part.copy_(gradient)
                 self._step(rate(n_steps + at))
                 refresh()
-                if (n_steps + at) % N_TO_SUBNORMAL == 0:
+                if (n_steps + at) % DROP_EVERY == 0:
                     self.moments.drop_tiny()
                 if self.averaged:
                     self.mean.lerp_(self.weights, max(1 - AVERAGED, 9 / (10 + n_steps + at)))
@@ -247,7 +249,7 @@ class _Passes:
 
     def _step(self, rate: float) -> None:
         norm = self.gradients.norm()
-        if not norm.is_cpu or norm > MAX_GRADIENT:  # another device would have to be waited for
+        if not (norm.is_cpu and norm <= MAX_GRADIENT):  # another device would have to be waited for
             self.gradients.mul_((MAX_GRADIENT / norm).clamp(max=1.0))
         moments = self.moments
         adam(
@@ -264,6 +266,7 @@ class _Passes:
 
 
 def _trained(module: nn.Module) -> list[nn.Parameter]:
+    """The parameters that are not frozen."""
     return [p for p in module.parameters() if p.requires_grad]
 
 
@@ -276,16 +279,18 @@ def _vector(module: nn.Module) -> Iterator[Tensor]:
     """
     parameters = _trained(module)
     weights = torch.zeros(sum(map(_room, parameters)), dtype=parameters[0].dtype, device=parameters[0].device)
-    for p, part in zip(parameters, _parts(weights, parameters), strict=True):
+    parts = _parts(weights, parameters)
+    for p, part in zip(parameters, parts, strict=True):
         p.data = part.copy_(p.detach())
     try:
         yield weights
     finally:
-        for p in parameters:
-            p.data = p.data.clone()
+        for p, part in zip(parameters, parts, strict=True):
+            p.data = part.clone()  # not of p, which an interrupt may have left in bfloat16
 
 
 def _room(parameter: Tensor) -> int:
+    """How many numbers of a vector a parameter takes."""
     return parameter.numel() + -parameter.numel() % 16  # a product is faster on rows that start on a cache line
 
 
@@ -329,9 +334,9 @@ def _in_bfloat16(parameters: list[nn.Parameter]) -> Iterator[Callable[[], None]]
         for half, master in zip(halves, masters, strict=True):
             half.copy_(master)
 
-    for p, half in zip(parameters, halves, strict=True):
-        p.data = half
     try:
+        for p, half in zip(parameters, halves, strict=True):
+            p.data = half
         yield refresh
     finally:
         for p, master in zip(parameters, masters, strict=True):

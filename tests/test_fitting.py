@@ -243,7 +243,7 @@ def test_rows_are_scored_as_many_at_a_time_as_cache_and_working_memory_hold(tall
     width, bytes_of_a_number = 256, 8
     assert n_rows_at_once() * width <= skvae.estimator.N_NUMBERS_IN_CACHE
     with sklearn.config_context(working_memory=2):
-        assert n_rows_at_once() * width * bytes_of_a_number * skvae.estimator.N_LAYERS <= 2 * 2**20
+        assert n_rows_at_once() * width * bytes_of_a_number * skvae.estimator.N_TENSORS <= 2 * 2**20
 
 
 def test_a_read_only_map_of_a_file_fits_as_an_array_does(tall, tmp_path):
@@ -262,6 +262,15 @@ def test_a_schema_of_some_rows_knows_the_extremes(tall, monkeypatch):
     assert vae.score(tall) == pytest.approx(VAETransformer(max_iter=1, random_state=0).fit(tall).score(tall), abs=0.1)
 
 
+def test_some_rows_are_of_every_kind_where_kinds_come_in_turns():
+    x = torch.arange(30_000.0)[:, None]
+    some = skvae.estimator.Rows(x, None, torch.ones(30_000)).some(10_000).x
+    assert len(some.unique()) == len(some) == 10_000
+    for n_kinds in (2, 3):
+        shares = torch.bincount(some[:, 0].long() % n_kinds) / len(some)
+        assert_allclose(shares, 1 / n_kinds, atol=0.02)
+
+
 def test_rows_held_out_are_moved_not_lost():
     x = torch.arange(40.0).reshape(20, 2)
     rows = skvae.estimator.Rows(x.clone(), None, torch.arange(20.0))
@@ -273,6 +282,14 @@ def test_rows_held_out_are_moved_not_lost():
 
 
 # --- precision and quality -------------------------------------------------------------------------------------------
+
+
+def test_a_fit_chooses_its_types_whatever_the_context(X):
+    options = {"hidden_layer_sizes": (32,), "max_iter": 2, "random_state": 0}
+    plain = VAETransformer(2, **options).fit(X)
+    with torch.autocast("cpu", torch.bfloat16), torch.inference_mode():
+        inside = VAETransformer(2, **options).fit(X)
+    assert_array_equal(inside.transform(X), plain.transform(X))
 
 
 @pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])

@@ -355,6 +355,13 @@ def test_a_cell_of_an_array_that_is_beyond_a_line_is_refused_as_that_of_a_column
         schema.pack(X)
 
 
+def test_a_pixel_beyond_the_bounds_is_refused_in_any_precision():
+    X = np.where(RNG.random((20, 4)) < 0.5, 0.1, 0.7)
+    schema = ImageSchema("bernoulli", (2, 2)).fit(X, np.ones(20))
+    with pytest.raises(ValueError, match=r"got 0.09997"):
+        schema.pack(X.astype(np.float16))
+
+
 def test_weights_count_rows():
     frame = pd.DataFrame({"a": RNG.normal(size=20)})
     weight = RNG.integers(1, 4, 20)

@@ -1,6 +1,7 @@
 """The loop on problems whose answers are known; no autoencoder in sight."""
 
 import math
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -230,3 +231,17 @@ def test_moments_that_only_decay_are_zero_before_they_are_subnormal_numbers(prob
     assert moments.mean[0] != 0
     assert moments.mean[1] == 0  # 0.9^850 is 1e-39
     assert moments.square[1] > 0
+
+
+def test_an_interrupt_while_weights_are_rounded_leaves_them_in_float32(problem, monkeypatch):
+    module, data, loss = problem
+
+    @contextmanager
+    def interrupted(parameters):
+        module.slope.data = module.slope.data.bfloat16()
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(skvae.training, "_in_bfloat16", interrupted)
+    assert train(module, loss, data, **options(n_epochs=1)).interrupted
+    assert module.slope.dtype == torch.float32
