@@ -11,18 +11,13 @@ from torch import Generator, Tensor, nn
 
 from skvae.likelihoods import LIKELIHOODS, AbstractLikelihood
 from skvae.mixtures import NormalMixture, log_odds, one_normal
-from skvae.networks import MLP, Basis, CellPerceptrons, Linear
+from skvae.networks import MLP, Basis, CellPerceptrons, Linear, side_by_side
 
 N_CALIBRATION = 20_000  # rows drawn at most, of which shares are known within .3 %
 N_NUMBERS_CALIBRATED = 2**22  # at most, of these rows' widest cell or covariances
 N_CANDIDATES = 8  # rows that one is taken from, where known cells come late in the chain
 NOISE = 0.03  # standard deviation, on the numbers that perceptrons see in training: else these tell rows apart by them
 DROPOUT, FEW_ROWS = (0.1, 0.2), 3000  # share of hidden units: with many rows, and with as few
-
-
-def _side_by_side(parts: list[Tensor]) -> Tensor:
-    """Parts (..., k) of rows as one tensor; of one part, itself."""
-    return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
 
 
 class _Decoder(nn.Module):
@@ -57,7 +52,7 @@ class _Decoder(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """What networks see of cells. x : (..., n_variables); returns the same."""
-        return _side_by_side([likelihood.features(cells) for likelihood, cells in self._blocks((x, self.widths))])
+        return side_by_side([likelihood.features(cells) for likelihood, cells in self._blocks((x, self.widths))])
 
 
 class FactorisedDecoder(_Decoder):
@@ -90,17 +85,17 @@ class FactorisedDecoder(_Decoder):
     def log_prob(self, x: Tensor, z: Tensor) -> Tensor:
         """Nats of each cell. x : (n, n_variables), missing cells anything in the support; z : (..., n, latent_dim)."""
         blocks = self._blocks((self.network(z), self.n_params), (x, self.widths))
-        return _side_by_side([likelihood.log_prob(cells, theta) for likelihood, theta, cells in blocks])
+        return side_by_side([likelihood.log_prob(cells, theta) for likelihood, theta, cells in blocks])
 
     def sample(self, z: Tensor, generator: Generator) -> Tensor:
         """One draw of each row. z : (n, latent_dim); returns (n, n_variables)."""
         blocks = self._blocks((self.network(z), self.n_params))
-        return _side_by_side([likelihood.sample(theta, generator) for likelihood, theta in blocks])
+        return side_by_side([likelihood.sample(theta, generator) for likelihood, theta in blocks])
 
     def centre(self, z: Tensor) -> Tensor:
         """The mean, or the most probable category, of each cell. z : (n, latent_dim); returns (n, n_variables)."""
         blocks = self._blocks((self.network(z), self.n_params))
-        return _side_by_side([likelihood.centre(theta) for likelihood, theta in blocks])
+        return side_by_side([likelihood.centre(theta) for likelihood, theta in blocks])
 
     @torch.no_grad()
     def start(self, mean: Tensor, loadings: Tensor, noise: Tensor) -> None:
@@ -202,12 +197,12 @@ class AutoregressiveDecoder(_Decoder):
         theta = self.network(codes, blurred, before, None if observed is None else observed.T, dropped)
         normals = [(part, self.widths) for part in self._normals_in_order(numbers.T, observed, order, before)]
         blocks = self._blocks((theta, self.n_params), (x, self.widths), *normals)
-        cells = torch.cat([_log_prob(likelihood, part, cells, *rest) for likelihood, part, cells, *rest in blocks], -1)
+        cells = side_by_side([_log_prob(likelihood, part, cells, *rest) for likelihood, part, cells, *rest in blocks])
         return cells if observed is None else cells * observed
 
     def _codes_and_numbers(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Codes, int, (n_variables, n), and features of numbers, (n_numbers, n)."""
-        codes = torch.cat([likelihood.codes(cells) for likelihood, cells in self._blocks((x, self.widths))], -1)
+        codes = side_by_side([likelihood.codes(cells) for likelihood, cells in self._blocks((x, self.widths))])
         return codes.T, self.features(x)[:, : self.n_numbers].T
 
     def _disturbed(self, numbers: Tensor, generator: Generator | None) -> tuple[Tensor, Tensor | None]:

@@ -240,7 +240,10 @@ class StudentT(_Located):
 
 
 class _ExpectedLogProb(torch.autograd.Function):
-    """x theta - log(1 + exp(theta)), differentiated by hand: half of the passes over memory, and one exponential of two."""
+    """x theta - log(1 + exp(theta)), differentiated by hand: half of the passes over memory, and one exponential of two.
+
+    x, theta : (..., n_variables), broadcast to each other; no gradient of x.
+    """
 
     @staticmethod
     def forward(ctx, x, theta):

@@ -16,7 +16,7 @@ N_IMPORTANCE_SAMPLES = 64  # of `VAE.log_likelihood`; documented in the estimato
 # what the linear start looks at: rows, cells (its cost is rows times squared columns), and categories of a column
 N_ROWS_START, N_CELLS_START, MAX_ONE_HOT = 100_000, 5_000_000, 100
 N_ROWS_SETTLED = 50_000  # looked at for what latents tell, and for the thresholds of missing cells
-N_ROWS_AT_ONCE = 1024  # whose layers stay in the processor's cache
+N_ROWS_IN_CACHE = 1024  # whose layers, of common widths, stay in the processor's cache
 LEAST_SHRINKAGE = 0.5  # of the encoder's means, that is undone: beyond, a latent tells little but noise
 N_ROWS_PRIOR = 50_000  # at most, that a prior is fitted to
 
@@ -204,7 +204,7 @@ class VAE(nn.Module):
         """Means of numbers as the encoder sees them, and shares of every category: (n_features,)."""
         width = self.n_numbers + sum(self.sizes)
         sums, totals = (rows.x.new_zeros(n, dtype=torch.float64) for n in (width, rows.x.shape[1]))
-        for batch in rows.batches(max(N_ROWS_AT_ONCE, width)):
+        for batch in rows.batches(max(N_ROWS_IN_CACHE, width)):
             of_features, of_weights = self._weighted_sums(batch)
             sums += of_features
             totals += of_weights
@@ -302,7 +302,7 @@ class VAE(nn.Module):
     def _latents(self, rows: Rows) -> Latents:
         """Posteriors of some rows, in the order in which the weights know latents."""
         some = rows.some(N_ROWS_PRIOR)
-        parts = [self._encode(batch.x, batch.observed) for batch in some.batches(N_ROWS_AT_ONCE)]
+        parts = [self._encode(batch.x, batch.observed) for batch in some.batches(N_ROWS_IN_CACHE)]
         posterior = Posterior(*(torch.cat(part) for part in zip(*parts, strict=True)))
         return Latents(posterior, some.weight / some.weight.mean())
 
@@ -334,7 +334,7 @@ class VAE(nn.Module):
     def _means_over(self, rows: Rows) -> Tensor:
         """Mean KL(q || N(0, 1)), in nats, and variance of q, of each latent: (2, latent_dim), float64."""
         total = torch.zeros(2, self.latent_dim, dtype=torch.float64, device=rows.x.device)
-        for batch in rows.batches(N_ROWS_AT_ONCE):
+        for batch in rows.batches(N_ROWS_IN_CACHE):
             mean, log_scale = self.encode(batch.x, batch.observed)
             figures = torch.stack([normal_kl(mean, log_scale), (2 * log_scale).exp()])
             total += batch.weight.double() @ figures.double()

@@ -21,15 +21,26 @@ ACTIVATIONS = {
 }
 
 
+def side_by_side(parts: list[Tensor]) -> Tensor:
+    """Parts (..., k) as one tensor; of one part, itself."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
+
+
 def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """x @ weight.T + bias, in the type of the weight."""
+    """x @ weight.T + bias, in the type of the weight.
+
+    x : (..., n_in), or (n, n_in) where that is bfloat16; weight : (n_out, n_in); bias : (n_out,).
+    """
     if weight.dtype == torch.bfloat16:
         return _Bfloat16Affine.apply(x.bfloat16(), weight, bias)
     return F.linear(x.to(weight.dtype), weight, bias)
 
 
 class _Bfloat16Affine(torch.autograd.Function):
-    """A product in bfloat16. torch's own gradient of the weight comes transposed, and is slow to copy."""
+    """A product in bfloat16. torch's own gradient of the weight comes transposed, and is slow to copy.
+
+    x : (n, n_in) and weight : (n_out, n_in), both bfloat16; bias : (n_out,), float32. Returns (n, n_out), bfloat16.
+    """
 
     @staticmethod
     def forward(ctx, x, weight, bias):
@@ -50,7 +61,7 @@ class Linear(nn.Module):
     global stream first; building one that does not (`skip_init`) imports torch's compiler, which outlasts a small fit.
     """
 
-    products = ("weight",)
+    products = ("weight",)  # by name, what multiplies inputs, and may be bfloat16 while it trains
 
     def __init__(self, n_in: int, n_out: int, generator: Generator, gain: float = 1.0):
         super().__init__()
@@ -76,7 +87,7 @@ class CellEmbedding(nn.Module):
         Width of the output.
     """
 
-    products = ("numbers",)
+    products = ("numbers",)  # as in `Linear`
     offsets: Tensor
 
     def __init__(self, n_numbers: int, sizes: Sequence[int], n_out: int, generator: Generator):
@@ -252,7 +263,7 @@ class _Output(nn.Module):
         """Weights of all cells, or of one: (..., width, numbers)."""
         parts = zip(self.bases, self.weight[row].split(self.inner, -1), strict=True)
         mixed = [basis(part, row) if isinstance(basis, Basis) else part for basis, part in parts]
-        return mixed[0] if len(mixed) == 1 else torch.cat(mixed, -1)
+        return side_by_side(mixed)
 
     def forward(self, hidden: Tensor) -> list[Tensor]:
         """hidden : (k, n, width); returns a (n, k * numbers) of each rectangle."""

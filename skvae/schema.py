@@ -560,22 +560,24 @@ class TableSchema(AbstractSchema):
         ]
         self.value_at = [place.get((j, False)) for j in range(len(self.columns))]
         self.indicator_at = [place.get((j, True)) for j in range(len(self.columns))]
-        # what `pack` does all at once: columns and places of indicators, columns and places along lines, and these
-        self.indicated = [(j, at) for j, at in enumerate(self.indicator_at) if at is not None]
-        lined = sorted((at, j) for (j, missing), at in place.items() if not missing and self.columns[j].line is not None)
-        self.lined = _as_slice([j for _, j in lined]), _as_slice([at for at, _ in lined])
-        self.lines = np.array([self.columns[j].line for _, j in lined]).reshape(-1, 4).T
+        # what `pack` does all at once: columns and places of indicators, columns and places along lines, and these lines
+        lined = [j for j, indicator in place if not indicator and self.columns[j].line is not None]
+        with_missing = [j for j, indicator in place if indicator]
+        self.indicated = _as_slice(with_missing), _as_slice([place[j, True] for j in with_missing])
+        self.lined = _as_slice(lined), _as_slice([place[j, False] for j in lined])
+        self.lines = np.array([self.columns[j].line for j in lined]).reshape(-1, 4).T
         self.all_floats = all(column.dtype.is_float() for column in self.columns)
         self._lay_out_jacobian()
 
     def _lay_out_jacobian(self) -> None:
         """Tell columns whose `log_jacobian` depends on their cells from those of which it is a constant."""
         self.varying, self.constant_jacobian = [], np.zeros(len(self.variables))
-        for column, at in zip(self.columns, self.value_at, strict=True):
-            jacobian = 0.0 if at is None else column.log_jacobian(np.zeros(0))
+        modelled = [(column, at) for column, at in zip(self.columns, self.value_at, strict=True) if at is not None]
+        for column, at in modelled:
+            jacobian = column.log_jacobian(np.zeros(0))
             if np.ndim(jacobian):
                 self.varying.append((column, at))
-            elif at is not None:
+            else:
                 self.constant_jacobian[at] = jacobian
 
     def packs_at_once(self, X):
@@ -609,9 +611,8 @@ class TableSchema(AbstractSchema):
         if (scale != 1).any():
             packed /= scale
         values[:, places] = packed
-        if self.indicated:
-            indicated, indicators = zip(*self.indicated, strict=True)
-            values[:, indicators] = np.isnan(X[:, indicated])
+        indicated, indicators = self.indicated
+        values[:, indicators] = np.isnan(X[:, indicated])
         left = np.ones(len(self.columns), bool)
         left[columns] = ~within
         return np.flatnonzero(left)
