@@ -154,7 +154,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         never more than there are rows.
 
     learning_rate_init : float, default=0.003
-        Largest step of the optimiser (Adam); it warms up briefly and decays along a line to zero.
+        Largest step of the optimiser (Adam with Nesterov's momentum); it warms up briefly and decays along a line to zero.
 
     early_stopping : bool, default=True
         Whether to hold out `validation_fraction` of the rows, to stop when their bound no longer improves, and to restore

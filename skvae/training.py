@@ -13,6 +13,8 @@ from torch.optim.adam import adam
 
 MAX_ROLLBACKS = 5
 MOMENTUM, SPREAD, SMALLEST = 0.9, 0.99, 1e-8  # Adam's beta1, beta2 and epsilon
+BEFORE = MOMENTUM / (1 + MOMENTUM)  # of the gradient before, what is taken from this one, to look ahead
+LONGER = math.hypot(1 + MOMENTUM, MOMENTUM)  # steps, which else were as much shorter than Adam's where gradients are noise
 AVERAGED = 0.998  # of the running mean of weights, what a step leaves
 MAX_GRADIENT = 100.0  # norm, to which greater gradients are cut
 TINY, DROP_EVERY = 1e-20, 256  # moments that move no weight, and steps after which they are not yet subnormal numbers
@@ -81,8 +83,9 @@ def train(
 ) -> History:
     """Minimise a loss over batches, and leave the module at the best weights that were seen.
 
-    Adam with a short warm-up and a linear decay to zero over the planned epochs. A loss that turns infinite or NaN takes the
-    module back to its best weights and halves the step; an interrupt from the keyboard ends the training as if it were done.
+    Adam with Nesterov's momentum, a short warm-up and a linear decay to zero over the planned epochs. A loss that turns
+    infinite or NaN takes the module back to its best weights and halves the step; an interrupt from the keyboard ends the
+    training as if it were done.
     Weights that modules multiply their inputs with (of names in a module's `products`) are bfloat16 in the loss, where the
     processor multiplies that natively and they are large enough to gain from it; what steps change, and what is scored and
     kept, remains in the module's own type.
@@ -132,7 +135,7 @@ def train(
                     if rollbacks > MAX_ROLLBACKS:
                         raise DivergedError
                     module.load_state_dict(best)
-                    passes.start(0.5**rollbacks)
+                    passes.start(_at_rest(weights, 0.5**rollbacks))
                     continue
                 history.losses.append(mean_loss)
                 if score is not None:
@@ -180,7 +183,7 @@ def train_further(
     with _vector(module) as weights:
         passes = _Passes(module, loss, data, batch_size, generator, weights)
         for rollbacks in range(MAX_ROLLBACKS + 1):
-            passes.moments = deepcopy(former) if former is not None else _at_rest(weights)
+            passes.start(deepcopy(former) if former is not None else _at_rest(weights))
             passes.moments.factor *= 0.5**rollbacks
             rate = _warm_up_and_fall(learning_rate)
             mean_loss = passes.once(rate, int(passes.moments.n_steps))
@@ -192,7 +195,9 @@ def train_further(
 
 
 class _Passes:
-    """Passes over the rows: batches by index, gradients, steps of Adam (Kingma & Ba, 2015).
+    """Passes over the rows: batches by index, gradients, steps of Adam (Kingma & Ba, 2015) with Nesterov's momentum.
+
+    The moments are of g + beta1 (g - the gradient before), as in lemma 1 of Adan (Xie et al., 2022), over 1 + beta1.
 
     Parameters
     ----------
@@ -205,17 +210,18 @@ class _Passes:
     def __init__(self, module, loss, data, batch_size, generator, weights, averaged=False):
         self.loss, self.data, self.generator = loss, data, generator
         self.weights, self.batch_size, self.averaged = weights, batch_size, averaged
-        self.parameters, self.gradients = _trained(module), torch.zeros_like(weights)
-        self.parts = _parts(self.gradients, self.parameters)
+        self.parameters, self.gradient = _trained(module), torch.zeros_like(weights)
+        self.parts = _parts(self.gradient, self.parameters)
         self.n_rows = len(data[0])
         self.n_batches = math.ceil(self.n_rows / batch_size)
-        self.start()
+        self.start(_at_rest(weights))
         self.halved = _gain_from_bfloat16(module, batch_size, weights.device)
 
-    def start(self, factor: float = 1.0) -> None:
-        """Forget former steps."""
-        self.moments = _at_rest(self.weights, factor)
+    def start(self, moments: Moments) -> None:
+        """Know no more of former steps than the moments."""
+        self.moments, self.former = moments, None
         self.mean = self.weights.clone() if self.averaged else self.weights
+        self.gradient.zero_()  # between parameters too, where a step that was not a number left its mark
 
     @contextmanager
     def means(self) -> Iterator[None]:
@@ -228,7 +234,6 @@ class _Passes:
     def once(self, rate: Callable[[int], float], n_steps: int) -> float:
         """Train on every row once, after n_steps steps of the schedule; returns the mean loss a row."""
         device = self.weights.device
-        self.gradients.zero_()  # also between parameters, where a step that was not a number left its mark
         total = torch.zeros((), device=device)
         # 32 bits: beside tens of millions of rows, their order is to stay small
         order = torch.randperm(self.n_rows, generator=self.generator, device=self.generator.device, dtype=torch.int32)
@@ -236,9 +241,7 @@ class _Passes:
             for at, rows in enumerate(order.to(device).split(self.batch_size)):
                 value = self.loss(*(None if tensor is None else tensor.index_select(0, rows) for tensor in self.data))
                 # not `backward`, which adds to gradients that were set to zero: a pass over them more
-                for part, gradient in zip(self.parts, grad(value, self.parameters, materialize_grads=True), strict=True):
-                    part.copy_(gradient)
-                self._step(rate(n_steps + at))
+                self._step(grad(value, self.parameters, materialize_grads=True), rate(n_steps + at))
                 refresh()
                 if (n_steps + at) % DROP_EVERY == 0:
                     self.moments.drop_tiny()
@@ -247,18 +250,22 @@ class _Passes:
                 total += value.detach() * len(rows)  # no .item() here: it would wait for the device at every step
         return total.item() / self.n_rows
 
-    def _step(self, rate: float) -> None:
-        norm = self.gradients.norm()
+    def _step(self, gradients: tuple[Tensor, ...], rate: float) -> None:
+        """gradients : of each parameter, in its shape."""
+        for part, gradient, former in zip(self.parts, gradients, self.former or gradients, strict=True):
+            torch.sub(gradient, former, alpha=BEFORE, out=part)
+        self.former = gradients
+        norm = self.gradient.norm()
         if not (norm.is_cpu and norm <= MAX_GRADIENT):  # another device would have to be waited for
-            self.gradients.mul_((MAX_GRADIENT / norm).clamp(max=1.0))
+            self.gradient.mul_((MAX_GRADIENT / norm).clamp(max=1.0))
         moments = self.moments
         adam(
-            *([self.weights], [self.gradients], [moments.mean], [moments.square], [], [moments.n_steps]),
+            *([self.weights], [self.gradient], [moments.mean], [moments.square], [], [moments.n_steps]),
             fused=self.weights.device.type in ("cpu", "cuda", "mps"),
             amsgrad=False,
             beta1=MOMENTUM,
             beta2=SPREAD,
-            lr=rate * moments.factor,
+            lr=rate * moments.factor * LONGER,
             weight_decay=0.0,
             eps=SMALLEST,
             maximize=False,

@@ -876,7 +876,7 @@ def test_a_factorised_and_an_autoregressive_decoder_share_their_latents(people, 
 
 # --- the prior of the latents -------------------------------------------------------------------------------------------
 
-QUICK = {"hidden_layer_sizes": (32,), "batch_size": 32, "max_iter": 50, "random_state": 0}
+QUICK = {"hidden_layer_sizes": (32,), "batch_size": 32, "max_iter": 25, "random_state": 0}
 
 
 @pytest.fixture(scope="module")

@@ -41,6 +41,19 @@ def test_finds_the_least_squares_solution(problem):
     assert history.losses[-1] < history.losses[0]
 
 
+def test_steps_are_those_of_adam_with_the_gradient_told_ahead(problem):
+    module, (x, y), loss = problem
+    train(module, loss, (x, y), **options(n_epochs=8, batch_size=300, learning_rate=0.01))
+    slope, mean, square, former = (torch.zeros(2) for _ in range(4))
+    for at in range(8):
+        gradient = 2 * x.T @ (x @ slope - y) / 300
+        ahead = gradient if at == 0 else gradient + 0.9 * (gradient - former)
+        mean, square, former = 0.9 * mean + 0.1 * ahead, 0.99 * square + 0.01 * ahead**2, gradient
+        step = mean / (1 - 0.9 ** (at + 1)) / (square / (1 - 0.99 ** (at + 1))).sqrt()
+        slope = slope - 0.01 * (1 - at / 8) * math.sqrt(1 + 2 * 0.9 + 2 * 0.9**2) * step
+    assert_close(module.slope.data, slope, atol=1e-5, rtol=0)
+
+
 def test_the_loss_is_the_mean_over_rows_also_with_an_uneven_last_batch(problem):
     module, data, loss = problem
     history = train(module, loss, data, **options(n_epochs=1, batch_size=299, learning_rate=1e-12))
