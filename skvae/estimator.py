@@ -650,8 +650,10 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
 
         def mean_of(figure):
             with torch.inference_mode():
-                parts = [figure(batch) * len(batch.x) for batch in rows.batches(size)]
-                return torch.stack(parts).sum().item() / len(rows.x) + constant
+                parts = torch.empty(math.ceil(len(rows.x) / size), device=self.device_)  # not a list of them, see `_joined`
+                for at, batch in enumerate(rows.batches(size)):
+                    parts[at] = figure(batch) * len(batch.x)
+                return parts.sum().item() / len(rows.x) + constant
 
         return (
             lambda: mean_of(lambda batch: module.objective(batch, noise)),
@@ -661,7 +663,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
     def _mean_log_jacobian(self, rows):
         """Nats per row from packed to original units, as weighted as the objective."""
         size = max(1, N_CELLS_AT_ONCE // rows.x.shape[1])
-        parts = [batch.weight.cpu().double() @ self._log_jacobian(*batch[:2]).sum(-1) for batch in rows.batches(size)]
+        parts = (batch.weight.cpu().double() @ self._log_jacobian(*batch[:2]).sum(-1) for batch in rows.batches(size))
         return sum(part.item() for part in parts) / len(rows.x)
 
     def _store(self, module, histories, rows):
@@ -706,8 +708,8 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         X = self._validate(X)
         module, chunks = self._inference(X)
         with torch.inference_mode():
-            Z = torch.cat([module.encode(x, observed).mean.cpu() for x, observed in chunks])
-        return Z.numpy().astype(self._schema.precision(X), copy=False)
+            means = (module.encode(*chunk).mean for chunk in chunks)
+            return _joined(means, len(X), self._schema.precision(X))
 
     def inverse_transform(self, Z):
         """Decode what `transform` returns to the centre of its rows: the mean of numbers, the most probable category.
@@ -737,9 +739,9 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         parameter = next(module.parameters())
         with torch.inference_mode():
             batches = gen_batches(len(Z), self._n_rows_scored())
-            z = [torch.tensor(Z[rows], dtype=parameter.dtype, device=parameter.device) for rows in batches]
-            values = torch.cat([module.reconstruct(part).cpu() for part in z])
-        return self._schema.unpack(values.double().numpy(), index)
+            z = (torch.tensor(Z[rows], dtype=parameter.dtype, device=parameter.device) for rows in batches)
+            values = _joined((module.reconstruct(part) for part in z), len(Z))
+        return self._schema.unpack(values, index)
 
     def sample(self, n_samples=1, *, given=None, random_state=None):
         """Generate rows of the model, drawn from the likelihood; of some kind only, if so asked.
@@ -785,8 +787,9 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
             return self._schema.unpack(np.where(known, values, drawn))  # float32 would round what was given
         with torch.inference_mode():
             batches = gen_batches(int(n_samples), self._n_rows_at_once(self.module_))
-            parts = [self.module_.sample(rows.stop - rows.start, generator).cpu() for rows in batches]
-        return self._schema.unpack(torch.cat(parts).double().numpy())
+            parts = (self.module_.sample(rows.stop - rows.start, generator) for rows in batches)
+            values = _joined(parts, int(n_samples))
+        return self._schema.unpack(values)
 
     def _draws_generator(self, random_state):
         """Of the stream that `fit` seeded, or of `random_state`."""
@@ -802,11 +805,9 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         In batches whose size the model alone decides: what is drawn must not depend on the memory at hand.
         """
         copies = 1 if self.module_.cells is not None else N_IMPORTANCE_SAMPLES
-        parts = []
-        for rows in gen_batches(len(values), self._n_rows_at_once(self.module_, copies)):
-            x, seen = (torch.as_tensor(array[rows], device=self.device_) for array in (values, known))
-            parts.append(draw(x.float(), seen, generator).cpu().double().numpy())
-        return np.concatenate(parts)
+        batches = gen_batches(len(values), self._n_rows_at_once(self.module_, copies))
+        pairs = ([torch.as_tensor(array[rows], device=self.device_) for array in (values, known)] for rows in batches)
+        return _joined((draw(x.float(), seen, generator) for x, seen in pairs), len(values))
 
     def _pack_given(self, given, n_samples):
         """Packed values and what is known of them, (n, n_variables): n_samples rows for each condition."""
@@ -848,8 +849,8 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         module, chunks = self._inference(X, copies=n_latents)
         noise = normal_noise(n_latents, module.latent_dim).to(next(module.parameters()))
         with torch.inference_mode():
-            parts = [module.log_likelihood(*chunk, noise).cpu() + self._log_jacobian(*chunk).sum(-1) for chunk in chunks]
-        return torch.cat(parts).numpy().astype(self._schema.precision(X), copy=False)
+            parts = (module.log_likelihood(*chunk, noise).cpu() + self._log_jacobian(*chunk).sum(-1) for chunk in chunks)
+            return _joined(parts, len(X), self._schema.precision(X))
 
     def score_cells(self, X):
         """Log-likelihood of each cell, given others of its row: the reasons of an anomaly.
@@ -874,8 +875,9 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         module, chunks = self._inference(X, copies=N_IMPORTANCE_SAMPLES)
         noise = normal_noise(N_IMPORTANCE_SAMPLES, module.latent_dim).to(next(module.parameters()))
         with torch.inference_mode():
-            parts = [module.log_likelihood_of_cells(*chunk, noise).cpu() + self._log_jacobian(*chunk) for chunk in chunks]
-        return self._schema.by_column(torch.cat(parts).double().numpy(), X)
+            parts = (module.log_likelihood_of_cells(*chunk, noise).cpu() + self._log_jacobian(*chunk) for chunk in chunks)
+            cells = _joined(parts, len(X))
+        return self._schema.by_column(cells, X)
 
     def impute(self, X, *, n_draws=None, random_state=None):
         """Fill missing cells, given the row's other cells: with their centre, or with draws (multiple imputation).
@@ -924,8 +926,8 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
             return [self._schema.fill(X, values, index) for values in self._completed(X, n_draws, generator)]
         module, chunks = self._inference(X)
         with torch.inference_mode():
-            values = torch.cat([module.fill(*chunk).cpu() for chunk in chunks])
-        return self._schema.fill(X, values.double().numpy(), index)
+            values = _joined((module.fill(*chunk) for chunk in chunks), len(X))
+        return self._schema.fill(X, values, index)
 
     def _completed(self, X, n_draws, generator):
         """Packed rows (n, n_variables), again and again, with the missing cells drawn anew."""
@@ -1171,6 +1173,21 @@ def _plain_context():
     of_cpu, of_cuda = (torch.autocast(device, enabled=False) for device in ("cpu", "cuda"))
     with torch.inference_mode(False), torch.enable_grad(), of_cpu, of_cuda:
         yield
+
+
+def _joined(parts, n_rows, dtype="float64"):
+    """Tensors (k, ...), one after the other, as an array (n_rows, ...).
+
+    It is there from the first part on: small results that are kept while large ones come and go take turns with them in
+    memory, which can then not be used again (beside ten million rows, 800 MB).
+    """
+    whole, at = None, 0
+    for part in parts:
+        if whole is None:
+            whole = np.empty((n_rows, *part.shape[1:]), dtype)
+        whole[at : at + len(part)] = part.cpu().numpy()
+        at += len(part)
+    return whole
 
 
 def _find_device(name, fallback=None):

@@ -605,12 +605,11 @@ class TableSchema(AbstractSchema):
         numbers, (centre, scale, lower, upper) = X[:, columns], self.lines
         within = np.fmin.reduce(numbers, 0, initial=np.inf) >= lower
         within &= np.fmax.reduce(numbers, 0, initial=-np.inf) <= upper
-        packed = numbers.astype(float)
+        values[:, places] = numbers
         if centre.any():
-            packed -= centre
+            values[:, places] -= centre
         if (scale != 1).any():
-            packed /= scale
-        values[:, places] = packed
+            values[:, places] /= scale
         indicated, indicators = self.indicated
         values[:, indicators] = np.isnan(X[:, indicated])
         left = np.ones(len(self.columns), bool)

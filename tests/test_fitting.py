@@ -1,7 +1,10 @@
 """How a fit goes: streams, callbacks, parts of arrays on disk, precision."""
 
 import pickle
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -244,6 +247,31 @@ def test_rows_are_scored_as_many_at_a_time_as_cache_and_working_memory_hold(tall
     assert n_rows_at_once() * width <= skvae.estimator.N_NUMBERS_IN_CACHE
     with sklearn.config_context(working_memory=2):
         assert n_rows_at_once() * width * bytes_of_a_number * skvae.estimator.N_TENSORS <= 2 * 2**20
+
+
+SCORE_IN_ANOTHER_PROCESS = """
+import numpy as np, torch
+torch.set_num_threads(1)
+from skvae import VAETransformer
+
+def megabytes():
+    status = dict(line.split(":") for line in open("/proc/self/status"))
+    return int(status["RssAnon"].split()[0]) / 1024
+
+X = np.random.default_rng(0).normal(size=(300_000, 10)).astype(np.float32)
+vae = VAETransformer(max_iter=1, random_state=0).fit(X[:2000])
+vae.score_samples(X[:2000])
+before = megabytes()
+vae.score_samples(X)
+print(megabytes() - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc, which Linux has")
+def test_memory_is_whole_again_after_many_rows_were_scored():
+    """200 MB were not, when small results were kept in a list while large ones came and went."""
+    run = subprocess.run([sys.executable, "-c", SCORE_IN_ANOTHER_PROCESS], capture_output=True, check=True)
+    assert float(run.stdout) < 100
 
 
 def test_a_read_only_map_of_a_file_fits_as_an_array_does(tall, tmp_path):
