@@ -243,12 +243,14 @@ def products(widths, n_rows, batch_size, half, *, backward=True):
 
 def epoch_seconds(X, half, **options):
     """Seconds of an epoch within a fit, by the difference of two lengths; and rows a step."""
+    import skvae.estimator
     import skvae.training
     from skvae import VAETransformer
 
     if not half:
         skvae.training._multiplies_bfloat16 = lambda device: False
-    times, stamps = {}, []
+    stamps, sizes, train = [], [], skvae.estimator.train
+    skvae.estimator.train = lambda *given, **options: sizes.append(options["batch_size"]) or train(*given, **options)
 
     class Stamps:
         def setup(self, estimator, context):
@@ -259,9 +261,8 @@ def epoch_seconds(X, half, **options):
         def on_fit_task_end(self, estimator, context):
             stamps.append(time.process_time())
 
-    vae = VAETransformer(max_iter=5, early_stopping=False, random_state=0, **options).set_callbacks(Stamps()).fit(X)
-    times = np.diff(stamps[:5])
-    return float(np.median(times)), vae._n_rows_a_step(len(X))
+    VAETransformer(max_iter=5, early_stopping=False, random_state=0, **options).set_callbacks(Stamps()).fit(X)
+    return float(np.median(np.diff(stamps[:5]))), sizes[0]
 
 
 def epoch_ratio(half):

@@ -30,6 +30,7 @@ STEP_BY_CELL, MAX_VARIABLES = 2.0, 192  # of an autoregressive decoder: of the l
 # it stops after so many epochs, but at least steps, without a gain of nats a variable: longer, it would learn rows by heart
 PATIENCE_BY_CELL, MIN_STEPS_BY_CELL, TOL_BY_CELL = 3, 500, 3e-4
 MIN_BATCH, MAX_BATCH = 128, 2048
+SMALL = 2**18  # weights of a network whose steps take longer than their products: twice the rows take little more time
 N_HIDDEN_A_STEP = 2**20  # hidden units of the autoregressive decoder: the layers of more would leave the processor's cache
 INTERRUPTED = "Training interrupted by user; the model is the best so far."
 # of float64, between containers and tensors: as many as stay in the processor's cache; where columns are packed one by one,
@@ -149,9 +150,9 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         over this budget.
 
     batch_size : int or "auto", default="auto"
-        Rows a step. "auto": the square root of the number of rows, up to a power of two, between 128 and 2048; the
-        autoregressive decoder of many columns takes fewer, down to 128, so that its layers stay in the processor's cache;
-        never more than there are rows.
+        Rows a step. "auto": the square root of the number of rows, up to a power of two, and twice as many for latents of
+        up to 2^18 weights, between 128 and 2048; the autoregressive decoder of many columns takes fewer, down to 128, so
+        that its layers stay in the processor's cache; never more than there are rows.
 
     learning_rate_init : float, default=0.003
         Largest step of the optimiser (Adam with Nesterov's momentum); it warms up briefly and decays along a line to zero.
@@ -558,7 +559,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
             bound,
             scores[0],
             n_epochs=self._n_epochs(LATENTS if module.cells is None else LATENTS_BESIDE, rows),
-            batch_size=self._n_rows_a_step(len(rows.x)),
+            batch_size=self._n_rows_a_step(len(rows.x), times=2 if _n_weights(module.latent_part) <= SMALL else 1),
             patience=self.n_iter_no_change,
             tol=self.tol,
             generator=latent_generator,
@@ -567,7 +568,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
             return [latent]
         n_rows, n_variables = rows.x.shape
         module.cells.n_rows = n_rows
-        size = self._n_rows_a_step(n_rows, N_HIDDEN_A_STEP // (n_variables * module.cells.width))
+        size = self._n_rows_a_step(n_rows, most=N_HIDDEN_A_STEP // (n_variables * module.cells.width))
         cells = _Task(
             module.cells,
             by_cell,
@@ -631,11 +632,11 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
             return self.max_iter
         return budget.n_epochs(*rows.x.shape)
 
-    def _n_rows_a_step(self, n_rows, most=MAX_BATCH):
-        """Few steps of many rows and many of few meet at the square root, to a power of two; most : of rows, if more."""
+    def _n_rows_a_step(self, n_rows, *, times=1, most=MAX_BATCH):
+        """Few steps of many rows and many of few meet at the square root, to a power of two; times, most : of rows."""
         size = self.batch_size
         if size == "auto":
-            most = min(most, MAX_BATCH, 2 ** math.ceil(math.log2(math.sqrt(n_rows))))
+            most = min(most, MAX_BATCH, times * 2 ** math.ceil(math.log2(math.sqrt(n_rows))))
             size = max(MIN_BATCH, 2 ** int(math.log2(max(most, 1))))
         return min(size, n_rows)
 
@@ -1173,6 +1174,10 @@ def _plain_context():
     of_cpu, of_cuda = (torch.autocast(device, enabled=False) for device in ("cpu", "cuda"))
     with torch.inference_mode(False), torch.enable_grad(), of_cpu, of_cuda:
         yield
+
+
+def _n_weights(module):
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def _joined(parts, n_rows, dtype="float64"):

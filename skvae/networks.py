@@ -19,6 +19,7 @@ ACTIVATIONS = {
     "softplus": nn.Softplus,
     "tanh": nn.Tanh,
 }
+MANY_CODES = 256  # beyond which looking up their rows is faster than a product with one-hot codes
 
 
 def side_by_side(parts: list[Tensor]) -> Tensor:
@@ -98,7 +99,7 @@ class CellEmbedding(nn.Module):
         self.bias = nn.Parameter(torch.zeros(n_out))
         self.categories = None
         if sizes:
-            # EmbeddingBag: the table is never made dense; its last row stands for a missing category and stays zero
+            # EmbeddingBag: many codes are never made one-hot; the last row stands for a missing category and stays zero
             table = torch.empty(self.n_codes + 1, n_out).normal_(std=std, generator=generator)
             table[self.n_codes] = 0.0
             self.categories = nn.EmbeddingBag.from_pretrained(table, freeze=False, mode="sum", padding_idx=self.n_codes)
@@ -128,7 +129,12 @@ class CellEmbedding(nn.Module):
         rows = x[:, self.n_numbers :].long() + self.offsets
         if observed is not None:
             rows = torch.where(observed[:, self.n_numbers :], rows, self.n_codes)
-        return out + self.categories(rows)
+        if self.n_codes > MANY_CODES:
+            return out + self.categories(rows)
+        table = self.categories.weight
+        hot = table.new_zeros(len(x), len(table)).scatter_(1, rows, 1.0)
+        hot[:, self.n_codes] = 0.0
+        return out + hot @ table
 
 
 class MLP(nn.Module):

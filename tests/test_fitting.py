@@ -208,6 +208,18 @@ def test_progress_bars(X, nest, capsys):
     pickle.loads(pickle.dumps(clone(estimator)))
 
 
+@pytest.mark.parametrize(
+    ("n_rows", "hidden_layer_sizes", "expected"),
+    [(50, (64,), [50, 50]), (300, (64,), [128, 128]), (5000, (64,), [256, 128]), (5000, (512, 512), [128, 128])],
+)
+def test_rows_a_step_grow_with_the_rows_and_shrink_with_the_network(n_rows, hidden_layer_sizes, expected, monkeypatch):
+    sizes, train = [], skvae.estimator.train
+    monkeypatch.setattr(skvae.estimator, "train", lambda *a, **k: sizes.append(k["batch_size"]) or train(*a, **k))
+    options = {"hidden_layer_sizes": hidden_layer_sizes, "max_iter": 1, "early_stopping": False, "random_state": 0}
+    VAETransformer(**options).fit(np.random.default_rng(0).normal(size=(n_rows, 3)))
+    assert sizes == expected
+
+
 # --- parts -----------------------------------------------------------------------------------------------------------
 
 

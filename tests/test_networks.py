@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+import skvae.networks
 from skvae.networks import ACTIVATIONS, MLP, Basis, CellEmbedding, CellPerceptrons, Linear
 
 
@@ -10,6 +11,13 @@ def generator():
     return torch.Generator().manual_seed(0)
 
 
+@pytest.fixture(params=[0, 1000], ids=["looked up", "one-hot"])
+def _both_ways(request, monkeypatch):
+    """Codes are looked up, or multiplied with as one-hot vectors."""
+    monkeypatch.setattr(skvae.networks, "MANY_CODES", request.param)
+
+
+@pytest.mark.usefixtures("_both_ways")
 def test_cell_embedding_is_the_linear_map_of_numbers_and_one_hot_codes(generator):
     embedding = CellEmbedding(2, [3, 2], 4, generator)
     x = torch.tensor([[0.5, -1.0, 2.0, 1.0], [2.0, 0.0, 0.0, 0.0]])
@@ -18,6 +26,7 @@ def test_cell_embedding_is_the_linear_map_of_numbers_and_one_hot_codes(generator
     assert torch.allclose(embedding(x), expected, atol=1e-6)
 
 
+@pytest.mark.usefixtures("_both_ways")
 @pytest.mark.parametrize("column", range(3))
 def test_a_missing_cell_adds_nothing_whatever_it_holds(generator, column):
     embedding = CellEmbedding(2, [3], 4, generator)
@@ -30,6 +39,15 @@ def test_a_missing_cell_adds_nothing_whatever_it_holds(generator, column):
     assert not torch.equal(embedding(x), embedding(x, observed))
 
 
+@pytest.mark.usefixtures("_both_ways")
+def test_a_missing_category_moves_no_weight_of_the_table(generator):
+    embedding = CellEmbedding(0, [3, 2], 4, generator)
+    x, observed = torch.tensor([[1.0, 0.0], [2.0, 1.0]]), torch.tensor([[True, False], [True, True]])
+    embedding(x, observed).sum().backward()
+    assert embedding.categories.weight.grad[:, 0].tolist() == [0, 1, 1, 0, 1, 0]
+
+
+@pytest.mark.usefixtures("_both_ways")
 @pytest.mark.parametrize(("n_numbers", "sizes"), [(1, []), (0, [3]), (1, [4])])
 def test_embedding_of_numbers_only_and_of_categories_only(generator, n_numbers, sizes):
     assert CellEmbedding(n_numbers, sizes, 2, generator)(torch.ones(5, n_numbers + len(sizes))).shape == (5, 2)
