@@ -242,7 +242,7 @@ def products(widths, n_rows, batch_size, half, *, backward=True):
 
 
 def epoch_seconds(X, half, **options):
-    """Seconds of an epoch within a fit, by the difference of two lengths; and rows a step."""
+    """Seconds of an epoch within a fit, the median of some; and rows a step. To be run alone: what it patches remains."""
     import skvae.estimator
     import skvae.training
     from skvae import VAETransformer
@@ -250,7 +250,7 @@ def epoch_seconds(X, half, **options):
     if not half:
         skvae.training._multiplies_bfloat16 = lambda device: False
     stamps, sizes, train = [], [], skvae.estimator.train
-    skvae.estimator.train = lambda *given, **options: sizes.append(options["batch_size"]) or train(*given, **options)
+    skvae.estimator.train = lambda *given, **named: sizes.append(named["batch_size"]) or train(*given, **named)
 
     class Stamps:
         def setup(self, estimator, context):

@@ -155,7 +155,8 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         that its layers stay in the processor's cache; never more than there are rows.
 
     learning_rate_init : float, default=0.003
-        Largest step of the optimiser (Adam with Nesterov's momentum); it warms up briefly and decays along a line to zero.
+        Largest step of the optimiser (Adam with Nesterov's momentum) where gradients are noise; where they agree, steps are
+        up to 2.1 times as long. It warms up briefly and decays along a line to zero.
 
     early_stopping : bool, default=True
         Whether to hold out `validation_fraction` of the rows, to stop when their bound no longer improves, and to restore
@@ -651,7 +652,8 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
 
         def mean_of(figure):
             with torch.inference_mode():
-                parts = torch.empty(math.ceil(len(rows.x) / size), device=self.device_)  # not a list of them, see `_joined`
+                n_parts = math.ceil(len(rows.x) / size)
+                parts = torch.empty(n_parts, dtype=torch.float32, device=self.device_)  # not a list of them, see `_joined`
                 for at, batch in enumerate(rows.batches(size)):
                     parts[at] = figure(batch) * len(batch.x)
                 return parts.sum().item() / len(rows.x) + constant

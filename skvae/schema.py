@@ -605,11 +605,14 @@ class TableSchema(AbstractSchema):
         numbers, (centre, scale, lower, upper) = X[:, columns], self.lines
         within = np.fmin.reduce(numbers, 0, initial=np.inf) >= lower
         within &= np.fmax.reduce(numbers, 0, initial=-np.inf) <= upper
-        values[:, places] = numbers
+        packed = values[:, places] if isinstance(places, slice) else np.empty(numbers.shape)
+        packed[:] = numbers
         if centre.any():
-            values[:, places] -= centre
+            packed -= centre
         if (scale != 1).any():
-            values[:, places] /= scale
+            packed /= scale
+        if not isinstance(places, slice):
+            values[:, places] = packed
         indicated, indicators = self.indicated
         values[:, indicators] = np.isnan(X[:, indicated])
         left = np.ones(len(self.columns), bool)

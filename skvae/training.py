@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Generator, Tensor, nn
 from torch.autograd import grad
+from torch.nn.utils import get_total_norm
 from torch.optim.adam import adam
 
 MAX_ROLLBACKS = 5
 MOMENTUM, SPREAD, SMALLEST = 0.9, 0.99, 1e-8  # Adam's beta1, beta2 and epsilon
 BEFORE = MOMENTUM / (1 + MOMENTUM)  # of the gradient before, what is taken from this one, to look ahead
-LONGER = math.hypot(1 + MOMENTUM, MOMENTUM)  # steps, which else were as much shorter than Adam's where gradients are noise
+LONGER = math.hypot(1 + MOMENTUM, MOMENTUM)  # steps: else they were so much shorter than Adam's where gradients are noise
 AVERAGED = 0.998  # of the running mean of weights, what a step leaves
 MAX_GRADIENT = 100.0  # norm, to which greater gradients are cut
 TINY, DROP_EVERY = 1e-20, 256  # moments that move no weight, and steps after which they are not yet subnormal numbers
@@ -39,18 +40,21 @@ class History:
 
 @dataclass
 class Moments:
-    """What Adam remembers: running means of the gradient and of its square, as vectors, and how many steps it took."""
+    """What steps know of former ones: running means of the gradient and of its square, as vectors; how many steps there
+    were; and the last gradient, of each parameter.
+    """
 
     mean: Tensor
     square: Tensor
     n_steps: Tensor
     factor: float = 1.0  # of the learning rate, lowered where the loss diverged
+    gradients: tuple[Tensor, ...] | None = None
 
     @classmethod
     def from_arrays(cls, arrays: tuple, device: str) -> "Moments":
         """Those that `to_arrays` returned."""
-        mean, square, n_steps = (torch.tensor(array, device=device) for array in arrays[:3])
-        return cls(mean, square, n_steps, arrays[3])
+        mean, square, n_steps, *gradients = (torch.tensor(array, device=device) for array in arrays[1:])
+        return cls(mean, square, n_steps, arrays[0], tuple(gradients) or None)
 
     def drop_tiny(self) -> None:
         """Those that only decay become zero before they are subnormal numbers, which take ten times as long."""
@@ -58,8 +62,9 @@ class Moments:
             moments.masked_fill_(moments.abs() < TINY, 0.0)
 
     def to_arrays(self) -> tuple:
-        """Plain arrays and numbers, for a pickle."""
-        return *(tensor.cpu().numpy() for tensor in (self.mean, self.square, self.n_steps)), self.factor
+        """A number and arrays, for a pickle."""
+        tensors = self.mean, self.square, self.n_steps, *(self.gradients or ())
+        return self.factor, *(tensor.float().cpu().numpy() for tensor in tensors)
 
 
 class DivergedError(ArithmeticError):
@@ -189,7 +194,6 @@ def train_further(
             mean_loss = passes.once(rate, int(passes.moments.n_steps))
             if math.isfinite(mean_loss) and bool(weights.isfinite().all()):
                 return mean_loss, passes.moments
-            weights.zero_()  # between parameters too
             module.load_state_dict(before)
     raise DivergedError
 
@@ -219,9 +223,8 @@ class _Passes:
 
     def start(self, moments: Moments) -> None:
         """Know no more of former steps than the moments."""
-        self.moments, self.former = moments, None
+        self.moments = moments
         self.mean = self.weights.clone() if self.averaged else self.weights
-        self.gradient.zero_()  # between parameters too, where a step that was not a number left its mark
 
     @contextmanager
     def means(self) -> Iterator[None]:
@@ -234,7 +237,7 @@ class _Passes:
     def once(self, rate: Callable[[int], float], n_steps: int) -> float:
         """Train on every row once, after n_steps steps of the schedule; returns the mean loss a row."""
         device = self.weights.device
-        total = torch.zeros((), device=device)
+        total = torch.zeros((), dtype=torch.float32, device=device)
         # 32 bits: beside tens of millions of rows, their order is to stay small
         order = torch.randperm(self.n_rows, generator=self.generator, device=self.generator.device, dtype=torch.int32)
         with _in_bfloat16(self.halved) as refresh:
@@ -252,13 +255,13 @@ class _Passes:
 
     def _step(self, gradients: tuple[Tensor, ...], rate: float) -> None:
         """gradients : of each parameter, in its shape."""
-        for part, gradient, former in zip(self.parts, gradients, self.former or gradients, strict=True):
-            torch.sub(gradient, former, alpha=BEFORE, out=part)
-        self.former = gradients
-        norm = self.gradient.norm()
+        moments, norm = self.moments, get_total_norm(gradients)
         if not (norm.is_cpu and norm <= MAX_GRADIENT):  # another device would have to be waited for
-            self.gradient.mul_((MAX_GRADIENT / norm).clamp(max=1.0))
-        moments = self.moments
+            factor = (MAX_GRADIENT / norm).clamp(max=1.0)
+            gradients = tuple(gradient * factor for gradient in gradients)
+        for part, gradient, former in zip(self.parts, gradients, moments.gradients or gradients, strict=True):
+            torch.sub(gradient, former, alpha=BEFORE, out=part)
+        moments.gradients = gradients
         adam(
             *([self.weights], [self.gradient], [moments.mean], [moments.square], [], [moments.n_steps]),
             fused=self.weights.device.type in ("cpu", "cuda", "mps"),

@@ -88,8 +88,9 @@ def test_a_stream_weighs_rows(X):
 def test_a_stream_remembers_its_steps(X):
     vae = VAETransformer(batch_size=50, random_state=0).partial_fit(X).partial_fit(X)
     assert len(vae._moments) == 2  # of the latents, and of the autoregressive decoder
-    for mean, square, n_steps, factor in vae._moments:
+    for factor, mean, square, n_steps, *gradients in vae._moments:
         assert n_steps == 6
+        assert any(np.abs(gradient).max() > 0 for gradient in gradients)
         assert np.abs(mean).max() > 0
         assert square.max() > 0
         assert factor == 1.0

@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 import skvae.training
 from skvae.networks import Linear
-from skvae.training import DivergedError, train, train_further
+from skvae.training import DivergedError, Moments, train, train_further
 
 
 class Line(nn.Module):
@@ -41,17 +41,36 @@ def test_finds_the_least_squares_solution(problem):
     assert history.losses[-1] < history.losses[0]
 
 
-def test_steps_are_those_of_adam_with_the_gradient_told_ahead(problem):
-    module, (x, y), loss = problem
-    train(module, loss, (x, y), **options(n_epochs=8, batch_size=300, learning_rate=0.01))
+def steps_by_hand(parts, rates):
+    """Where Adam comes to with g + 0.9 (g - the one before), each g cut to a norm of 100; parts : x and y of each step."""
     slope, mean, square, former = (torch.zeros(2) for _ in range(4))
-    for at in range(8):
-        gradient = 2 * x.T @ (x @ slope - y) / 300
+    for at, ((x, y), rate) in enumerate(zip(parts, rates, strict=True)):
+        gradient = 2 * x.T @ (x @ slope - y) / len(x)
+        gradient = gradient * (100 / gradient.norm()).clamp(max=1.0)
         ahead = gradient if at == 0 else gradient + 0.9 * (gradient - former)
         mean, square, former = 0.9 * mean + 0.1 * ahead, 0.99 * square + 0.01 * ahead**2, gradient
         step = mean / (1 - 0.9 ** (at + 1)) / (square / (1 - 0.99 ** (at + 1))).sqrt()
-        slope = slope - 0.01 * (1 - at / 8) * math.sqrt(1 + 2 * 0.9 + 2 * 0.9**2) * step
-    assert_close(module.slope.data, slope, atol=1e-5, rtol=0)
+        slope = slope - rate * math.sqrt(1 + 2 * 0.9 + 2 * 0.9**2) * step
+    return slope
+
+
+def test_steps_are_those_of_adam_with_the_gradient_told_ahead(problem):
+    module, data, loss = problem
+    train(module, loss, data, **options(n_epochs=8, batch_size=300, learning_rate=0.01))
+    expected = steps_by_hand([data] * 8, [0.01 * (1 - at / 8) for at in range(8)])
+    assert_close(module.slope.data, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("outlier", [1.0, 1e6])
+def test_a_stream_in_parts_takes_the_same_steps(problem, outlier):
+    module, (x, y), loss = problem
+    parts, moments = list(zip(x.split(50), y.split(50), strict=True)), None
+    parts[2] = parts[2][0], parts[2][1] * outlier
+    for part in parts:
+        stream = {"batch_size": 50, "learning_rate": 0.1, "generator": torch.Generator().manual_seed(1)}
+        _, moments = train_further(module, loss, part, moments, **stream)
+        moments = Moments.from_arrays(moments.to_arrays(), "cpu")
+    assert_close(module.slope.data, steps_by_hand(parts, [0.1 * (at + 1) / 20 for at in range(6)]), atol=1e-5, rtol=0)
 
 
 def test_the_loss_is_the_mean_over_rows_also_with_an_uneven_last_batch(problem):
