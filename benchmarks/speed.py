@@ -199,7 +199,7 @@ def classic_skvae(seed, **changes):
 
     X, test = mnist()
     options = {"hidden_layer_sizes": (512,), "activation": "relu", "likelihood": "bernoulli", "early_stopping": False}
-    options |= {"max_iter": SKVAE_EPOCHS, "batch_size": 320, "learning_rate_init": 0.017, "prior": "normal"}
+    options |= {"max_iter": SKVAE_EPOCHS, "batch_size": 384, "learning_rate_init": 0.023, "prior": "normal"}
     options |= {"random_state": seed} | changes
     clock = Clock()
     vae = VAETransformer(2, **options).fit(X)
