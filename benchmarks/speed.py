@@ -8,7 +8,7 @@ matter less; what counts are ratios within a run. Peers that are not installed h
 
 classic: seconds until the classic example (grey MNIST, 784-512-2-512-784, relu, Bernoulli) reaches a bound of -151.1 nats
 on the test images, or the bound where it stopped. epoch, table: one epoch over its products of matrices alone. transform:
-rows a second over those of the products. small: fits of default constructors. import: over what it imports. rows: an
+rows a second over those of the products. small: fits of default constructors. import: after what it imports. rows: an
 epoch of tables on disk of up to 10^7 rows, and the memory beside the table's own.
 """
 

@@ -323,8 +323,8 @@ class VAE(nn.Module):
 
     def _settle_thresholds(self, rows: Rows) -> None:
         """Find how probable it must be that a cell is missing for as many to be so in reconstructions as in rows."""
-        parts = [self._centre(self.encode(batch.x, batch.observed).mean) for batch in rows.batches(512)]
-        probability = torch.cat([part[:, self.indicators] for part in parts])
+        centres = (self._centre(self.encode(batch.x, batch.observed).mean) for batch in rows.batches(512))
+        probability = torch.cat([centre[:, self.indicators] for centre in centres])
         share = rows.weight / rows.weight.sum()
         probability, order = probability.sort(0, descending=True)
         n_missing = (share[order].cumsum(0) <= share @ rows.x[:, self.indicators] + 1e-6).sum(0)

@@ -184,11 +184,11 @@ def train_further(
     moments : Moments
         For the next call.
     """
-    before, former = _weights(module), deepcopy(moments)
+    before = _weights(module)
     with _vector(module) as weights:
         passes = _Passes(module, loss, data, batch_size, generator, weights)
         for rollbacks in range(MAX_ROLLBACKS + 1):
-            passes.start(deepcopy(former) if former is not None else _at_rest(weights))
+            passes.start(deepcopy(moments) if moments is not None else _at_rest(weights))
             passes.moments.factor *= 0.5**rollbacks
             rate = _warm_up_and_fall(learning_rate)
             mean_loss = passes.once(rate, int(passes.moments.n_steps))
