@@ -17,13 +17,13 @@ from skvae import VAETransformer
 # A grid search without y, and the same for PCA
 # ---------------------------------------------
 # `score` is in nats per row and in the units of the data that the estimator is given, so that models of any size can be
-# compared, with each other and with PCA, on the same standardised columns. With decoder="factorised" it is the score of the
+# compared, with each other and with PCA, on the same standardised columns. With generator="latent" it is the score of the
 # latents; the default decoder sees every column itself, whatever their number.
 
 X = load_wine().data
 folds = KFold(5, shuffle=True, random_state=0)
 latent_dims, betas = [1, 2, 3, 5, 8], [0.5, 1.0, 2.0]
-pipe = Pipeline([("scale", StandardScaler()), ("vae", VAETransformer(decoder="factorised", random_state=0))])
+pipe = Pipeline([("scale", StandardScaler()), ("vae", VAETransformer(generator="latent", random_state=0))])
 search = GridSearchCV(pipe, {"vae__latent_dim": latent_dims, "vae__beta": betas}, cv=folds).fit(X)
 pca = GridSearchCV(Pipeline([("scale", StandardScaler()), ("pca", PCA())]), {"pca__n_components": latent_dims}, cv=folds)
 pca.fit(X)

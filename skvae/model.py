@@ -1,47 +1,30 @@
-"""The variational autoencoder over packed cells: encoder, decoder, prior, and the bounds that join them."""
+"""The two models of a row: the autoencoder with its bounds, and the generator that draws."""
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple, cast
+from collections.abc import Iterable, Iterator, Sequence
+from copy import deepcopy
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from skvae.decoders import AutoregressiveDecoder, FactorisedDecoder
-from skvae.networks import MLP, CellEmbedding
+from skvae.decoders import FactorisedDecoder
+from skvae.generators import GENERATORS, AbstractGenerator
+from skvae.networks import MLP
 from skvae.priors import PRIORS, Latents, Posterior, normal_kl
+from skvae.rows import N_ROWS_IN_CACHE, Part, Rows
+from skvae.views import VIEWS, AbstractView, TableEmbedding
 
-N_IMPORTANCE_SAMPLES = 64  # of `VAE.log_likelihood`; documented in the estimator
-# what the linear start looks at: rows, cells (its cost is rows times squared columns), and categories of a column
-N_ROWS_START, N_CELLS_START, MAX_ONE_HOT = 100_000, 5_000_000, 100
-N_ROWS_SETTLED = 50_000  # looked at for what latents tell, and for the thresholds of missing cells
-N_ROWS_IN_CACHE = 1024  # whose layers, of common widths, stay in the processor's cache
-LEAST_SHRINKAGE = 0.5  # of the encoder's means, that is undone: beyond, a latent tells little but noise
-N_ROWS_PRIOR = 50_000  # at most, that a prior is fitted to
-
-
-class Rows(NamedTuple):
-    """Packed rows as tensors: x (n, n_variables), observed the same, bool, or None for all, weight (n,) of mean one."""
-
-    x: Tensor
-    observed: Tensor | None
-    weight: Tensor
-
-    def take(self, rows) -> "Rows":
-        """Some of them, by index or slice."""
-        return Rows(self.x[rows], None if self.observed is None else self.observed[rows], self.weight[rows])
-
-    def some(self, n: int) -> "Rows":
-        """n of them at most, drawn at random, the same ones at every call: rows may be sorted, or come in turns."""
-        if len(self.x) <= n:
-            return self
-        drawn = torch.randperm(len(self.x), generator=Generator().manual_seed(0), dtype=torch.int32)[:n]
-        return self.take(drawn.sort().values.to(self.x.device))
-
-    def batches(self, size: int) -> "Iterator[Rows]":
-        """All of them, `size` at a time."""
-        return (self.take(slice(at, at + size)) for at in range(0, len(self.x), size))
+N_IMPORTANCE_SAMPLES = 64  # of `Autoencoder.log_likelihood`; documented in the estimator
+# the linear start looks at so many rows, and cells: its cost is rows times squared columns; unmeasured
+N_ROWS_START, N_CELLS_START = 100_000, 5_000_000
+# from so many features on, the start looks at so many rows: their spectrum is enough, and the cost stays below d³
+MANY_FEATURES, N_ROWS_SPECTRUM = 1000, 2000
+N_ROWS_FINALISED = 50_000  # looked at for the information of latents, and for the thresholds of missing cells; unmeasured
+N_ROWS_THRESHOLDS = 512  # rows at a time for these thresholds
+LEAST_SHRINKAGE = 0.5  # of the encoder's means, that is undone: beyond, a latent tells little but noise; unmeasured
+N_ROWS_PRIOR = 50_000  # at most, that a prior is fitted to; unmeasured
 
 
 def normal_noise(n: int, latent_dim: int) -> Tensor:
@@ -65,8 +48,6 @@ def probabilistic_pca(
     Returns mean (d,), loadings (d, latent_dim), the noise's standard deviation, and of the posterior of the latents its
     slope (d, latent_dim) and log-scale (latent_dim,).
     """
-    if features.shape[1] > 1000:  # the spectrum of some rows is enough for a start, and keeps wide data from d³ operations
-        features, weight, seen = features[:2000], weight[:2000], None if seen is None else seen[:2000]
     features, weight = features.double(), weight.double()
     if seen is None:
         mean = weight @ features / weight.sum()
@@ -88,342 +69,409 @@ def probabilistic_pca(
     return tuple(part.float() for part in parts)
 
 
-class VAE(nn.Module):
-    """p(x, z) = p(z) p(x | z) with an encoder q(z | x) (Kingma & Welling, 2014).
+class Encoder(nn.Module):
+    """q(z | x): the parts of rows embedded and added up, and hidden layers over the sum.
 
     Parameters
     ----------
-    variables : sequence of Variable
-        What each packed column is (`skvae.scalings.Variable`).
+    views : sequence of AbstractView
     latent_dim : int
     hidden_layer_sizes : tuple of int
-        Widths of the encoder's hidden layers; the decoder takes them in reverse.
+    activation : str
+        A key of `skvae.networks.ACTIVATIONS`.
+    rng : torch.Generator
+        Draws the weights.
+
+    Attributes
+    ----------
+    order : Tensor (latent_dim,)
+        The latents by what they tell, of those that the weights know.
+    """
+
+    order: Tensor
+
+    def __init__(
+        self,
+        views: Sequence[AbstractView],
+        latent_dim: int,
+        hidden_layer_sizes: Sequence[int],
+        activation: str,
+        rng: Generator,
+    ):
+        super().__init__()
+        width = hidden_layer_sizes[0] if hidden_layer_sizes else None
+        self._embeddings = nn.ModuleList([view.embedding(latent_dim, width, rng) for view in views])
+        self.hidden = MLP(hidden_layer_sizes, 2 * latent_dim, activation, rng)
+        self.register_buffer("order", torch.arange(latent_dim))
+
+    @property
+    def embeddings(self) -> list[TableEmbedding]:
+        """What is made of each part."""
+        return list(cast(Iterable[TableEmbedding], self._embeddings))
+
+    def forward(self, *tensors: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Means and log-scales of posteriors, (n, latent_dim) each, by what latents tell.
+
+        tensors : of each part x (n, n_variables), floats, and observed, bool, or None for all.
+        """
+        mean, log_scale = self.unordered(*tensors)
+        return mean[..., self.order], log_scale[..., self.order]
+
+    def unordered(self, *tensors: Tensor | None) -> tuple[Tensor, Tensor]:
+        """As `forward`, with latents in the order in which the weights know them."""
+        parts = [(x, observed) for x, observed in zip(tensors[::2], tensors[1::2], strict=True) if x is not None]
+        straights, firsts = zip(*(one(*part) for one, part in zip(self.embeddings, parts, strict=True)), strict=True)
+        first = None if firsts[0] is None else sum(firsts[1:], firsts[0])
+        out = self.hidden(sum(straights[1:], straights[0]), first).to(parts[0][0].dtype)  # layers may train in bfloat16
+        masks = [observed for _, observed in parts if observed is not None]
+        if len(masks) == len(parts):
+            # of a row without a cell the posterior is the prior, although the row tells that its cells are missing
+            has_cells = [one.has_cells(observed) for one, observed in zip(self.embeddings, masks, strict=True)]
+            out = out * torch.stack(has_cells).any(0)
+        mean, log_scale = out.chunk(2, -1)
+        return mean, log_scale.clamp(-10, 5)
+
+
+class Autoencoder(nn.Module):
+    """p(x, z) = p(z) p(x | z) with an encoder q(z | x) (Kingma & Welling, 2014).
+
+    Parts of rows are floats here (`AbstractView.read`).
+
+    Parameters
+    ----------
+    views : sequence of AbstractView
+    latent_dim : int
+    hidden_layer_sizes : tuple of int
+        Widths of the encoder's hidden layers; the decoders take them in reverse.
     activation : str
         A key of `skvae.networks.ACTIVATIONS`.
     prior : str
         A key of `skvae.priors.PRIORS`.
     beta : float
         Weight of the KL divergence in the objective.
-    generator : torch.Generator
+    rng : torch.Generator
         Draws the initial weights.
-    autoregressive : bool
-        Whether a decoder of its own, cell by cell, stands for p(x): it then scores, samples and fills in.
-
-    The autoregressive decoder does not see the latents. Fed with them, it scored worse on held-out rows (Adult: a bound of
-    -28.4 nats against exactly -27.7), since what the latents tell is paid for twice where the prior does not match.
     """
 
-    centre: Tensor
-    order: Tensor
     shrinkage: Tensor
     thresholds: Tensor
     indicators: Tensor
-    values: Tensor
 
     def __init__(
         self,
-        variables: Sequence,
+        views: Sequence[AbstractView],
         latent_dim: int,
         hidden_layer_sizes: tuple[int, ...],
         activation: str,
         prior: str,
         beta: float,
-        generator: Generator,
-        autoregressive: bool = False,
+        rng: Generator,
     ):
         super().__init__()
-        self.sizes, self.latent_dim = [v.size for v in variables if v.coded], latent_dim
-        self.n_numbers = len(variables) - len(self.sizes)
-        form = self.n_numbers, self.sizes
-        first = CellEmbedding(*form, hidden_layer_sizes[0], generator) if hidden_layer_sizes else None
-        path = CellEmbedding(*form, 2 * latent_dim, generator)
-        self.encoder = MLP(path, first, hidden_layer_sizes, 2 * latent_dim, activation, generator)
-        self.decoder = FactorisedDecoder(variables, latent_dim, hidden_layer_sizes[::-1], activation, generator)
-        self.prior, self.beta = PRIORS[prior](latent_dim), beta
-        self.cells = AutoregressiveDecoder(variables, generator) if autoregressive else None
-        self.register_buffer("centre", torch.zeros(len(variables)))
-        self.register_buffer("order", torch.arange(latent_dim))
+        self.latent_dim, self.beta = latent_dim, beta
+        self.encoder = Encoder(views, latent_dim, hidden_layer_sizes, activation, rng)
+        decoders = [view.decoder(latent_dim, hidden_layer_sizes[::-1], activation, rng) for view in views]
+        self._decoders = nn.ModuleList(decoders)
+        self.prior = PRIORS[prior](latent_dim)
         self.register_buffer("shrinkage", torch.ones(latent_dim))
-        indicators = sorted({v.missing_at for v in variables} - {-1})
+        # of indicators, among the variables of all parts: where they are, and from which probability on a cell is missing
+        variables, at = [v for view in views for v in view.variables], 0
+        indicators = []
+        for view in views:
+            indicators += sorted({at + v.indicator for v in view.variables if v.indicator >= 0})
+            at += len(view.variables)
+        self.widths = [len(view.variables) for view in views]
+        # numbers of a row in the widest layer
+        self.widest = max(*hidden_layer_sizes, 2 * sum(max(1, v.size) for v in variables), 1)
         self.register_buffer("indicators", torch.tensor(indicators, dtype=torch.long), persistent=False)
         self.register_buffer("thresholds", torch.full((len(indicators),), 0.5))
-        values = [j for j in range(len(variables)) if j not in indicators] or range(len(variables))
-        self.register_buffer("values", torch.tensor(values), persistent=False)
 
     @property
-    def latent_part(self) -> nn.ModuleList:
-        """What the bound trains: all but the autoregressive decoder."""
-        return nn.ModuleList([self.encoder, self.decoder, self.prior])
+    def decoders(self) -> list[FactorisedDecoder]:
+        """One for each part."""
+        return list(cast(Iterable[FactorisedDecoder], self._decoders))
+
+    # --- the start ---------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def start(self, rows: Rows) -> None:
+    def start(self, rows: Rows, read: Any) -> list[Tensor]:
         """Set both linear paths to the probabilistic-PCA optimum of the features (Tipping & Bishop, 1999, eqs. 7 to 9).
 
         Its posterior has independent latents, as the encoder's has: before the first step the bound equals the linear
         model's log-likelihood, where cells are Gaussian.
+
+        read : rows as kept in memory to rows of floats. Returns the means of every part's features, (n_features,) each.
         """
-        width = self.n_numbers + sum(self.sizes)
-        n_rows = min(N_ROWS_START, max(2000, N_CELLS_START // width))
-        some = rows.some(n_rows)
-        features, seen, places = self._features(some)
+        embeddings = self.encoder.embeddings
+        n_features = sum(one.n_features for one in embeddings)
+        n_rows = N_ROWS_SPECTRUM if n_features > MANY_FEATURES else max(2000, N_CELLS_START // n_features)
+        some = read(rows.some(min(N_ROWS_START, n_rows)))
+        parts = [one.linear_features(part) for one, part in zip(embeddings, some.parts, strict=True)]
+        observed = _side_by_side_masks([(part.values, part.observed) for part in parts])
         # cells that are not continuous may be told exactly by their features: a noise fitted to that would have the encoder
         # believe it knows every latent without error
-        least = 1e-3 if all(likelihood.continuous for likelihood in self.decoder.likelihoods) else 0.1
-        mean, loadings, noise, recognition, log_scale = probabilistic_pca(
-            features, seen, some.weight, self.latent_dim, least
+        continuous = all(likelihood.continuous for decoder in self.decoders for likelihood in decoder.blocks)
+        mean, loadings, noise, slope, log_scale = probabilistic_pca(
+            torch.cat([part.values for part in parts], 1),
+            observed,
+            some.weight,
+            self.latent_dim,
+            1e-3 if continuous else 0.1,
         )
-        self.centre[: self.n_numbers] = mean[: self.n_numbers]
-        bias = torch.cat([-mean[self.n_numbers :] @ recognition[self.n_numbers :], log_scale])
-        path = cast(CellEmbedding, self.encoder.path)
-        path.set_(F.pad(recognition, (0, self.latent_dim)), places, bias)
-        means = self._feature_means(rows)
-        slopes = loadings.new_zeros(len(means), self.latent_dim).index_copy(0, places, loadings)
-        self.decoder.start(means, slopes, noise)
-        if self.cells is not None:
-            self.cells.start(some.x, some.observed, some.weight, means)
+        means = [self._feature_means(rows, read, at) for at in range(len(embeddings))]
+        widths = [part.values.shape[1] for part in parts]
+        split = zip(*(tensor.split(widths) for tensor in (mean, loadings, slope)), strict=True)
+        for at, (part_mean, part_loadings, part_slope) in enumerate(split):
+            places = parts[at].places
+            embeddings[at].start(part_mean, part_slope, places, log_scale if at == 0 else torch.zeros_like(log_scale))
+            slopes = loadings.new_zeros(len(means[at]), self.latent_dim).index_copy(0, places, part_loadings)
+            self.decoders[at].start(means[at], slopes, noise)
+        return means
 
-    def _features(self, rows: Rows) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Numbers, and one-hot codes of categories but the widest: what the linear start is fitted to.
+    def _feature_means(self, rows: Rows, read: Any, at: int) -> Tensor:
+        """Means of the features of a part, (n_features,)."""
+        embedding = self.encoder.embeddings[at]
+        batches = map(read, rows.batches(max(N_ROWS_IN_CACHE, embedding.n_features)))
+        return embedding.feature_means((batch.parts[at], batch.weight) for batch in batches)
 
-        Returns (n, k), which of it is observed, or None, and the places (k,) of these among all features.
-        """
-        x, observed, _ = rows
-        numbers = self.decoder.features(x)[:, : self.n_numbers]
-        narrow = [size <= MAX_ONE_HOT for size in self.sizes]
-        codes = [
-            F.one_hot(x[:, j].long(), size)
-            for j, (size, keep) in enumerate(zip(self.sizes, narrow, strict=True), self.n_numbers)
-            if keep
-        ]
-        widths = torch.tensor([1] * self.n_numbers + self.sizes, device=x.device)
-        kept = torch.tensor([True] * self.n_numbers + narrow, device=x.device)
-        seen = None if observed is None else observed[:, kept].repeat_interleave(widths[kept], 1)
-        return torch.cat([numbers, *codes], 1), seen, kept.repeat_interleave(widths).nonzero()[:, 0]
+    # --- the bounds --------------------------------------------------------------------------------------------------
 
-    def _feature_means(self, rows: Rows) -> Tensor:
-        """Means of numbers as the encoder sees them, and shares of every category: (n_features,)."""
-        width = self.n_numbers + sum(self.sizes)
-        sums, totals = (rows.x.new_zeros(n, dtype=torch.float64) for n in (width, rows.x.shape[1]))
-        for batch in rows.batches(max(N_ROWS_IN_CACHE, width)):
-            of_features, of_weights = self._weighted_sums(batch)
-            sums += of_features
-            totals += of_weights
-        parts = [sums[: self.n_numbers] / totals[: self.n_numbers].clamp(min=1e-12)]
-        for share in sums[self.n_numbers :].split(self.sizes):
-            parts.append((share + 1e-6) / (share + 1e-6).sum())
-        return torch.cat(parts).to(rows.x.dtype)
+    def encode(self, parts: Sequence[Part]) -> Posterior:
+        """The posteriors of n rows, latents by what they tell."""
+        return Posterior(*self.encoder(*_tensors(parts)))
 
-    def _weighted_sums(self, rows: Rows) -> tuple[Tensor, Tensor]:
-        """Sums of features, (n_features,), and of the weights of observed cells, (n_variables,)."""
-        x, observed, weight = rows
-        numbers, codes = self.decoder.features(x)[:, : self.n_numbers], x[:, self.n_numbers :].long()
-        if observed is None:
-            totals = weight.sum().expand(x.shape[1])
-            counted = weight[:, None].expand_as(codes)
-        else:
-            totals = weight @ observed.to(weight)
-            numbers, counted = numbers * observed[:, : self.n_numbers], weight[:, None] * observed[:, self.n_numbers :]
-        sums = [weight @ numbers]
-        for j, size in enumerate(self.sizes):
-            sums.append(torch.bincount(codes[:, j], counted[:, j], minlength=size))
-        return torch.cat(sums), totals
-
-    def encode(self, x: Tensor, observed: Tensor | None = None) -> Posterior:
-        """x : (n, n_variables); observed : (n, n_variables), bool, or None for all. Returns a `Posterior`.
-
-        That of a row without a cell is the standard normal, although it is told that its cells are missing.
-        """
-        return Posterior(*(part[..., self.order] for part in self._encode(x, observed)))
-
-    def _encode(self, x: Tensor, observed: Tensor | None) -> Posterior:
+    def _encode(self, parts: Sequence[Part]) -> Posterior:
         """As `encode`, with latents in the order in which the weights know them."""
-        out = self.encoder(self.decoder.features(x) - self.centre, observed)
-        if observed is not None:
-            out = out * observed[:, self.values].any(1, keepdim=True)
-        mean, log_scale = out.chunk(2, -1)
-        return Posterior(mean, log_scale.clamp(-10, 5))
+        return Posterior(*self.encoder.unordered(*_tensors(parts)))
 
-    def decode(self, z: Tensor) -> Tensor:
-        """z : (..., latent_dim), ordered; returns the latents as the decoder's weights know them."""
-        return z[..., self.order.argsort()]
+    def unorder(self, z: Tensor) -> Tensor:
+        """z : (..., latent_dim), by what latents tell; returns them as the decoders' weights know them."""
+        return z[..., self.encoder.order.argsort()]
 
-    def log_cells(self, x: Tensor, observed: Tensor | None, z: Tensor) -> Tensor:
-        """log p(cell | z) of each cell, zero where it is missing: (..., n, n_variables)."""
-        return self._log_cells(x, observed, self.decode(z))
+    def log_cells(self, parts: Sequence[Part], z: Tensor) -> list[Tensor]:
+        """log p(cell | z) of each cell, zero where it is missing: (..., n, n_variables) of each part.
 
-    def _log_cells(self, x: Tensor, observed: Tensor | None, z: Tensor) -> Tensor:
-        """As `log_cells`, of latents as the decoder's weights know them."""
-        cells = self.decoder.log_prob(x, z)
-        return cells if observed is None else cells * observed
+        z : (..., n, latent_dim), as the decoders' weights know it.
+        """
+        return [decoder.log_prob(part, z) for decoder, part in zip(self.decoders, parts, strict=True)]
 
-    def elbo(self, x: Tensor, observed: Tensor | None, noise: Tensor) -> tuple[Tensor, Tensor]:
+    def elbo(self, parts: Sequence[Part], noise: Tensor) -> tuple[Tensor, Tensor]:
         """The two terms of the evidence lower bound, in nats (Kingma & Welling, 2014, eq. 3).
 
-        x : (n, n_variables); observed : the same, bool, or None; noise : (n or 1, latent_dim).
-        Returns E log p(x | z) and KL(q || p), (n,) each, for the p that the bound is trained with.
+        noise : (n or 1, latent_dim), or (n_samples, 1, latent_dim). Returns E log p(x | z) and KL(q || p), (n,) or
+        (n_samples, n) each, for the p that the bound is trained with.
         """
-        posterior = self._encode(x, observed)
+        posterior = self._encode(parts)
         z = posterior.at(noise)
-        return self._log_cells(x, observed, z).sum(-1), self.prior.kl(posterior, z)
+        return _total(self.log_cells(parts, z)), self.prior.kl(posterior, z)
 
     def objective(self, rows: Rows, noise: Tensor) -> Tensor:
         """Mean over rows of weight times bound, its KL times beta (Higgins et al., 2017, eq. 4): a scalar.
 
-        noise : (n or 1, latent_dim), or (n_samples, 1, latent_dim).
+        noise : as in `elbo`.
         """
-        log_likelihood, kl = self.elbo(rows.x, rows.observed, noise)
+        log_likelihood, kl = self.elbo(rows.parts, noise)
         return ((log_likelihood - self.beta * kl) * rows.weight).mean()
 
-    def negative_log_likelihood(self, rows: Rows, generator: Generator | None = None) -> Tensor:
-        """Mean over rows of weight times that of the autoregressive decoder, in nats: a scalar.
+    def log_likelihood(self, parts: Sequence[Part], noise: Tensor) -> Tensor:
+        """Importance-weighted bound on log p(x) (Burda et al., 2016, eq. 8): (n,), in nats.
 
-        generator : of an order, noise and dropout, while training.
+        noise : (n_samples, latent_dim).
         """
-        cells = cast(AutoregressiveDecoder, self.cells)
-        order = None if generator is None else cells.order(generator)
-        return -(cells.log_prob(rows.x, rows.observed, order, generator).sum(-1) * rows.weight).mean()
+        return self._importance(parts, noise)[1].logsumexp(0) - math.log(len(noise))
 
-    def calibrate(self, rows: Rows, generator: Generator) -> None:
-        """After training: draws of the autoregressive decoder get the marginals of the rows."""
-        if self.cells is not None:
-            self.cells.calibrate(*rows, generator)
+    def log_likelihood_of_cells(self, parts: Sequence[Part], noise: Tensor) -> list[Tensor]:
+        """Mean of log p(cell | z) over the posterior, as importance weights have it: (n, n_variables) of each part, in nats.
 
-    def fit_prior(self, rows: Rows, held_out: Rows | None, generator: Generator) -> None:
-        """After training: p(z) comes closer to the posteriors of the rows; every tenth is held out, where none is."""
-        if self.prior.fixed:
-            return
-        if held_out is None:
-            last = torch.arange(len(rows.x), device=rows.x.device) % 10 == 0
-            rows, held_out = rows.take(~last), rows.take(last)
-        test = self._latents(held_out)
-        self.prior.fit(self._latents(rows), test.draw(len(test.weight), generator), generator)
-
-    @torch.no_grad()
-    def _latents(self, rows: Rows) -> Latents:
-        """Posteriors of some rows, in the order in which the weights know latents."""
-        some = rows.some(N_ROWS_PRIOR)
-        parts = [self._encode(batch.x, batch.observed) for batch in some.batches(N_ROWS_IN_CACHE)]
-        posterior = Posterior(*(torch.cat(part) for part in zip(*parts, strict=True)))
-        return Latents(posterior, some.weight / some.weight.mean())
-
-    def settle(self, rows: Rows) -> Tensor:
-        """Order latents by what they tell of rows, and see how far the encoder's means are shrunk.
-
-        Returns the mean KL(q || N(0, 1)) of each latent, (latent_dim,), float64, in nats, descending.
+        noise : as in `log_likelihood`. Summed over a row, it exceeds log p(x) by KL(p(z | x) || p(z)).
         """
-        rows = rows.some(N_ROWS_SETTLED)
-        information, variance = self._means_over(rows)
-        order = information.argsort(descending=True, stable=True)
-        self.order.copy_(self.order[order])
-        # means and variances of posteriors add up to the prior's variance of 1
-        self.shrinkage.copy_((1 - variance[order]).clamp(min=LEAST_SHRINKAGE))
-        if len(self.indicators):
-            self._settle_thresholds(rows)
-        return information[order]
+        cells, log_weights = self._importance(parts, noise)
+        share = log_weights.softmax(0).unsqueeze(-1)
+        return [(share * of_part).sum(0) for of_part in cells]
 
-    def _settle_thresholds(self, rows: Rows) -> None:
-        """Find how probable it must be that a cell is missing for as many to be so in reconstructions as in rows."""
-        centres = (self._centre(self.encode(batch.x, batch.observed).mean) for batch in rows.batches(512))
-        probability = torch.cat([centre[:, self.indicators] for centre in centres])
-        share = rows.weight / rows.weight.sum()
-        probability, order = probability.sort(0, descending=True)
-        n_missing = (share[order].cumsum(0) <= share @ rows.x[:, self.indicators] + 1e-6).sum(0)
-        least = F.pad(probability, (0, 0, 0, 1), value=-1.0)
-        self.thresholds.copy_(least.gather(0, n_missing[None])[0])
+    def _importance(self, parts: Sequence[Part], noise: Tensor) -> tuple[list[Tensor], Tensor]:
+        """log p(cell | z), (n_samples, n, n_variables) of each part, and log p(x, z) / q(z | x), (n_samples, n).
 
-    def _means_over(self, rows: Rows) -> Tensor:
-        """Mean KL(q || N(0, 1)), in nats, and variance of q, of each latent: (2, latent_dim), float64."""
-        total = torch.zeros(2, self.latent_dim, dtype=torch.float64, device=rows.x.device)
-        for batch in rows.batches(N_ROWS_IN_CACHE):
-            mean, log_scale = self.encode(batch.x, batch.observed)
-            figures = torch.stack([normal_kl(mean, log_scale), (2 * log_scale).exp()])
-            total += batch.weight.double() @ figures.double()
-        return total / rows.weight.double().sum()
-
-    def log_likelihood(self, x: Tensor, observed: Tensor | None, noise: Tensor) -> Tensor:
-        """Importance-weighted bound on log p(x) (Burda et al., 2016, eq. 8).
-
-        Exact, where the decoder is autoregressive.
-
-        x : (n, n_variables); observed : the same, bool, or None; noise : (n_samples, latent_dim). Returns (n,), nats.
+        At draws of q, that noise (n_samples, latent_dim) stands for.
         """
-        if self.cells is not None:
-            return self.cells.log_prob(x, observed).sum(-1)
-        return self._importance(x, observed, noise)[1].logsumexp(0) - math.log(len(noise))
-
-    def log_likelihood_of_cells(self, x: Tensor, observed: Tensor | None, noise: Tensor) -> Tensor:
-        """Mean of log p(cell | z) over the posterior, as importance weights have it: (n, n_variables), in nats.
-
-        Arguments as in `log_likelihood`. Summed over a row, it exceeds log p(x) by KL(p(z | x) || p(z)).
-        """
-        cells, log_weights = self._importance(x, observed, noise)
-        return (log_weights.softmax(0).unsqueeze(-1) * cells).sum(0)
-
-    def _importance(self, x: Tensor, observed: Tensor | None, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """log p(cell | z), (n_samples, n, n_variables), and log p(x, z) / q(z | x), (n_samples, n), at draws of q."""
-        proposal = self._proposal(x, observed)
+        proposal = self.proposal(parts)
         z = proposal.at(noise[:, None])  # (n_samples, n, latent_dim)
-        cells = self.log_cells(x, observed, z)
-        return cells, cells.sum(-1) + self.log_prior(z) - proposal.log_prob(z)
+        cells = self.log_cells(parts, self.unorder(z))
+        return cells, _total(cells) + self.log_prior(z) - proposal.log_prob(z)
 
-    def _proposal(self, x: Tensor, observed: Tensor | None) -> Posterior:
-        """The encoder's posterior, as it would be with beta = 1 under the fitted prior. Arguments as in `encode`."""
-        centre, scale = (part[self.order] for part in (self.prior.centre, self.prior.scale))
-        return self.encode(x, observed).at_beta_one(self.beta, centre, scale)
+    def proposal(self, parts: Sequence[Part]) -> Posterior:
+        """The encoder's posteriors, as they would be with beta = 1 under the fitted prior."""
+        centre, scale = (part[self.encoder.order] for part in (self.prior.centre, self.prior.scale))
+        return self.encode(parts).at_beta_one(self.beta, centre, scale)
 
     def log_prior(self, z: Tensor) -> Tensor:
-        """log p(z). z : (..., latent_dim), ordered; returns (...), in nats."""
-        return self.prior.log_prob(self.decode(z))
+        """log p(z). z : (..., latent_dim), by what latents tell; returns (...), in nats."""
+        return self.prior.log_prob(self.unorder(z))
 
-    def sample(self, n: int, generator: Generator) -> Tensor:
-        """N rows of the model: (n, n_variables)."""
-        if self.cells is None:
-            return self.decoder.sample(self.prior.sample(n, generator), generator)
-        x = next(self.parameters()).new_zeros(n, len(self.centre))
-        return self.cells.sample(x, torch.zeros_like(x, dtype=torch.bool), generator)
+    # --- what latents stand for --------------------------------------------------------------------------------------
 
-    def complete(self, x: Tensor, known: Tensor, generator: Generator) -> Tensor:
-        """Rows whose unknown cells are drawn given the known ones.
+    def sample_latents(self, n: int, rng: Generator) -> Tensor:
+        """Draws of p(z), latents by what they tell: (n, latent_dim)."""
+        return self.prior.sample(n, rng)[:, self.encoder.order]
 
-        x : (n, n_variables), unknown cells anything in the support; known : the same, bool. Returns (n, n_variables).
-        Without an autoregressive decoder, latents are drawn from the posterior by sampling-importance-resampling (Rubin,
-        1988), among candidates of encoder and prior: exact as their number grows.
-        """
-        if self.cells is not None:
-            return self.cells.sample(x, known, generator)
-        shape = N_IMPORTANCE_SAMPLES // 2, len(x), self.latent_dim
-        noise = torch.randn(shape, generator=generator, dtype=x.dtype, device=x.device)
-        # half of the candidates are the prior's: an encoder that sees a cell or two is on strange ground
-        drawn = self.prior.sample(math.prod(shape[:2]), generator).view(shape)[..., self.order]
-        proposal = self._proposal(x, known)
-        z = torch.cat([proposal.at(noise), drawn])
-        prior = self.log_prior(z)
-        log_weights = self.log_cells(x, known, z).sum(-1) + prior - torch.logaddexp(proposal.log_prob(z), prior)
-        chosen = torch.multinomial(log_weights.softmax(0).T, 1, generator=generator)[:, 0]
-        drawn = self.decoder.sample(self.decode(z[chosen, torch.arange(len(x), device=x.device)]), generator)
-        return torch.where(known, x, drawn)
+    def sample(self, z: Tensor, rng: Generator) -> list[Tensor]:
+        """One row for each z (n, latent_dim), by what latents tell: (n, n_variables) of each part."""
+        z = self.unorder(z)
+        return [decoder.sample(z, rng) for decoder in self.decoders]
 
-    def complete_with_values(self, x: Tensor, known: Tensor, generator: Generator) -> Tensor:
-        """As `complete`, but cells that are known to be missing are drawn too, as if they were not."""
-        # given the latents, a cell does not depend on being missing: there, drawing is the same
-        return self.complete(x, known, generator) if self.cells is None else self.cells.impute(x, known, generator)
+    def centre(self, z: Tensor) -> list[Tensor]:
+        """The centres of rows, with the probability of being missing. z, and what is returned : as in `sample`."""
+        z = self.unorder(z)
+        return [decoder.centre(z) for decoder in self.decoders]
 
-    def fill(self, x: Tensor, observed: Tensor | None) -> Tensor:
-        """The centres of missing cells given the observed ones. Arguments as in `encode`; returns (n, n_variables)."""
-        if self.cells is not None and observed is not None:
-            return self.cells.centre(x, observed)
-        return self.decoder.centre(self.decode(self.encode(x, observed).mean))
-
-    def reconstruct(self, mean: Tensor) -> Tensor:
-        """The centre of rows whose posterior has this mean. mean : (n, latent_dim); returns (n, n_variables).
+    def reconstruct(self, mean: Tensor) -> list[Tensor]:
+        """The centre of rows whose posterior has this mean. mean : (n, latent_dim); returns as `sample`.
 
         The mean of a posterior is shrunk towards the prior's. Probabilistic PCA reconstructs rows as PCA does, if that is
         undone (Tipping & Bishop, 1999). The cells that are most probably missing are so, as many as in the data.
         """
-        cells = self._centre(mean)
+        cells = torch.cat(self.centre(mean / self.shrinkage), -1)
         cells[:, self.indicators] = (cells[:, self.indicators] > self.thresholds).to(cells)
-        return cells
+        return list(cells.split(self.widths, -1))
 
-    def _centre(self, mean: Tensor) -> Tensor:
-        """As `reconstruct`, but with the probability of being missing. mean : (n, latent_dim)."""
-        return self.decoder.centre(self.decode(mean / self.shrinkage))
+    # --- after training ----------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def finalise(self, rows: Rows, read: Any) -> Tensor:
+        """Order latents by what they tell of rows, and see how far the encoder's means are shrunk.
+
+        read : as in `start`. Returns the mean KL(q || N(0, 1)) of each latent, (latent_dim,), float64, in nats, descending.
+        """
+        rows = rows.some(N_ROWS_FINALISED)
+        information, variance = self._means_over(rows, read)
+        order = information.argsort(descending=True, stable=True)
+        self.encoder.order.copy_(self.encoder.order[order])
+        # means and variances of posteriors add up to the prior's variance of 1
+        self.shrinkage.copy_((1 - variance[order]).clamp(min=LEAST_SHRINKAGE))
+        if len(self.indicators):
+            self._find_thresholds(rows, read)
+        return information[order]
+
+    def _find_thresholds(self, rows: Rows, read: Any) -> None:
+        """Find how probable it must be that a cell is missing for as many to be so in reconstructions as in rows."""
+        probabilities, missing = [], []
+        for batch in map(read, rows.batches(N_ROWS_THRESHOLDS)):
+            centre = torch.cat(self.centre(self.encode(batch.parts).mean / self.shrinkage), -1)
+            probabilities.append(centre[:, self.indicators])
+            missing.append(torch.cat([part.x for part in batch.parts], -1)[:, self.indicators])
+        share = rows.weight / rows.weight.sum()
+        probability, order = torch.cat(probabilities).sort(0, descending=True)
+        n_missing = (share[order].cumsum(0) <= share @ torch.cat(missing) + 1e-6).sum(0)
+        least = F.pad(probability, (0, 0, 0, 1), value=-1.0)
+        self.thresholds.copy_(least.gather(0, n_missing[None])[0])
+
+    def _means_over(self, rows: Rows, read: Any) -> Tensor:
+        """Mean KL(q || N(0, 1)), in nats, and variance of q, of each latent: (2, latent_dim), float64."""
+        total = torch.zeros(2, self.latent_dim, dtype=torch.float64, device=rows.weight.device)
+        for batch in map(read, rows.batches(N_ROWS_IN_CACHE)):
+            mean, log_scale = self.encode(batch.parts)
+            figures = torch.stack([normal_kl(mean, log_scale), (2 * log_scale).exp()])
+            total += batch.weight.double() @ figures.double()
+        return total / rows.weight.double().sum()
+
+    def fit_prior(self, rows: Rows, held_out: Rows | None, read: Any, rng: Generator) -> None:
+        """p(z) comes closer to the posteriors of the rows; every tenth is held out, where none is."""
+        if self.prior.fixed:
+            return
+        if held_out is None:
+            last = torch.arange(len(rows), device=rows.weight.device) % 10 == 0
+            rows, held_out = rows.take(~last), rows.take(last)
+        test = self._latents(held_out, read)
+        self.prior.fit(self._latents(rows, read), test.draw(len(test.weight), rng), rng)
+
+    @torch.no_grad()
+    def _latents(self, rows: Rows, read: Any) -> Latents:
+        """Posteriors of some rows, in the order in which the weights know latents."""
+        some = rows.some(N_ROWS_PRIOR)
+        posteriors = [self._encode(batch.parts) for batch in map(read, some.batches(N_ROWS_IN_CACHE))]
+        posterior = Posterior(*(torch.cat(part) for part in zip(*posteriors, strict=True)))
+        return Latents(posterior, some.weight / some.weight.mean())
+
+
+def _tensors(parts: Sequence[Part]) -> Iterator[Tensor | None]:
+    """What the encoder takes of parts."""
+    return (tensor for part in parts for tensor in (part.x, part.observed))
+
+
+def _total(cells: Sequence[Tensor]) -> Tensor:
+    """Sums over the cells of a row, (..., n), of cells (..., n, n_variables) of each part."""
+    first, *rest = (of_part.sum(-1) for of_part in cells)
+    return sum(rest, first)
+
+
+def _side_by_side_masks(parts: Sequence[tuple[Tensor, Tensor | None]]) -> Tensor | None:
+    """Masks of values side by side, None where none of them has one."""
+    if all(mask is None for _, mask in parts):
+        return None
+    return torch.cat([torch.ones_like(values, dtype=torch.bool) if mask is None else mask for values, mask in parts], 1)
+
+
+class VAE(nn.Module):
+    """The two models of a row: the autoencoder, and the generator that `sample` draws from.
+
+    Parameters
+    ----------
+    specs : dict of str to object
+        What each part is, by the keys of `skvae.views.VIEWS`.
+    latent_dim, hidden_layer_sizes, activation, prior, beta
+        As `Autoencoder` takes them.
+    generator : str
+        A key of `skvae.generators.GENERATORS`.
+    rng : torch.Generator
+        Draws the initial weights.
+    """
+
+    def __init__(
+        self,
+        specs: dict[str, Any],
+        latent_dim: int,
+        hidden_layer_sizes: tuple[int, ...],
+        activation: str,
+        prior: str,
+        beta: float,
+        generator: str,
+        rng: Generator,
+    ):
+        super().__init__()
+        self.views = [VIEWS[name](spec) for name, spec in specs.items()]
+        self.autoencoder = Autoencoder(self.views, latent_dim, hidden_layer_sizes, activation, prior, beta, rng)
+        self.generator: AbstractGenerator = GENERATORS[generator](self.views, rng)
+        self.widest = max(self.autoencoder.widest, self.generator.widest)
+        self._copies: dict[torch.dtype, VAE] = {}
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.autoencoder.shrinkage.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.autoencoder.shrinkage.device
+
+    def in_type(self, dtype: torch.dtype) -> "VAE":
+        """The model in a type: itself, or a copy that is kept as long as the model is."""
+        if dtype == self.dtype:
+            return self
+        if dtype not in self._copies:
+            self._copies[dtype] = deepcopy(self).to(dtype)
+        return self._copies[dtype]
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_copies": {}}  # a copy may go on training
+
+    def read_parts(self, parts: Sequence[Part]) -> tuple[Part, ...]:
+        """Parts as they are kept in memory, as floats."""
+        return tuple(view.read(part, self.dtype) for view, part in zip(self.views, parts, strict=True))
+
+    def read(self, rows: Rows) -> Rows:
+        """Rows as they are kept in memory, as floats."""
+        return Rows(self.read_parts(rows.parts), rows.weight)
+
+    def start(self, rows: Rows) -> None:
+        """Begin both models where a linear one ends."""
+        means = self.autoencoder.start(rows, self.read)
+        self.generator.start(rows, means, self.read)

@@ -55,13 +55,13 @@ class Latents(NamedTuple):
     posterior: Posterior
     weight: Tensor
 
-    def draw(self, n: int, generator: Generator) -> Tensor:
+    def draw(self, n: int, rng: Generator) -> Tensor:
         """n draws of the aggregate posterior, (n, latent_dim): rows as often as their weight says, to within one."""
         ends = self.weight.cpu().double().cumsum(0)  # not every device has float64
         places = (torch.arange(n, dtype=torch.float64) + 0.5) * ends[-1] / n
         rows = torch.searchsorted(ends, places).clamp(max=len(ends) - 1)
         mean, log_scale = (part[rows.to(part.device)] for part in self.posterior)
-        noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype, device=mean.device)
+        noise = torch.randn(mean.shape, generator=rng, dtype=mean.dtype, device=mean.device)
         return Posterior(mean, log_scale).at(noise)
 
 
@@ -96,8 +96,13 @@ class AbstractPrior(nn.Module, ABC):
         """z : (..., latent_dim); returns (...), in nats."""
 
     @abstractmethod
-    def sample(self, n: int, generator: Generator) -> Tensor:
-        """n draws, (n, latent_dim), in float32, on the generator's device."""
+    def sample(self, n: int, rng: Generator) -> Tensor:
+        """n draws, (n, latent_dim), in float32, on the rng's device."""
+
+    @property
+    def fitted(self) -> "AbstractPrior":
+        """The prior that it stands for."""
+        return self
 
     def kl(self, posterior: Posterior, z: Tensor) -> Tensor:
         """KL(q || p) for the p that the bound is trained with: the standard normal, unless the prior learns with the bound.
@@ -106,7 +111,7 @@ class AbstractPrior(nn.Module, ABC):
         """
         return normal_kl(*posterior).sum(-1)
 
-    def fit(self, latents: Latents, held_out: Tensor, generator: Generator) -> None:
+    def fit(self, latents: Latents, held_out: Tensor, rng: Generator) -> None:
         """After training: come closer to the aggregate posterior, the best p(z) that the bound can have.
 
         held_out : (m, latent_dim), draws of the posteriors of other rows. (Hoffman & Johnson, 2016.)
@@ -127,9 +132,9 @@ class StandardNormal(AbstractPrior):
     def log_prob(self, z):
         return -0.5 * (z.square() + math.log(2 * math.pi)).sum(-1)
 
-    def sample(self, n, generator):
+    def sample(self, n, rng):
         shape = n, self.latent_dim
-        return torch.randn(shape, generator=generator, dtype=torch.float32, device=generator.device)
+        return torch.randn(shape, generator=rng, dtype=torch.float32, device=rng.device)
 
 
 def _mixture_log_prob(z: Tensor, log_weight: Tensor, mean: Tensor, lower: Tensor) -> Tensor:
@@ -145,10 +150,10 @@ def _mixture_log_prob(z: Tensor, log_weight: Tensor, mean: Tensor, lower: Tensor
     return (density + (log_weight - log_volume)[:, None]).logsumexp(0).view(z.shape[:-1])
 
 
-def _mixture_sample(n: int, log_weight: Tensor, mean: Tensor, lower: Tensor, generator: Generator) -> Tensor:
+def _mixture_sample(n: int, log_weight: Tensor, mean: Tensor, lower: Tensor, rng: Generator) -> Tensor:
     """n draws, (n, k). Arguments as in `_mixture_log_prob`."""
-    noise = torch.randn(n, mean.shape[1], generator=generator, dtype=torch.float32, device=generator.device)
-    component = torch.multinomial(log_weight.exp(), n, replacement=True, generator=generator)
+    noise = torch.randn(n, mean.shape[1], generator=rng, dtype=torch.float32, device=rng.device)
+    component = torch.multinomial(log_weight.exp(), n, replacement=True, generator=rng)
     drawn = mean.new_empty(n, mean.shape[1])
     for at in range(len(mean)):
         rows = component == at
@@ -181,16 +186,16 @@ class Mixture(AbstractPrior):
     def log_prob(self, z):
         return _mixture_log_prob(z, self.log_weight, self.mean, self.lower)
 
-    def sample(self, n, generator):
-        return _mixture_sample(n, self.log_weight, self.mean, self.lower, generator)
+    def sample(self, n, rng):
+        return _mixture_sample(n, self.log_weight, self.mean, self.lower, rng)
 
     @torch.no_grad()
-    def fit(self, latents, held_out, generator):
-        z = latents.draw(N_DRAWS, generator)
+    def fit(self, latents, held_out, rng):
+        z = latents.draw(N_DRAWS, rng)
         self._standardise(z)
         u, test = (((part - self.centre) / self.scale).cpu().double().numpy() for part in (z, held_out))
         most = min(MAX_COMPONENTS, max(1, len(latents.weight) // MIN_ROWS_A_COMPONENT))
-        seed = int(torch.randint(2**31 - 1, (1,), generator=generator, device=generator.device))
+        seed = int(torch.randint(2**31 - 1, (1,), generator=rng, device=rng.device))
         best = _likeliest_mixture(u, test, most, seed)
         is_full = best.covariance_type == "full"
         covariance = best.covariances_ if is_full else best.covariances_[:, None] * np.eye(self.latent_dim)
@@ -267,22 +272,22 @@ class Flow(AbstractPrior):
         return (log_weight + normal).logsumexp(-1).sum(-1) - self.scale.log().sum()
 
     @torch.no_grad()
-    def sample(self, n, generator):
-        noise = torch.randn(n, self.latent_dim, generator=generator, dtype=torch.float32, device=generator.device)
+    def sample(self, n, rng):
+        noise = torch.randn(n, self.latent_dim, generator=rng, dtype=torch.float32, device=rng.device)
         u = torch.zeros_like(noise)
         for j in range(self.latent_dim):
             log_weight, mean, log_scale = (part[:, j] for part in self._conditionals(u))
-            chosen = torch.multinomial(log_weight.exp(), 1, generator=generator)
+            chosen = torch.multinomial(log_weight.exp(), 1, generator=rng)
             u[:, j] = (mean.gather(1, chosen) + log_scale.exp().gather(1, chosen) * noise[:, j, None])[:, 0]
         return self.centre + self.scale * u
 
-    def fit(self, latents, held_out, generator):
-        self._standardise(latents.draw(N_DRAWS, generator))
-        self._start(generator)
+    def fit(self, latents, held_out, rng):
+        self._standardise(latents.draw(N_DRAWS, rng))
+        self._start(rng)
         n_rows = len(latents.weight)
 
         def loss(mean, log_scale, weight):
-            noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype, device=mean.device)
+            noise = torch.randn(mean.shape, generator=rng, dtype=mean.dtype, device=mean.device)
             return -(self.log_prob(Posterior(mean, log_scale).at(noise)) * weight).mean()
 
         def score():
@@ -298,15 +303,15 @@ class Flow(AbstractPrior):
             n_epochs=min(MAX_PASSES, math.ceil(N_ROWS_SEEN / n_rows)),
             batch_size=min(n_rows, N_ROWS_A_STEP),
             learning_rate=STEP,
-            generator=generator,
+            rng=rng,
         )
         self.requires_grad_(False)
 
     @torch.no_grad()
-    def _start(self, generator: Generator) -> None:
+    def _start(self, rng: Generator) -> None:
         """Random weights, and components side by side: equal ones would stay equal."""
         for weight, gain in zip(self.weights.values(), (1.0, 1.0, 0.1), strict=True):
-            weight.normal_(std=gain / math.sqrt(weight.shape[1]), generator=generator)
+            weight.normal_(std=gain / math.sqrt(weight.shape[1]), generator=rng)
         for bias in self.biases.values():
             bias.zero_()
         parts = self.biases["last"].view(self.latent_dim, 3, N_NORMALS)
@@ -339,15 +344,15 @@ class LearnedMixture(AbstractPrior):
         return self.log_odds.log_softmax(0), self.mean, torch.diag_embed(self.log_scale.exp())
 
     @torch.no_grad()
-    def sample(self, n, generator):
+    def sample(self, n, rng):
         log_weight, mean, lower = self._components()
-        return _mixture_sample(n, log_weight, mean, lower, generator)
+        return _mixture_sample(n, log_weight, mean, lower, rng)
 
     def kl(self, posterior, z):
         return posterior.log_prob(z) - self.log_prob(z)
 
-    def fit(self, latents, held_out, generator):
-        self._standardise(latents.draw(N_DRAWS, generator))
+    def fit(self, latents, held_out, rng):
+        self._standardise(latents.draw(N_DRAWS, rng))
 
 
 class Automatic(AbstractPrior):
@@ -361,28 +366,28 @@ class Automatic(AbstractPrior):
         self.chosen = nn.ModuleDict({"normal": StandardNormal(latent_dim)})
 
     @property
-    def _prior(self) -> AbstractPrior:
+    def fitted(self):
         return cast(AbstractPrior, next(iter(self.chosen.values())))
 
     def log_prob(self, z):
-        return self._prior.log_prob(z)
+        return self.fitted.log_prob(z)
 
-    def sample(self, n, generator):
-        return self._prior.sample(n, generator)
+    def sample(self, n, rng):
+        return self.fitted.sample(n, rng)
 
-    def fit(self, latents, held_out, generator):
+    def fit(self, latents, held_out, rng):
         chosen: dict[str, AbstractPrior] = {"normal": StandardNormal(self.latent_dim).to(held_out)}
         for name in ("mixture", "flow") if len(latents.weight) >= MIN_ROWS_FLOW else ("mixture",):
             prior = PRIORS[name](self.latent_dim).to(held_out)
-            prior.fit(latents, held_out, generator)
+            prior.fit(latents, held_out, rng)
             with torch.no_grad():
                 gain = prior.log_prob(held_out) - next(iter(chosen.values())).log_prob(held_out)
             error = (gain.var(correction=0) / (len(gain) - 1)).sqrt()  # NaN of a single draw, and nothing exceeds that
             if gain.mean() > MARGIN + N_ERRORS * error:
                 chosen = {name: prior}
         self.chosen = nn.ModuleDict(chosen)
-        self.centre.copy_(self._prior.centre)
-        self.scale.copy_(self._prior.scale)
+        self.centre.copy_(self.fitted.centre)
+        self.scale.copy_(self.fitted.scale)
 
     def _load_from_state_dict(self, state_dict, prefix, *arguments):
         # what was chosen is known after `fit` only
@@ -399,3 +404,8 @@ PRIORS: dict[str, Callable[[int], AbstractPrior]] = {
     "vamp": LearnedMixture,
     "flow": Flow,
 }
+
+
+def name_of(prior: AbstractPrior) -> str:
+    """The key of `PRIORS` that a prior stands for, never "auto"."""
+    return next(name for name, cls in PRIORS.items() if type(prior.fitted) is cls)

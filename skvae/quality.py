@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import check_array, check_random_state
 
+from skvae.columns import are_identifiers
+from skvae.containers import Cells, as_frame, check_frame, read_cells, to_floats
 from skvae.plotting import N_DISTRIBUTIONS, Marginal, as_number, draw_report, html_page, html_picture, html_table
-from skvae.schema import TIMES, Cells, IdentifierColumn, as_frame, check_frame, find_kind, read_cells, to_floats
 
 MIN_ROWS = 3  # one for each fold of the two-sample test
 MAX_CLASSES = 100
@@ -22,6 +23,15 @@ N_MODEL_ROWS, N_QUERIES, N_SEARCHED = 50_000, 2_000, 50_000
 N_PAIRS_LISTED = 50
 N_LEVELS = 255  # categories that scikit-learn's gradient boosting takes natively
 NUMERIC = ("number", "date", "duration")
+# what a column is to the report, by what its cells are
+KINDS = {
+    **dict.fromkeys(("integer", "float", "decimal"), "number"),
+    **dict.fromkeys(("date", "datetime"), "date"),
+    **dict.fromkeys(("text", "category", "object"), "category"),
+    "duration": "duration",
+    "boolean": "boolean",
+    "null": "empty",
+}
 
 # measure: the best value it can have, and what it says
 MEASURES = {
@@ -112,10 +122,10 @@ def _columns(tables) -> list[Column]:
 def _column(series) -> Column:
     """One `Column` of narwhals series by table."""
     read = {table: _read(one, table) for table, one in series.items()}
-    name, dtype, kind = series["real"].name, series["real"].dtype, _common_kind(series, read)
+    name, kind = series["real"].name, _common_kind(series, read)
     cells, labels = {table: values for table, (_, values) in read.items()}, []
     real = cells["real"][~pd.isna(cells["real"])]
-    names_rows = kind in ("number", "category") and IdentifierColumn(name, dtype).matches(real)
+    names_rows = kind == "category" and all(isinstance(value, str) for value in real) and are_identifiers(real)
     if kind in NUMERIC:
         cells = {table: values.astype(float) for table, values in cells.items()}
         if any(one.dtype == nw.Float32 for one in series.values()):  # 0.1 in float32 is 0.1 to float32 only
@@ -141,22 +151,21 @@ def _common_kind(series, read):
 
 def _read(series, table) -> tuple[str, np.ndarray]:
     """Kind, and values (n,): floats, NaN where missing, of a number or a time; else objects, None where missing."""
-    cells, missing = read_cells(series)
-    if missing.all():
-        return "empty", np.full(len(series), None)
     try:
-        kind = find_kind(series, cells[~missing], ("boolean", "number", "category"))
+        found, (cells, missing) = read_cells(series)
     except TypeError as error:
         raise TypeError(f"In {table}: {error}") from None
-    if kind != "number":
+    kind = KINDS[found.kind]
+    if missing.all():
+        return "empty", np.full(len(series), None)
+    if kind not in NUMERIC:
         values = cells.astype(object)
         values[missing] = None
         return kind, values
-    if series.dtype in TIMES:
-        zone = " with a time zone" if getattr(series.dtype, "time_zone", None) else ""
-        values = np.where(missing, math.nan, _seconds(cells, series.dtype))
-        return ("duration" if series.dtype == nw.Duration else f"date{zone}"), values
-    return "number", to_floats(Cells(cells, missing), series.name, table)
+    if found.is_time:
+        zone = " with a time zone" if found.time_zone else ""
+        return kind + zone, np.where(missing, math.nan, _seconds(cells, found.unit))
+    return kind, to_floats(Cells(cells, missing), series.name, table)
 
 
 def _single(values):
@@ -164,11 +173,11 @@ def _single(values):
     return values.clip(-largest, largest).astype(np.float32).astype(float)
 
 
-def _seconds(ticks, dtype):
+def _seconds(ticks, unit):
     """Ticks (n,) of dates or durations as seconds, the same floats whatever their unit."""
-    if dtype == nw.Date:
+    if unit == "D":
         return 86_400.0 * ticks
-    per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[dtype.time_unit]
+    per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[unit]
     return ticks // per_second + (ticks % per_second) / per_second
 
 

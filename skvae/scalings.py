@@ -6,36 +6,79 @@ One small class a way of packing and one row in `SCALINGS`, keyed by likelihood.
 import math
 from abc import ABC, abstractmethod
 from bisect import bisect_left
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
 
 import numpy as np
 from scipy.special import ndtri
 
+from skvae.persistence import Saved
 
-class Variable(NamedTuple):
-    """What the model must know of one packed column."""
+# in standard deviations, both unmeasured: the spacing of a lattice up to which it counts as a continuum, and the smallest
+# scale of a density on one
+FINE, LEAST_SCALE = 0.02, 0.01
 
-    likelihood: str  # a key of LIKELIHOODS
-    size: int = 0  # number of categories or bins
-    coded: bool = False  # whether the cells are codes without an order, for the encoder to embed
-    centre: float = 0.0  # of what the encoder sees, where that is not of scale one by itself
+
+@dataclass(frozen=True)
+class Variable(Saved):
+    """What the model must know of one packed column.
+
+    Attributes
+    ----------
+    likelihood : str
+        A key of LIKELIHOODS.
+    size : int
+        Number of categories or bins; 0 for other numbers.
+    coded : bool
+        Whether cells are codes without an order, which the encoder embeds.
+    centre, scale : float
+        Mean and standard deviation of what the encoder sees, where that is not standardised already.
+    edge_scores : tuple of float (size + 1,)
+        Of bins: the normal scores of their edges.
+    bin_means : tuple of float (size,)
+        Of bins: the mean of the numbers in each, standardised.
+    atoms : tuple of float (size,)
+        Of bins: the place in each, from 0 to 1, that every draw takes; NaN where draws fill the whole bin.
+    knots : tuple of (float, float)
+        Of bins: the piecewise linear map between standardised numbers and packed ones.
+    spikes : tuple of bool
+        Of bins: whether all numbers between a knot and the next stand for one value.
+    tails : (float, float)
+        Of bins: shares of the first and of the last bin that lie beyond the data.
+    spacing : float
+        Distance between neighbours on the lattice of discrete numbers, in packed units; 0 for a continuum.
+    lower, upper : float
+        Ends of that lattice, in packed units.
+    least_scale : float
+        The smallest scale of a density, in packed units: it keeps repeated values from drawing the density to infinity.
+    indicator : int
+        Place of the variable that says whether this one is missing; -1 where there is none.
+    unseen : float
+        Probability of a category that fit did not see: that of one more row.
+    """
+
+    likelihood: str
+    size: int = 0
+    coded: bool = False
+    centre: float = 0.0
     scale: float = 1.0
-    grid: tuple[float, ...] = ()  # of bins: the normal scores of their edges
-    means: tuple[float, ...] = ()  # the mean of each, standardised
-    atoms: tuple[float, ...] = ()  # the place in each, from 0 to 1, that draws come from; NaN for the whole bin
-    knots: tuple[tuple[float, float], ...] = ()  # of the map between standardised numbers and packed ones
-    spikes: tuple[bool, ...] = ()  # whether all numbers between a knot and the next stand for one value
-    tails: tuple[float, float] = (0.0, 0.0)  # shares of the first and of the last bin that lie past the ends
-    step: float = 0.0  # spacing of the lattice that discrete numbers lie on, in packed units; 0: a continuum
-    lower: float = -math.inf  # bounds of that lattice, in packed units
+    edge_scores: tuple[float, ...] = ()
+    bin_means: tuple[float, ...] = ()
+    atoms: tuple[float, ...] = ()
+    knots: tuple[tuple[float, float], ...] = ()
+    spikes: tuple[bool, ...] = ()
+    tails: tuple[float, float] = (0.0, 0.0)
+    spacing: float = 0.0
+    lower: float = -math.inf
     upper: float = math.inf
-    floor: float = 0.01  # the smallest scale of a density, in packed units
-    missing_at: int = -1  # place of the variable that says whether this one is missing; -1: none does
+    least_scale: float = LEAST_SCALE
+    indicator: int = -1
+    unseen: float = 1.0
 
 
-class Line(NamedTuple):
-    """Packing that is no more than (number - centre) / scale, of numbers within bounds: others are not taken."""
+@dataclass(frozen=True)
+class Affine(Saved):
+    """Packing that is no more than (number - centre) / scale, of numbers within bounds; others are packed one by one."""
 
     centre: float = 0.0
     scale: float = 1.0
@@ -43,7 +86,7 @@ class Line(NamedTuple):
     upper: float = math.inf
 
 
-class AbstractScaling(ABC):
+class AbstractScaling(ABC, Saved):
     """How the numbers (n,) of a column become what a likelihood takes.
 
     Parameters
@@ -52,8 +95,8 @@ class AbstractScaling(ABC):
         The column's, for errors.
     likelihood : str
         The key of LIKELIHOODS.
-    step : float
-        Spacing of the lattice that the numbers lie on; 0 for a continuum.
+    spacing : float
+        Distance between neighbours on the lattice that the numbers lie on; 0 for a continuum.
     discrete : bool
         Whether a cell has a probability (integers) or a density.
     """
@@ -61,8 +104,8 @@ class AbstractScaling(ABC):
     variable: Variable
     bounded = True  # whether unpacked numbers are to stay within the bounds that `fit` saw
 
-    def __init__(self, name, likelihood: str, step: float, discrete: bool):
-        self.name, self.likelihood, self.step, self.discrete = name, likelihood, step, discrete
+    def __init__(self, name, likelihood: str, spacing: float, discrete: bool):
+        self.name, self.likelihood, self.spacing, self.discrete = name, likelihood, spacing, discrete
 
     @abstractmethod
     def fit(self, values: np.ndarray, weight: np.ndarray) -> None:
@@ -77,7 +120,7 @@ class AbstractScaling(ABC):
         """Packed numbers (n,) to numbers (n,)."""
 
     @property
-    def line(self) -> Line | None:
+    def affine(self) -> Affine | None:
         """What `pack` does, if it is as simple as that: many columns are then packed at once."""
         return None
 
@@ -99,15 +142,15 @@ class StandardScaling(AbstractScaling):
 
     def fit(self, values, weight):
         self.centre, self.scale = moments(values, weight)
-        step = self.step / self.scale if self.discrete else 0.0
-        # on a lattice much finer than the spread, the mass of a cell is its density times the step
-        mass = self.likelihood == "gaussian" and step > 0.02
-        floor = 0.01 if mass else max(0.01, min(step, 1.0))
-        self.variable = Variable(self.likelihood, step=step if mass else 0.0, floor=floor)
+        spacing = self.spacing / self.scale if self.discrete else 0.0
+        # on a lattice much finer than the spread, the mass of a cell is its density times the spacing
+        mass = self.likelihood == "gaussian" and spacing > FINE
+        least_scale = LEAST_SCALE if mass else max(LEAST_SCALE, min(spacing, 1.0))
+        self.variable = Variable(self.likelihood, spacing=spacing if mass else 0.0, least_scale=least_scale)
 
     @property
-    def line(self):
-        return Line(self.centre, self.scale)
+    def affine(self):
+        return Affine(self.centre, self.scale)
 
     def pack(self, values):
         return (values - self.centre) / self.scale
@@ -116,9 +159,9 @@ class StandardScaling(AbstractScaling):
         return packed * self.scale + self.centre
 
     def log_jacobian(self, packed):
-        if self.variable.step:
+        if self.variable.spacing:
             return 0.0
-        return (math.log(self.step) if self.discrete else 0.0) - math.log(self.scale)
+        return (math.log(self.spacing) if self.discrete else 0.0) - math.log(self.scale)
 
 
 class LogarithmScaling(AbstractScaling):
@@ -137,7 +180,7 @@ class LogarithmScaling(AbstractScaling):
         return np.exp(np.minimum(packed * self.scale + self.centre, 700.0))
 
     def log_jacobian(self, packed):
-        lattice = math.log(self.step) if self.discrete else 0.0
+        lattice = math.log(self.spacing) if self.discrete else 0.0
         return lattice - math.log(self.scale) - (packed * self.scale + self.centre)
 
 
@@ -148,11 +191,11 @@ class ShareScaling(AbstractScaling):
 
     def fit(self, values, weight):
         self.pack(values)
-        self.variable = Variable(self.likelihood)
+        self.variable = Variable(self.likelihood, unseen=1 / (len(values) + 1))
 
     @property
-    def line(self):
-        return Line(lower=0.0, upper=1.0)
+    def affine(self):
+        return Affine(lower=0.0, upper=1.0)
 
     def pack(self, values):
         self.check(values, (values < 0) | (values > 1), "values in [0, 1]")
@@ -209,18 +252,23 @@ class BinScaling(AbstractScaling):
         places = np.interp(atoms, self.knots, self.packed_knots) - np.arange(len(mass))
         knots = zip((self.knots - self.centre) / self.tail, self.packed_knots, strict=True)
         self.variable = Variable(
-            self.likelihood, len(mass), grid=_plain_tuple(scores), means=_plain_tuple(means), atoms=_plain_tuple(places),
-            knots=tuple((float(x), float(p)) for x, p in knots), spikes=tuple((~np.isnan(self.spikes)).tolist()),
+            self.likelihood,
+            len(mass),
+            edge_scores=_plain_tuple(scores),
+            bin_means=_plain_tuple(means),
+            atoms=_plain_tuple(places),
+            knots=tuple((float(x), float(p)) for x, p in knots),
+            spikes=tuple((~np.isnan(self.spikes)).tolist()),
             tails=(float(self.tails[0]), float(self.tails[1])),
-        )  # fmt: skip
+        )
 
     def _fit_pieces(self, found, share, bounds, counts):
         """`knots` between pieces, their `packed_knots`, and the value `spikes` that a piece stands for, NaN for none.
 
         found : (k,), sorted, with share (k,) and counts (k,); bin b holds values bounds[b] to bounds[b + 1] - 1.
         """
-        gaps = np.diff(found) if len(found) > 1 else np.array([self.step or 1.0])
-        half = 0.5 * (self.step or gaps.min() / 2)
+        gaps = np.diff(found) if len(found) > 1 else np.array([self.spacing or 1.0])
+        half = 0.5 * (self.spacing or gaps.min() / 2)
         repeated = counts >= self.repeats
         repeated[bounds[:-1][np.diff(bounds) == 1]] = True
         first = np.union1d(_light_starts(share, bounds, counts.sum()), np.flatnonzero(repeated))
@@ -233,7 +281,7 @@ class BinScaling(AbstractScaling):
         right = np.where(alone[:-1], ends[0], np.where(alone[1:], ends[1], between))
         left = np.where(alone[1:], ends[1], right)
         inner = np.column_stack([right, between.clip(right, left), left]).ravel()
-        outer = (self.step or gaps[0]) / 2, (self.step or gaps[-1]) / 2
+        outer = (self.spacing or gaps[0]) / 2, (self.spacing or gaps[-1]) / 2
         knots = np.concatenate([[found[0] - outer[0]], inner, [found[-1] + outer[1]]])
         runs = np.arange(len(first)).repeat(3)[1:-1]  # which of them each piece belongs to; every third one holds values
         mass, spikes = np.zeros(len(runs)), np.full(len(runs), np.nan)
@@ -251,9 +299,9 @@ class BinScaling(AbstractScaling):
 
     def _between(self, left, right):
         """A knot between values (k,) and the next ones (k,)."""
-        if not self.step:
+        if not self.spacing:
             return left + (right - left) / 2
-        return left + self.step * (np.floor((right - left) / self.step / 2 - 0.5 + 1e-9).clip(0) + 0.5)
+        return left + self.spacing * (np.floor((right - left) / self.spacing / 2 - 0.5 + 1e-9).clip(0) + 0.5)
 
     def pack(self, values):
         codes = np.searchsorted(self.edges[1:-1], values, side="right")
@@ -281,7 +329,7 @@ class BinScaling(AbstractScaling):
         density += np.log1p(-below * (codes == 0) - above * (codes == self._n_bins - 1))
         past, share = np.where(packed < 0, -packed, packed - self._n_bins), np.where(packed < 0, below, above)
         density = np.where(past > 0, np.log(share / self.tail) - past, density)
-        return density + (math.log(self.step) if self.discrete else 0.0)
+        return density + (math.log(self.spacing) if self.discrete else 0.0)
 
 
 def _distinct(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

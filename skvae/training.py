@@ -1,7 +1,7 @@
 """The training loop. It knows no autoencoder: a module, a loss of a batch of tensors, a score to watch."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -24,6 +24,7 @@ NARROW = 128  # latents and few columns want all their digits, and a narrow prod
 MIN_PRODUCT = 2**25  # multiplications of a layer with a batch, from which bfloat16 gains more than its casts cost
 
 Loss = Callable[..., Tensor]
+GradientHook = Callable[[Sequence[Tensor]], Sequence[Tensor]]
 Data = tuple[Tensor | None, ...]
 
 
@@ -47,24 +48,27 @@ class Moments:
     mean: Tensor
     square: Tensor
     n_steps: Tensor
-    factor: float = 1.0  # of the learning rate, lowered where the loss diverged
+    rate_factor: float = 1.0  # of the learning rate, lowered where the loss diverged
     gradients: tuple[Tensor, ...] | None = None
 
     @classmethod
-    def from_arrays(cls, arrays: tuple, device: str) -> "Moments":
+    def from_arrays(cls, arrays: dict, device: str) -> "Moments":
         """Those that `to_arrays` returned."""
-        mean, square, n_steps, *gradients = (torch.tensor(array, device=device) for array in arrays[1:])
-        return cls(mean, square, n_steps, arrays[0], tuple(gradients) or None)
+        tensors = {name: torch.tensor(arrays[name], device=device) for name in ("mean", "square", "n_steps")}
+        gradients = tuple(torch.tensor(array, device=device) for array in arrays["gradients"])
+        return cls(**tensors, rate_factor=arrays["rate_factor"], gradients=gradients or None)
 
     def drop_tiny(self) -> None:
         """Those that only decay become zero before they are subnormal numbers, which take ten times as long."""
         for moments in (self.mean, self.square):
             moments.masked_fill_(moments.abs() < TINY, 0.0)
 
-    def to_arrays(self) -> tuple:
-        """A number and arrays, for a pickle."""
-        tensors = self.mean, self.square, self.n_steps, *(self.gradients or ())
-        return self.factor, *(tensor.float().cpu().numpy() for tensor in tensors)
+    def to_arrays(self) -> dict:
+        """Its fields by name, as arrays, for a pickle."""
+        tensors = {"mean": self.mean, "square": self.square, "n_steps": self.n_steps}
+        arrays = {name: tensor.float().cpu().numpy() for name, tensor in tensors.items()}
+        gradients = [gradient.float().cpu().numpy() for gradient in self.gradients or ()]
+        return {**arrays, "rate_factor": self.rate_factor, "gradients": gradients}
 
 
 class DivergedError(ArithmeticError):
@@ -82,8 +86,9 @@ def train(
     learning_rate: float,
     patience: float = math.inf,
     tol: float = 0.0,
-    generator: Generator,
+    rng: Generator,
     on_epoch_end: Callable[[History], bool] | None = None,
+    on_gradients: GradientHook | None = None,
     averaged: bool = False,
 ) -> History:
     """Minimise a loss over batches, and leave the module at the best weights that were seen.
@@ -108,10 +113,14 @@ def train(
         weights are the best.
     patience : int
         Stop after as many epochs without a score better than the last improvement by `tol`.
-    generator : torch.Generator
+    rng : torch.Generator
         Draws the order of the rows.
     on_epoch_end : callable, optional
         Of the `History`, whether to stop.
+    on_gradients : callable, optional
+        Of the gradients of a batch, one tensor a trained parameter in the order of `module.parameters()`, those to take the
+        step with: their means over several machines, say, or with noise for privacy. It is called before they are cut to
+        the largest norm.
     averaged : bool
         Whether the weights that are scored and kept are running means over steps (Polyak & Juditsky, 1992): calibrated even
         where training stops while steps are still large.
@@ -122,11 +131,11 @@ def train(
     """
     history = History()
     best, mark, waited, rollbacks = _weights(module), -math.inf, 0, 0
-    if score is not None:
-        history.start_score = history.best_score = mark = score()
     try:
+        if score is not None:
+            history.start_score = history.best_score = mark = score()
         with _vector(module) as weights:
-            passes = _Passes(module, loss, data, batch_size, generator, weights, averaged)
+            passes = _Passes(module, loss, data, batch_size, rng, weights, averaged, on_gradients)
             rate = _warm_up_and_decay(learning_rate, n_epochs * passes.n_batches)
             while len(history.losses) < n_epochs:
                 mean_loss = passes.once(rate, len(history.losses) * passes.n_batches)
@@ -166,7 +175,8 @@ def train_further(
     *,
     batch_size: int,
     learning_rate: float,
-    generator: Generator,
+    rng: Generator,
+    on_gradients: GradientHook | None = None,
 ) -> tuple[float, Moments]:
     """One pass over a part of a stream, whose end is not known.
 
@@ -186,10 +196,10 @@ def train_further(
     """
     before = _weights(module)
     with _vector(module) as weights:
-        passes = _Passes(module, loss, data, batch_size, generator, weights)
+        passes = _Passes(module, loss, data, batch_size, rng, weights, on_gradients=on_gradients)
         for rollbacks in range(MAX_ROLLBACKS + 1):
             passes.start(deepcopy(moments) if moments is not None else _at_rest(weights))
-            passes.moments.factor *= 0.5**rollbacks
+            passes.moments.rate_factor *= 0.5**rollbacks
             rate = _warm_up_and_fall(learning_rate)
             mean_loss = passes.once(rate, int(passes.moments.n_steps))
             if math.isfinite(mean_loss) and bool(weights.isfinite().all()):
@@ -209,10 +219,13 @@ class _Passes:
         Those of the module, as a vector that shares their memory.
     averaged : bool
         Whether to keep a running mean of the weights.
+    on_gradients : callable, optional
+        As `train` takes it.
     """
 
-    def __init__(self, module, loss, data, batch_size, generator, weights, averaged=False):
-        self.loss, self.data, self.generator = loss, data, generator
+    def __init__(self, module, loss, data, batch_size, rng, weights, averaged=False, on_gradients=None):
+        self.on_gradients = on_gradients
+        self.loss, self.data, self.rng = loss, data, rng
         self.weights, self.batch_size, self.averaged = weights, batch_size, averaged
         self.parameters, self.gradient = _trained(module), torch.zeros_like(weights)
         self.parts = _parts(self.gradient, self.parameters)
@@ -239,12 +252,13 @@ class _Passes:
         device = self.weights.device
         total = torch.zeros((), dtype=torch.float32, device=device)
         # 32 bits: beside tens of millions of rows, their order is to stay small
-        order = torch.randperm(self.n_rows, generator=self.generator, device=self.generator.device, dtype=torch.int32)
+        order = torch.randperm(self.n_rows, generator=self.rng, device=self.rng.device, dtype=torch.int32)
         with _in_bfloat16(self.halved) as refresh:
             for at, rows in enumerate(order.to(device).split(self.batch_size)):
                 value = self.loss(*(None if tensor is None else tensor.index_select(0, rows) for tensor in self.data))
                 # not `backward`, which adds to gradients that were set to zero: a pass over them more
-                self._step(grad(value, self.parameters, materialize_grads=True), rate(n_steps + at))
+                gradients = grad(value, self.parameters, materialize_grads=True)
+                self._step(gradients if self.on_gradients is None else self.on_gradients(gradients), rate(n_steps + at))
                 refresh()
                 if (n_steps + at) % DROP_EVERY == 0:
                     self.moments.drop_tiny()
@@ -253,8 +267,9 @@ class _Passes:
                 total += value.detach() * len(rows)  # no .item() here: it would wait for the device at every step
         return total.item() / self.n_rows
 
-    def _step(self, gradients: tuple[Tensor, ...], rate: float) -> None:
+    def _step(self, gradients: Sequence[Tensor], rate: float) -> None:
         """gradients : of each parameter, in its shape."""
+        gradients = tuple(gradients)
         moments, norm = self.moments, get_total_norm(gradients)
         if not (norm.is_cpu and norm <= MAX_GRADIENT):  # another device would have to be waited for
             factor = (MAX_GRADIENT / norm).clamp(max=1.0)
@@ -268,7 +283,7 @@ class _Passes:
             amsgrad=False,
             beta1=MOMENTUM,
             beta2=SPREAD,
-            lr=rate * moments.factor * LONGER,
+            lr=rate * moments.rate_factor * LONGER,
             weight_decay=0.0,
             eps=SMALLEST,
             maximize=False,
@@ -310,9 +325,9 @@ def _parts(vector: Tensor, parameters: list[nn.Parameter]) -> list[Tensor]:
     return [part[: p.numel()].view_as(p) for part, p in zip(parts, parameters, strict=True)]
 
 
-def _at_rest(weights: Tensor, factor: float = 1.0) -> Moments:
+def _at_rest(weights: Tensor, rate_factor: float = 1.0) -> Moments:
     """Moments of none: what diverged is not carried on in them."""
-    return Moments(torch.zeros_like(weights), torch.zeros_like(weights), weights.new_zeros(()), factor)
+    return Moments(torch.zeros_like(weights), torch.zeros_like(weights), weights.new_zeros(()), rate_factor)
 
 
 def _warm_up_and_decay(learning_rate: float, n_steps: int) -> Callable[[int], float]:

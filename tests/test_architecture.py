@@ -12,20 +12,44 @@ PACKAGE = Path(skvae.__file__).parent
 HEAVY = {"torch", "pandas", "polars", "narwhals", "sklearn", "matplotlib"}
 
 # module: (modules of ours it may import anywhere, heavy libraries it may import at module level)
+NUMPY_ONLY: set[str] = set()
 RULES = {
-    "scalings": (set(), set()),
-    "schema": ({"scalings"}, {"pandas", "narwhals"}),
-    "networks": (set(), {"torch"}),
-    "likelihoods": (set(), {"torch"}),
+    # without torch: what rows look like
+    "persistence": (set(), NUMPY_ONLY),
+    "scalings": ({"persistence"}, NUMPY_ONLY),
+    "containers": ({"persistence"}, {"pandas", "narwhals"}),
+    "columns": ({"containers", "persistence", "scalings"}, {"pandas"}),
+    "modalities": ({"containers", "persistence"}, NUMPY_ONLY),
+    "tables": ({"columns", "containers", "modalities", "persistence", "scalings"}, {"pandas", "narwhals"}),
+    "images": ({"containers", "modalities", "persistence", "scalings"}, NUMPY_ONLY),
+    "schema": ({"containers", "images", "modalities", "persistence", "tables"}, {"pandas", "narwhals"}),
+    # with torch: the models
+    "contexts": (set(), {"torch"}),
     "training": (set(), {"torch"}),
-    "plotting": (set(), set()),
-    "quality": ({"plotting", "schema"}, {"pandas", "narwhals", "sklearn"}),
-    "priors": ({"training"}, {"torch"}),
+    "rows": ({"modalities"}, {"torch", "sklearn"}),
+    "networks": ({"contexts"}, {"torch"}),
+    "abstract_likelihood": (set(), {"torch"}),
+    "histogram": ({"abstract_likelihood", "contexts"}, {"torch"}),
+    "likelihoods": ({"abstract_likelihood", "contexts", "histogram"}, {"torch"}),
+    "decoders": ({"abstract_likelihood", "likelihoods", "networks", "rows", "scalings"}, {"torch"}),
     "mixtures": (set(), {"torch"}),
-    "decoders": ({"networks", "likelihoods", "mixtures"}, {"torch"}),
-    "model": ({"networks", "decoders", "priors"}, {"torch"}),
+    "autoregressive": (
+        {"abstract_likelihood", "contexts", "decoders", "mixtures", "networks", "rows", "scalings"},
+        {"torch"},
+    ),
+    "views": ({"decoders", "images", "likelihoods", "networks", "rows", "scalings", "tables"}, {"torch"}),
+    "priors": ({"training"}, {"torch"}),
+    "generators": ({"autoregressive", "rows", "views"}, {"torch"}),
+    "model": ({"decoders", "generators", "networks", "priors", "rows", "views"}, {"torch"}),
+    "fitting": ({"contexts", "model", "priors", "rows", "training"}, {"torch"}),
+    # what a person touches
+    "plotting": (set(), NUMPY_ONLY),
+    "quality": ({"columns", "containers", "plotting"}, {"pandas", "narwhals", "sklearn"}),
     "estimator": (
-        {"schema", "networks", "likelihoods", "priors", "model", "training"},
+        {
+            *("containers", "contexts", "fitting", "generators", "likelihoods", "modalities", "model", "networks"),
+            *("persistence", "priors", "rows", "schema", "views", "_version"),
+        },
         {"torch", "narwhals", "sklearn"},
     ),
 }

@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import sklearn
 import torch
@@ -19,10 +20,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_checks
 
-import skvae.estimator
+import skvae.fitting
+import skvae.rows
 import skvae.training
 from skvae import VAETransformer
-from skvae.model import VAE
+from skvae.model import Autoencoder
+from skvae.rows import Part, Rows
 
 
 @pytest.fixture(scope="module")
@@ -72,10 +75,10 @@ def test_a_stream_is_reproducible_and_goes_on_after_a_pickle(X):
 
 def test_a_stream_goes_on_from_a_fit_and_keeps_its_form(mixed_frame):
     vae = VAETransformer(max_iter=3, random_state=0).fit(mixed_frame)
-    variables = vae._schema.variables
+    schema = vae._schema
     vae.partial_fit(mixed_frame[:100]).partial_fit(mixed_frame[100:101])
     assert vae.n_iter_ == 5
-    assert vae._schema.variables is variables
+    assert vae._schema is schema
     assert (vae.sample(5).dtypes == mixed_frame.dtypes).all()
 
 
@@ -87,13 +90,13 @@ def test_a_stream_weighs_rows(X):
 
 def test_a_stream_remembers_its_steps(X):
     vae = VAETransformer(batch_size=50, random_state=0).partial_fit(X).partial_fit(X)
-    assert len(vae._moments) == 2  # of the latents, and of the autoregressive decoder
-    for factor, mean, square, n_steps, *gradients in vae._moments:
-        assert n_steps == 6
-        assert any(np.abs(gradient).max() > 0 for gradient in gradients)
-        assert np.abs(mean).max() > 0
-        assert square.max() > 0
-        assert factor == 1.0
+    assert len(vae._moments) == 2  # of the autoencoder, and of the generator
+    for moments in vae._moments:
+        assert moments["n_steps"] == 6
+        assert any(np.abs(gradient).max() > 0 for gradient in moments["gradients"])
+        assert np.abs(moments["mean"]).max() > 0
+        assert moments["square"].max() > 0
+        assert moments["rate_factor"] == 1.0
 
 
 def test_a_part_that_fails_leaves_nothing_behind(X, monkeypatch):
@@ -102,7 +105,7 @@ def test_a_part_that_fails_leaves_nothing_behind(X, monkeypatch):
 
     vae = VAETransformer(random_state=0)
     before = dict(vars(vae))
-    monkeypatch.setattr(skvae.estimator, "train_further", diverge)
+    monkeypatch.setattr(skvae.fitting, "train_further", diverge)
     with pytest.raises(ValueError, match="became infinite or NaN"):
         vae.partial_fit(X)
     assert vars(vae) == before
@@ -153,7 +156,7 @@ class Stopper:
 
 def test_a_callback_sees_every_epoch_and_ends_the_fit(X):
     stopper = Stopper(after=3)
-    vae = VAETransformer(decoder="factorised", max_iter=10, early_stopping=False, random_state=0)
+    vae = VAETransformer(generator="latent", max_iter=10, early_stopping=False, random_state=0)
     vae.set_callbacks(stopper).fit(X)
     assert vae.n_iter_ == 3
     assert stopper.events == ["setup", "begin fit", *["begin epoch", "end epoch"] * 3, "end fit", "teardown"]
@@ -165,19 +168,30 @@ def test_a_callback_sees_every_epoch_and_ends_the_fit(X):
 def test_every_task_that_began_ends_also_when_patience_does_first(X):
     stopper = Stopper(after=None)
     stopper.on_fit_task_end = lambda estimator, context: stopper.events.append(f"end {context.task_name}")
-    vae = VAETransformer(decoder="factorised", n_iter_no_change=1, tol=100.0, random_state=0).set_callbacks(stopper).fit(X)
+    vae = VAETransformer(generator="latent", n_iter_no_change=1, tol=100.0, random_state=0).set_callbacks(stopper).fit(X)
     assert vae.n_iter_ == 1
     assert stopper.events.count("begin epoch") == stopper.events.count("end epoch") == 2  # the second never ran
     assert stopper.events[-2:] == ["end fit", "teardown"]
 
 
-def test_epochs_of_the_decoder_are_tasks_too_and_a_callback_ends_both(X):
+def test_epochs_of_the_generator_are_tasks_too(X):
     stopper = Stopper(after=None)
     vae = VAETransformer(max_iter=4, early_stopping=False, random_state=0).set_callbacks(stopper).fit(X)
-    assert stopper.events.count("end epoch") == len(vae.loss_curve_) + len(vae.decoder_loss_curve_) == 8
-    early = VAETransformer(max_iter=4, early_stopping=False, random_state=0).set_callbacks(Stopper(after=2)).fit(X)
-    assert (len(early.loss_curve_), len(early.decoder_loss_curve_)) == (2, 0)
-    assert np.isfinite(early.score(X))
+    assert stopper.events.count("end epoch") == len(vae.loss_curve_) + len(vae.generator_loss_curve_) == 8
+
+
+def test_a_generator_whose_turn_had_not_come_is_trained_after_a_callback_stopped_the_fit():
+    """Two columns that determine each other: the density knows it, and draws keep it."""
+    codes = np.random.default_rng(0).integers(0, 4, 1000)
+    frame = pd.DataFrame({"one": np.array(list("abcd"))[codes], "other": np.array(list("wxyz"))[codes]})
+    stopper = Stopper(after=1)
+    stopper.on_fit_task_end = lambda estimator, context: context.task_name == "epoch"
+    vae = VAETransformer(random_state=0).set_callbacks(stopper).fit(frame)
+    assert vae.n_iter_ == 1
+    assert stopper.events.count("begin epoch") == 1  # callbacks are not asked again
+    assert vae.log_density(frame).mean() == pytest.approx(np.log(1 / 4), abs=0.1)
+    drawn = vae.sample(500, random_state=0)
+    assert drawn.merge(frame.drop_duplicates(), how="inner").shape[0] > 480
 
 
 def test_callbacks_are_ended_when_a_fit_fails(X):
@@ -214,8 +228,8 @@ def test_progress_bars(X, nest, capsys):
     [(50, (64,), [50, 50]), (300, (64,), [128, 128]), (5000, (64,), [256, 128]), (5000, (512, 512), [128, 128])],
 )
 def test_rows_a_step_grow_with_the_rows_and_shrink_with_the_network(n_rows, hidden_layer_sizes, expected, monkeypatch):
-    sizes, train = [], skvae.estimator.train
-    monkeypatch.setattr(skvae.estimator, "train", lambda *a, **k: sizes.append(k["batch_size"]) or train(*a, **k))
+    sizes, train = [], skvae.fitting.train
+    monkeypatch.setattr(skvae.fitting, "train", lambda *a, **k: sizes.append(k["batch_size"]) or train(*a, **k))
     options = {"hidden_layer_sizes": hidden_layer_sizes, "max_iter": 1, "early_stopping": False, "random_state": 0}
     VAETransformer(**options).fit(np.random.default_rng(0).normal(size=(n_rows, 3)))
     assert sizes == expected
@@ -229,10 +243,10 @@ def test_parts_of_an_array_change_no_bit_of_a_fit(tall, monkeypatch):
     missing[5000:5010, 2] = np.nan  # in one part only
     whole = VAETransformer(max_iter=1, random_state=0).fit(missing)
     scores = whole.score_samples(missing[4990:5020])
-    monkeypatch.setattr(skvae.estimator, "N_CELLS_AT_ONCE", 7000)
+    monkeypatch.setattr(skvae.rows, "N_CELLS_AT_ONCE", 7000)
     parts = VAETransformer(max_iter=1, random_state=0).fit(missing)
     assert_array_equal(
-        parts.module_.state_dict()["encoder.path.numbers"], whole.module_.state_dict()["encoder.path.numbers"]
+        *(vae.module_.autoencoder.encoder.embeddings[0].path.numbers.numpy(force=True) for vae in (parts, whole))
     )
     assert_allclose(whole.score_samples(missing)[4990:5020], scores, rtol=1e-4)
     assert_allclose(parts.transform(missing), whole.transform(missing), rtol=1e-4, atol=1e-5)
@@ -247,8 +261,8 @@ def test_results_do_not_depend_on_the_working_memory(tall, method):
 
 
 def test_rows_are_scored_as_many_at_a_time_as_cache_and_working_memory_hold(tall, monkeypatch):
-    vae, sizes, encode = VAETransformer(max_iter=1, random_state=0).fit(tall[:2000]), [], VAE.encode
-    monkeypatch.setattr(VAE, "encode", lambda self, x, observed=None: sizes.append(len(x)) or encode(self, x, observed))
+    vae, sizes, encode = VAETransformer(max_iter=1, random_state=0).fit(tall[:2000]), [], Autoencoder.encode
+    monkeypatch.setattr(Autoencoder, "encode", lambda self, parts: sizes.append(len(parts[0])) or encode(self, parts))
 
     def n_rows_at_once():
         sizes.clear()
@@ -257,9 +271,9 @@ def test_rows_are_scored_as_many_at_a_time_as_cache_and_working_memory_hold(tall
         return max(sizes)
 
     width, bytes_of_a_number = 256, 8
-    assert n_rows_at_once() * width <= skvae.estimator.N_NUMBERS_IN_CACHE
+    assert n_rows_at_once() * width <= skvae.rows.N_NUMBERS_IN_CACHE
     with sklearn.config_context(working_memory=2):
-        assert n_rows_at_once() * width * bytes_of_a_number * skvae.estimator.N_TENSORS <= 2 * 2**20
+        assert n_rows_at_once() * width * bytes_of_a_number * skvae.rows.N_TENSORS <= 2 * 2**20
 
 
 SCORE_IN_ANOTHER_PROCESS = """
@@ -295,17 +309,17 @@ def test_a_read_only_map_of_a_file_fits_as_an_array_does(tall, tmp_path):
 
 
 def test_a_schema_of_some_rows_knows_the_extremes(tall, monkeypatch):
-    monkeypatch.setattr(skvae.estimator, "MIN_ROWS_SCHEMA", 1000)
-    monkeypatch.setattr(skvae.estimator, "N_CELLS_SCHEMA", 1000)
+    monkeypatch.setattr(skvae.rows, "MIN_ROWS_SCHEMA", 1000)
+    monkeypatch.setattr(skvae.rows, "N_CELLS_SCHEMA", 1000)
     vae = VAETransformer(max_iter=1, random_state=0).fit(tall)
-    for column, values in zip(vae._schema.columns, tall.T, strict=True):
+    for column, values in zip(vae._schema.parts["table"].columns, tall.T, strict=True):
         assert (column.lower, column.upper) == (values.min(), values.max())
     assert vae.score(tall) == pytest.approx(VAETransformer(max_iter=1, random_state=0).fit(tall).score(tall), abs=0.1)
 
 
 def test_some_rows_are_of_every_kind_where_kinds_come_in_turns():
     x = torch.arange(30_000.0)[:, None]
-    some = skvae.estimator.Rows(x, None, torch.ones(30_000)).some(10_000).x
+    some = Rows((Part(x),), torch.ones(30_000)).some(10_000).parts[0].x
     assert len(some.unique()) == len(some) == 10_000
     for n_kinds in (2, 3):
         shares = torch.bincount(some[:, 0].long() % n_kinds) / len(some)
@@ -314,12 +328,12 @@ def test_some_rows_are_of_every_kind_where_kinds_come_in_turns():
 
 def test_rows_held_out_are_moved_not_lost():
     x = torch.arange(40.0).reshape(20, 2)
-    rows = skvae.estimator.Rows(x.clone(), None, torch.arange(20.0))
+    rows = Rows((Part(x.clone()),), torch.arange(20.0))
     chosen = np.array([3, 18, 0, 16])
-    skvae.estimator._move_to_end(rows, chosen)
+    rows.move_to_end(chosen)
     assert sorted(rows.weight[-4:].tolist()) == sorted(chosen)
     assert sorted(rows.weight.tolist()) == list(range(20))
-    assert_array_equal(rows.x[:, 0], 2 * rows.weight)
+    assert_array_equal(rows.parts[0].x[:, 0], 2 * rows.weight)
 
 
 # --- precision and quality -------------------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ def visits():
 
 @pytest.fixture(scope="module", params=[pd.DataFrame, pl.from_pandas], ids=["pandas", "polars"])
 def vae(request, visits):
-    return VAETransformer(2, decoder="factorised", max_iter=1, random_state=0).fit(request.param(visits))
+    return VAETransformer(2, generator="latent", max_iter=1, random_state=0).fit(request.param(visits))
 
 
 MISSING = [None, np.nan, pd.NA, pd.NaT, np.datetime64("NaT"), np.float32("nan"), Decimal("NaN")]
@@ -114,6 +114,6 @@ def test_what_is_no_dict_and_no_frame_is_a_type_error(vae, given):
 
 def test_columns_may_be_named_by_numbers():
     frame = pd.DataFrame(np.random.default_rng(0).normal(size=(50, 3)).round(1))
-    vae = VAETransformer(2, decoder="factorised", max_iter=1, random_state=0).fit(frame)
+    vae = VAETransformer(2, generator="latent", max_iter=1, random_state=0).fit(frame)
     given = pd.DataFrame({2: [0.5, -0.5]})
     assert vae.sample(1, given=given)[2].tolist() == [0.5, -0.5]

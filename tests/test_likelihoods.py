@@ -1,6 +1,7 @@
 """One body over LIKELIHOODS: every one is a normalised distribution with the support, draws and mode that it claims."""
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -23,14 +24,14 @@ def bins(size, grid=GRID, edges=EDGES, atoms=None):
     grid, edges = grid[: size + 1], edges[: size + 1]
     means = tuple((left + right) / 2 for left, right in pairwise(edges))
     knots = tuple((edge, float(code)) for code, edge in enumerate(edges))
-    return Variable("histogram", size, grid=grid, means=means, atoms=atoms or (NAN,) * size, knots=knots)
+    return Variable("histogram", size, edge_scores=grid, bin_means=means, atoms=atoms or (NAN,) * size, knots=knots)
 
 
 # of each likelihood: the variables of a block, and the points that carry all mass of each, with their width
 CASES = {
-    "gaussian": ([Variable("gaussian"), Variable("gaussian", floor=0.3)], REALS, 0.01),
+    "gaussian": ([Variable("gaussian"), Variable("gaussian", least_scale=0.3)], REALS, 0.01),
     "gaussian on a lattice": (
-        [Variable("gaussian", step=0.5), Variable("gaussian", step=0.5, lower=-1.0, upper=2.0)],
+        [Variable("gaussian", spacing=0.5), Variable("gaussian", spacing=0.5, lower=-1.0, upper=2.0)],
         torch.arange(-60, 61) * 0.5,
         1.0,
     ),
@@ -135,7 +136,7 @@ def on_lattice(likelihood, draws):
     """What unpacking does: round to the lattice, clip to the bounds; nothing for a continuum."""
     if not getattr(likelihood, "discrete", False):
         return draws
-    rounded = (draws / likelihood.step).round() * likelihood.step
+    rounded = (draws / likelihood.spacing).round() * likelihood.spacing
     return torch.minimum(torch.maximum(rounded, likelihood.lower), likelihood.upper)
 
 
@@ -225,7 +226,7 @@ def test_histogram_starts_as_a_normal_cut_into_bins():
 
 
 def test_lattice_mass_is_the_difference_of_the_normal_cdf():
-    likelihood = LIKELIHOODS["gaussian"]([Variable("gaussian", step=1.0, floor=0.0)]).double()
+    likelihood = LIKELIHOODS["gaussian"]([Variable("gaussian", spacing=1.0, least_scale=0.0)]).double()
     theta = torch.tensor([[0.3]], dtype=torch.float64)
     normal = torch.distributions.Normal(0.3, 1.0)
     for x in (-3.0, 0.0, 2.0):
@@ -234,22 +235,22 @@ def test_lattice_mass_is_the_difference_of_the_normal_cdf():
 
 
 @pytest.fixture(params=[(0.6, -0.4, 0.02), (0.6, -0.4, 0.3), (0.6, -0.4, 3.0), (-6.0, 5.0, 0.1)], ids=str)
-def located(request):
+def relative(request):
     """Two histograms around logistic distributions, narrower or wider than their bins, or far away from them, with pieces
     that are one value.
     """
     # packed knots 0, .25, .5, 1, 2, 2.1, 3, 4: three pieces, a whole bin that is not split, two pieces, and another
     knots = tuple((x, p) for x, p in zip(range(8), (0.0, 0.25, 0.5, 1.0, 2.0, 2.1, 3.0, 4.0), strict=True))
-    variable = bins(4)._replace(knots=knots, spikes=(False, True, False, False, True, False, False))
-    likelihood = LIKELIHOODS["histogram"]([variable, bins(3)._replace(spikes=(False,) * 3)], located=True).double()
+    variable = replace(bins(4), knots=knots, spikes=(False, True, False, False, True, False, False))
+    likelihood = LIKELIHOODS["histogram"]([variable, replace(bins(3), spikes=(False,) * 3)], relative=True).double()
     generator = torch.Generator().manual_seed(0)
     theta = torch.randn(1, likelihood.n_params, generator=generator, dtype=torch.float64)
     *location, scale = torch.tensor(request.param, dtype=torch.float64)
-    return likelihood, likelihood.placed(theta, torch.stack(location)[None], scale.expand(1, 2))
+    return likelihood, likelihood.on_base(theta, torch.stack(location)[None], scale.expand(1, 2))
 
 
-def test_a_located_histogram_is_a_density_in_every_bin(located):
-    likelihood, theta = located
+def test_a_histogram_on_a_base_is_a_density_in_every_bin(relative):
+    likelihood, theta = relative
     step = 1e-4
     for j, size in enumerate((4, 3)):
         x = torch.zeros(int(size / step), 2, dtype=torch.float64)
@@ -259,8 +260,8 @@ def test_a_located_histogram_is_a_density_in_every_bin(located):
         assert_close(p, logits.softmax(0), atol=2e-5, rtol=1e-3)
 
 
-def test_draws_of_a_located_histogram_follow_it(located):
-    likelihood, theta = located
+def test_draws_of_a_histogram_on_a_base_follow_it(relative):
+    likelihood, theta = relative
     with torch.no_grad():
         draws = likelihood.sample(theta.expand(20_000, -1), torch.Generator().manual_seed(1))
     # cumulated at the ends of pieces: inside of one that is a single value, the density is that value's mass, spread
@@ -274,36 +275,36 @@ def test_draws_of_a_located_histogram_follow_it(located):
 
 def test_no_tilt_hides_where_a_narrow_distribution_is():
     """However small the mass of a bin and large its logit, the probabilities of all bins sum to one."""
-    likelihood = LIKELIHOODS["histogram"]([bins(4)._replace(spikes=(False,) * 4)], located=True)
+    likelihood = LIKELIHOODS["histogram"]([replace(bins(4), spikes=(False,) * 4)], relative=True)
     theta = torch.zeros(5, likelihood.n_params)
     theta[:, 3] = torch.tensor([0.0, 20.0, 40.0, 60.0, 80.0])
     for scale in (0.01, 0.05, 0.2):
-        placed = likelihood.placed(theta, torch.full((5, 1), -0.9), torch.full((5, 1), scale))
+        based = likelihood.on_base(theta, torch.full((5, 1), -0.9), torch.full((5, 1), scale))
         x = torch.arange(0, 4, 1e-3)[:, None] + 5e-4
-        p = torch.stack([likelihood.log_prob(x, row.expand(len(x), -1)).exp().sum() * 1e-3 for row in placed])
+        p = torch.stack([likelihood.log_prob(x, row.expand(len(x), -1)).exp().sum() * 1e-3 for row in based])
         assert_close(p, torch.ones(5), atol=0.02, rtol=0)
 
 
 def test_bins_of_a_flat_distribution_keep_their_digits():
-    likelihood = LIKELIHOODS["histogram"]([bins(n)._replace(spikes=(False,) * 4) for n in (1, 4)], located=True)
+    likelihood = LIKELIHOODS["histogram"]([replace(bins(n), spikes=(False,) * 4) for n in (1, 4)], relative=True)
     theta = torch.zeros(1, likelihood.n_params)
     likelihood._parts(theta)[-1].fill_(30.0)
-    theta = likelihood.placed(theta, torch.zeros(1, 2), torch.ones(1, 2))
+    theta = likelihood.on_base(theta, torch.zeros(1, 2), torch.ones(1, 2))
     x = torch.arange(0, 4, 1e-3)[:, None] + 5e-4
     p = likelihood.log_prob(x.expand(-1, 2), theta).exp() * 1e-3
     assert_close(p[:1000, 0].sum(), torch.tensor(1.0), atol=2e-3, rtol=0)
     assert_close(p[:, 1].sum(), torch.tensor(1.0), atol=2e-3, rtol=0)
 
 
-def test_gradients_of_a_located_histogram_are_those_of_differences(located):
-    likelihood, theta = located
+def test_gradients_of_a_histogram_on_a_base_are_those_of_differences(relative):
+    likelihood, theta = relative
     x = torch.tensor([[0.2, 1.5], [0.4, -0.3], [2.05, 2.9], [3.9, 0.1]], dtype=torch.float64)
     theta = theta.expand(4, -1).clone().requires_grad_(True)
     assert torch.autograd.gradcheck(lambda theta: likelihood.log_prob(x, theta), theta, eps=1e-7, atol=1e-4, rtol=1e-4)
 
 
-def test_a_piece_that_is_one_value_is_as_dense_everywhere(located):
-    likelihood, theta = located
+def test_a_piece_that_is_one_value_is_as_dense_everywhere(relative):
+    likelihood, theta = relative
     x = torch.tensor([[0.26, 0.0], [0.3, 0.0], [0.49, 0.0], [0.51, 0.0]], dtype=torch.float64)
     density = likelihood.log_prob(x, theta)[:, 0]
     assert_close(density[0].expand(2), density[1:3])
@@ -311,9 +312,9 @@ def test_a_piece_that_is_one_value_is_as_dense_everywhere(located):
 
 
 def test_a_narrow_histogram_knows_places_inside_its_bins():
-    likelihood = LIKELIHOODS["histogram"]([bins(4)._replace(spikes=(False,) * 4)], located=True).double()
+    likelihood = LIKELIHOODS["histogram"]([replace(bins(4), spikes=(False,) * 4)], relative=True).double()
     theta = torch.zeros(1, likelihood.n_params, dtype=torch.float64)
-    theta = likelihood.placed(theta, torch.tensor([[-0.2]]).double(), torch.tensor([[0.05]]).double())
+    theta = likelihood.on_base(theta, torch.tensor([[-0.2]]).double(), torch.tensor([[0.05]]).double())
     draws = likelihood.features(likelihood.sample(theta.expand(5000, -1), torch.Generator().manual_seed(0)))
     assert draws.mean().item() == pytest.approx(-0.2, abs=0.005)
     assert draws.std().item() == pytest.approx(0.05, rel=0.1)
@@ -323,7 +324,7 @@ def test_bins_are_mixed_of_functions_that_neighbours_share():
     grid = tuple(torch.linspace(-2, 2, 17).tolist())
     variables = [bins(16, grid, grid, atoms=(*[NAN] * 15, 0.5)), bins(4)]
     (_, width, basis), *_ = LIKELIHOODS["histogram"](
-        [v._replace(spikes=(False,) * v.size) for v in variables[:1]], located=True
+        [replace(v, spikes=(False,) * v.size) for v in variables[:1]], relative=True
     ).rectangles
     functions = torch.cat([basis[0][0], torch.diag(basis[1][0])])
     likeness = functions.T @ functions  # of what is learned of one bin, what another one learns too

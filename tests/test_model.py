@@ -8,8 +8,10 @@ import torch
 from sklearn.decomposition import PCA
 from torch.testing import assert_close
 
-from skvae.model import VAE, Rows, normal_noise, probabilistic_pca
+from skvae.model import VAE, normal_noise, probabilistic_pca
+from skvae.rows import Part, Rows
 from skvae.scalings import Variable
+from skvae.tables import TableSpec
 
 N_COLUMNS, LATENT_DIM = 5, 2
 
@@ -20,20 +22,29 @@ def draw_rows(n=500):
     return torch.randn(n, LATENT_DIM, generator=generator) @ loadings + 0.5 * torch.randn(n, N_COLUMNS, generator=generator)
 
 
-def linear_vae(start=True, hidden=()):
-    variables = [Variable("gaussian", floor=1e-3)] * N_COLUMNS
-    vae = VAE(variables, LATENT_DIM, hidden, "tanh", "normal", 1.0, torch.Generator().manual_seed(1))
-    if start:
-        vae.start(Rows(draw_rows(), None, torch.ones(500)))
-    return vae.double()
+def linear_vae(hidden=()):
+    """An autoencoder of normal columns, at its start."""
+    spec = TableSpec((Variable("gaussian", least_scale=1e-3),) * N_COLUMNS)
+    module = VAE({"table": spec}, LATENT_DIM, hidden, "tanh", "normal", 1.0, "latent", torch.Generator().manual_seed(1))
+    module.start(Rows((Part(draw_rows()),), torch.ones(500)))
+    return module.double().autoencoder
+
+
+def parts(x, observed=None):
+    return (Part(x, observed),)
+
+
+def as_they_are(rows):
+    return rows
 
 
 def exact_log_prob(vae, x):
     """Log p(x) of a VAE without hidden layers: z and the noise are normal, so x is."""
     with torch.no_grad():
-        weight, bias = vae.decoder.network.path.weight, vae.decoder.network.path.bias
-        likelihood = vae.decoder.likelihoods[0]
-        noise = likelihood.floor + likelihood.log_scale.exp()
+        [decoder] = vae.decoders
+        weight, bias = decoder.path.weight, decoder.path.bias
+        likelihood = decoder.blocks.likelihoods[0]
+        noise = likelihood.least_scale + likelihood.log_scale.exp()
         return torch.distributions.MultivariateNormal(bias, weight @ weight.T + noise.square().diag()).log_prob(x)
 
 
@@ -50,9 +61,9 @@ def vae(request):
 def test_elbo_below_importance_weighted_below_exact(vae):
     x = draw_rows().double()
     with torch.no_grad():
-        log_likelihood, kl = vae.elbo(x, None, normal_noise(256, LATENT_DIM)[:, None])
+        log_likelihood, kl = vae.elbo(parts(x), normal_noise(256, LATENT_DIM)[:, None])
         elbo = log_likelihood.mean(0) - kl
-        bounds = [vae.log_likelihood(x, None, normal_noise(k, LATENT_DIM)).mean() for k in (1, 4, 16, 64, 1024)]
+        bounds = [vae.log_likelihood(parts(x), normal_noise(k, LATENT_DIM)).mean() for k in (1, 4, 16, 64, 1024)]
     exact = exact_log_prob(vae, x)
     assert (elbo <= exact + 1e-2).all()
     assert elbo.mean() <= bounds[-1] + 2e-3  # two blocks of noise
@@ -66,10 +77,10 @@ def test_the_start_is_probabilistic_pca():
     x = draw_rows()
     vae, pca = linear_vae(), PCA(LATENT_DIM).fit(x.numpy())
     with torch.no_grad():
-        score = vae.log_likelihood(x.double(), None, normal_noise(16, LATENT_DIM)).numpy()
-        vae.settle(Rows(x.double(), None, torch.ones(500)))
-        mean = vae.encode(x.double()).mean
-        rebuilt = vae.reconstruct(mean).numpy()
+        score = vae.log_likelihood(parts(x.double()), normal_noise(16, LATENT_DIM)).numpy()
+        vae.finalise(Rows(parts(x.double()), torch.ones(500)), as_they_are)
+        mean = vae.encode(parts(x.double())).mean
+        rebuilt = vae.reconstruct(mean)[0].numpy()
     assert score == pytest.approx(pca.score_samples(x.numpy()), abs=0.05)  # PCA divides by n - 1
     shrunk = pca.transform(x.numpy()) / pca.explained_variance_ * (pca.explained_variance_ - pca.noise_variance_) ** 0.5
     for j in range(LATENT_DIM):
@@ -108,26 +119,26 @@ def test_missing_cells_do_not_count():
     other = torch.where(observed, x, 7.0)
     noise = normal_noise(8, LATENT_DIM)
     with torch.no_grad():
-        assert torch.equal(vae.log_likelihood(x, observed, noise), vae.log_likelihood(other, observed, noise))
+        assert torch.equal(vae.log_likelihood(parts(x, observed), noise), vae.log_likelihood(parts(other, observed), noise))
         nothing = torch.zeros_like(observed)
-        assert_close(vae.log_cells(x, nothing, noise[:1]), torch.zeros_like(x))
+        assert_close(vae.log_cells(parts(x, nothing), noise[:1])[0], torch.zeros_like(x))
 
 
 def test_kl_contributes_gradient():
     vae = linear_vae()
-    posterior = vae.encode(draw_rows(20).double())
+    posterior = vae.encode(parts(draw_rows(20).double()))
     vae.prior.kl(posterior, posterior.mean).sum().backward()
-    assert vae.encoder.path.numbers.grad.abs().sum() > 0
+    assert vae.encoder.embeddings[0].path.numbers.grad.abs().sum() > 0
 
 
 def test_permuting_the_latents_changes_nothing_but_their_order():
     vae, x = linear_vae(hidden=(8,)), draw_rows(20).double()
     with torch.no_grad():
-        mean = vae.encode(x).mean
-        rebuilt = vae.reconstruct(mean)
-        vae.order.copy_(torch.tensor([1, 0]))
-        assert torch.equal(vae.encode(x).mean, mean.flip(1))
-        assert torch.equal(vae.reconstruct(mean.flip(1)), rebuilt)
+        mean = vae.encode(parts(x)).mean
+        [rebuilt] = vae.reconstruct(mean)
+        vae.encoder.order.copy_(torch.tensor([1, 0]))
+        assert torch.equal(vae.encode(parts(x)).mean, mean.flip(1))
+        assert torch.equal(vae.reconstruct(mean.flip(1))[0], rebuilt)
 
 
 def test_noise_is_standard_normal_fixed_and_finite():
@@ -143,7 +154,7 @@ def test_noise_is_standard_normal_fixed_and_finite():
 def test_posterior_density_is_that_of_the_normal():
     vae, x = linear_vae(), draw_rows(10).double()
     with torch.no_grad():
-        posterior = vae.encode(x)
+        posterior = vae.encode(parts(x))
     noise = normal_noise(4, LATENT_DIM)[:, None]
     z = posterior.at(noise)
     expected = torch.distributions.Normal(posterior.mean, posterior.log_scale.exp()).log_prob(z).sum(-1)

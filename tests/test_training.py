@@ -29,7 +29,7 @@ def problem():
 
 
 def options(**changes):
-    defaults = {"n_epochs": 60, "batch_size": 32, "learning_rate": 0.1, "generator": torch.Generator().manual_seed(1)}
+    defaults = {"n_epochs": 60, "batch_size": 32, "learning_rate": 0.1, "rng": torch.Generator().manual_seed(1)}
     return defaults | changes
 
 
@@ -54,7 +54,7 @@ def steps_by_hand(parts, rates):
     return slope
 
 
-def test_steps_are_those_of_adam_with_the_gradient_told_ahead(problem):
+def test_steps_are_those_of_adam_with_the_gradient_looked_ahead(problem):
     module, data, loss = problem
     train(module, loss, data, **options(n_epochs=8, batch_size=300, learning_rate=0.01))
     expected = steps_by_hand([data] * 8, [0.01 * (1 - at / 8) for at in range(8)])
@@ -67,7 +67,7 @@ def test_a_stream_in_parts_takes_the_same_steps(problem, outlier):
     parts, moments = list(zip(x.split(50), y.split(50), strict=True)), None
     parts[2] = parts[2][0], parts[2][1] * outlier
     for part in parts:
-        stream = {"batch_size": 50, "learning_rate": 0.1, "generator": torch.Generator().manual_seed(1)}
+        stream = {"batch_size": 50, "learning_rate": 0.1, "rng": torch.Generator().manual_seed(1)}
         _, moments = train_further(module, loss, part, moments, **stream)
         moments = Moments.from_arrays(moments.to_arrays(), "cpu")
     assert_close(module.slope.data, steps_by_hand(parts, [0.1 * (at + 1) / 20 for at in range(6)]), atol=1e-5, rtol=0)
@@ -202,9 +202,7 @@ def test_a_stream_of_parts_finds_the_solution(problem):
     module, (x, y), loss = problem
     generator, moments = torch.Generator().manual_seed(1), None
     for _ in range(100):
-        mean_loss, moments = train_further(
-            module, loss, (x, y), moments, batch_size=50, learning_rate=0.1, generator=generator
-        )
+        mean_loss, moments = train_further(module, loss, (x, y), moments, batch_size=50, learning_rate=0.1, rng=generator)
     assert int(moments.n_steps) == 600
     assert_close(module.slope.data, torch.linalg.lstsq(x, y[:, None]).solution[:, 0], atol=0.05, rtol=0)
     assert mean_loss < 0.05
@@ -213,10 +211,10 @@ def test_a_stream_of_parts_finds_the_solution(problem):
 def test_a_part_whose_loss_breaks_once_starts_again_with_a_smaller_step(problem):
     module, data, loss = problem
     calls = iter(range(100))
-    options = {"batch_size": 100, "learning_rate": 0.1, "generator": torch.Generator().manual_seed(1)}
+    options = {"batch_size": 100, "learning_rate": 0.1, "rng": torch.Generator().manual_seed(1)}
     broken = train_further(module, lambda x, y: loss(x, y) * (math.nan if next(calls) == 1 else 1.0), data, None, **options)
     assert math.isfinite(broken[0])
-    assert broken[1].factor == 0.5
+    assert broken[1].rate_factor == 0.5
     assert module.slope.isfinite().all()
     with pytest.raises(DivergedError):
         train_further(module, lambda x, y: loss(x, y) * math.nan, data, broken[1], **options)

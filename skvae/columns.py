@@ -1,0 +1,416 @@
+"""What the columns of a table are: cells to packed numbers and back. One class a kind of column, and `KINDS`."""
+
+import math
+import re
+import sys
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import ndtr
+
+from skvae.containers import N_SHOWN, Cells, CellType, plain, read_cells, shown, to_floats
+from skvae.persistence import Saved
+from skvae.scalings import SCALINGS, AbstractScaling, Affine, Variable, moments, value_range
+
+MAX_CATEGORIES = 10_000  # unmeasured: a softmax over more takes longer than all else
+FARTHEST = 1e15  # standard deviations, beyond which float32 has no squares
+# rows from which bins beat a normal on held-out score (Adult, Ames, bike sharing, Titanic), of numbers that repeat and of
+# others
+MIN_ROWS_BINS, MIN_ROWS_SMOOTH = 200, 1000
+MIN_IDENTIFIERS = 50  # fewer different texts may be categories; unmeasured
+NEARLY_ALL = 0.9  # share of texts that are different, above which they name rows; unmeasured
+MAX_LEVELS = 20  # values of a number column that count as its levels; unmeasured
+UNSEEN = -np.inf  # what a category that fit did not see packs to
+
+
+class AbstractColumn(ABC, Saved):
+    """One column of a table.
+
+    Parameters
+    ----------
+    name : object
+    type : CellType
+    """
+
+    likelihoods: tuple[str, ...] = ()  # that the kind can take, beside "auto"
+    variable: Variable | None = None  # none: the column is not modelled
+    empty = False  # whether `fit` saw missing cells only
+    affine: Affine | None = None  # what packing is, if it is as simple as that
+
+    def __init__(self, name: Any, type: CellType):
+        self.name, self.type = name, type
+
+    @abstractmethod
+    def fit(self, values: np.ndarray, weight: np.ndarray, likelihood: str) -> None:
+        """Learn from values (n,), none missing, with weight (n,); set `variable`."""
+
+    @abstractmethod
+    def unpack(self, packed: np.ndarray) -> np.ndarray:
+        """Packed numbers (n,) to values (n,)."""
+
+    def pack(self, cells: Cells) -> np.ndarray:
+        """Cells to packed numbers (n,), NaN where missing, `UNSEEN` where they hold a category that fit did not see."""
+        raise NotImplementedError
+
+    def log_jacobian(self, packed: np.ndarray) -> np.ndarray | float:
+        """As in `AbstractModality`, for one column (n,)."""
+        return 0.0
+
+    def levels(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """The few values that the column may hold, (k,), and the packed numbers of them, (k,); None of many."""
+        return None
+
+    def read(self, series) -> Cells:
+        """Cells of a narwhals series, which must hold times where the fitted one did, and only there."""
+        found, cells = read_cells(series, self.type.unit or None)
+        if cells.missing.all():
+            return Cells(np.zeros(len(cells.missing), dtype=np.int64), cells.missing)
+        if (found.is_time or self.type.is_time) and found.kind != self.type.kind:
+            raise ValueError(
+                f"Column {self.name!r} was fitted with {self._fitted_with}, got dtype {series.to_native().dtype}."
+            )
+        return cells
+
+    @property
+    def _fitted_with(self) -> str:
+        return f"{self.type.kind}s"
+
+    def check_range(self, cells: Cells) -> None:
+        """Refuse cells beyond what `fit` saw; by default, there is no beyond."""
+        return
+
+    def refuse(self, value: Any) -> ValueError:
+        return ValueError(f"Column {self.name!r} was fitted with {self._fitted_with}, got {shown(value)}.")
+
+    def _warn_unseen(self, values: np.ndarray, unseen: np.ndarray) -> None:
+        """Say once that some of values (n,) are unseen (n,)."""
+        if unseen.any() and not getattr(self, "_warned", False):
+            self._warned = True
+            warnings.warn(
+                f"Column {self.name!r} holds {shown(values[unseen][0])}, which fit did not see: such cells are encoded as "
+                "missing, and scored no higher than the rarest value that it saw. Further ones are not reported.",
+                UserWarning,
+                stacklevel=2,
+            )
+
+
+class BooleanColumn(AbstractColumn):
+    likelihoods = ("bernoulli",)
+
+    def fit(self, values, weight, likelihood):
+        self.variable = Variable("bernoulli")
+
+    def pack(self, cells):
+        wrong = ~cells.missing & ~np.isin(cells.values.astype(object), (False, True))
+        if wrong.any():
+            raise self.refuse(cells.values[wrong][0])
+        return np.where(cells.missing, np.nan, cells.values).astype(float)
+
+    def unpack(self, packed):
+        return packed > 0.5
+
+    def levels(self):
+        return np.array([False, True]), np.array([0.0, 1.0])
+
+
+class NumericColumn(AbstractColumn):
+    """Real numbers, dates and durations, on the grid and within the bounds that `fit` saw.
+
+    Integers are discrete. So are dates and durations: whole numbers of the coarsest unit that writes them all, counted
+    from the earliest.
+    """
+
+    likelihoods = tuple(SCALINGS)
+    scaling: AbstractScaling
+
+    def fit(self, values, weight, likelihood):
+        self.integer = values.dtype.kind in "iu"
+        self.origin, self.unit = _lattice(values, self.type.is_time) if self.integer else (0, 1)
+        numbers = self._numbers(Cells(values, np.zeros(len(values), bool)))
+        self.lower, self.upper = value_range(numbers)
+        self.decimals = 0 if self.integer else _decimals(numbers)
+        self.binary = likelihood == "auto" and _is_binary(numbers)
+        if likelihood == "auto" or len(values) == 0:
+            likelihood = "bernoulli" if self.binary else "histogram" if _wants_bins(numbers, self.integer) else "gaussian"
+        spacing = 0.0 if self.decimals is None else 10.0**-self.decimals
+        self.scaling = SCALINGS[likelihood](self.name, likelihood, spacing, self.integer)
+        self.scaling.fit(numbers, weight)
+        self.variable = self.scaling.variable
+        found = np.unique(numbers)
+        self.few = found if len(found) <= MAX_LEVELS else None
+        if self.scaling.affine is not None and not self.integer and not self.binary:
+            self.affine = self._within_range(self.scaling.affine)
+
+    @staticmethod
+    def _within_range(affine: Affine) -> Affine:
+        """The affine packing for those numbers that it neither refuses nor takes too far."""
+        far, most = FARTHEST * affine.scale, sys.float_info.max
+        lower, upper = affine.centre - far, affine.centre + far
+        return Affine(affine.centre, affine.scale, max(affine.lower, lower, -most), min(affine.upper, upper, most))
+
+    @property
+    def _fitted_with(self):
+        return f"{self.type.kind}s" if self.type.is_time else "numbers"
+
+    def _numbers(self, cells: Cells) -> np.ndarray:
+        """Cells to float64 (n,), NaN where missing, counted from the origin."""
+        values, missing = cells
+        if values.dtype.kind == "O" and not missing.all():
+            raise self.refuse(values[~missing][0])
+        if values.dtype.kind in "iu" and self.origin:
+            return np.where(missing, np.nan, _difference(values, self.origin) / self.unit)
+        return (to_floats(cells, self.name) - self.origin) / self.unit
+
+    def pack(self, cells):
+        values = self._numbers(cells)
+        unseen = (values != 0) & (values != 1) & ~np.isnan(values) if self.binary else np.zeros(len(values), bool)
+        self._warn_unseen(values, unseen)
+        packed = self.scaling.pack(np.where(unseen, np.nan, values))
+        if (far := np.abs(packed) > FARTHEST).any():
+            value, lower, upper = self._with_range(values[far][0])
+            raise ValueError(f"Column {self.name!r} holds {value}, too far from the {lower} to {upper} that fit saw.")
+        return np.where(unseen, UNSEEN, packed)
+
+    def check_range(self, cells):
+        values = self._numbers(cells)
+        beyond = (values < self.lower) | (values > self.upper)
+        if beyond.any():
+            value, lower, upper = self._with_range(values[beyond][0])
+            raise ValueError(f"given has {value} in column {self.name!r}, beyond the {lower} to {upper} that fit saw.")
+
+    def _with_range(self, value: float):
+        """A number that is counted from the origin, and the bounds that `fit` saw, as texts in the column's own units."""
+        return map(self._text, self._from_origin(np.array([value, self.lower, self.upper])))
+
+    def _text(self, value: Any) -> str:
+        if not self.type.is_time:
+            return f"{value:g}" if isinstance(value, float) else str(value)
+        moment = pd.Timedelta if self.type.kind == "duration" else pd.Timestamp
+        return str(moment(int(value), unit=self.type.unit))
+
+    def unpack(self, packed):
+        values = self.scaling.unpack(packed)
+        if self.decimals is not None:
+            values = values.round(self.decimals) + 0.0  # not -0.0
+        if self.scaling.bounded:
+            values = values.clip(self.lower, self.upper)
+        return self._from_origin(values)
+
+    def _from_origin(self, values: np.ndarray) -> np.ndarray:
+        """Numbers (n,) counted from the origin to values (n,)."""
+        return _sum(values, self.origin, self.unit, unsigned=self.type.unsigned) if self.integer else values
+
+    def log_jacobian(self, packed):
+        return self.scaling.log_jacobian(packed)
+
+    def levels(self):
+        if self.few is None or not len(self.few):
+            return None
+        return self._from_origin(self.few), self.scaling.pack(self.few)
+
+
+class IdentifierColumn(AbstractColumn):
+    """Names of rows. Not modelled; new ones are made in kind, and never the same twice.
+
+    Integers continue to count. So do texts of one prefix and a number; other texts become the column's name and a number.
+    """
+
+    def fit(self, values, weight, likelihood):
+        self.next, self.prefix, self.digits = 1, f"{self.name}-", 0
+        self.integer = values.dtype.kind in "iu"
+        if self.integer:
+            self.next = int(values.max(initial=0)) + 1
+            return
+        parts = [re.fullmatch(r"(.*?)(\d{1,18})", str(value), re.DOTALL) for value in values]
+        found = [part.groups() for part in parts if part]
+        if found and len(found) == len(values) and len({prefix for prefix, _ in found}) == 1:
+            self.prefix, self.digits = found[0][0], min(len(number) for _, number in found)
+            self.next = max(int(number) for _, number in found) + 1
+
+    def pack(self, cells):
+        return np.zeros(len(cells.values))
+
+    def unpack(self, packed):
+        count = np.arange(self.next, self.next + len(packed))
+        self.next += len(packed)
+        if self.integer:
+            return count
+        return np.array([f"{self.prefix}{number:0{self.digits}d}" for number in count], dtype=object)
+
+
+class CategoricalColumn(AbstractColumn):
+    """One of the values that `fit` saw: strings, numbers, booleans, or whatever a categorical dtype holds."""
+
+    likelihoods = ("categorical", "ordinal")
+
+    def fit(self, values, weight, likelihood):
+        found = pd.unique(values)
+        if len(found) > MAX_CATEGORIES:
+            raise ValueError(
+                f"Column {self.name!r} holds {len(found)} different values, more than the {MAX_CATEGORIES} that are "
+                f"modelled as categories. Drop it (X.drop(columns=[{self.name!r}])), group its rare values, or, if it "
+                f"names rows, say so: likelihood={{{self.name!r}: 'identifier'}}."
+            )
+        in_order = self._in_order(found)
+        self.categories = np.fromiter(in_order, dtype=values.dtype, count=len(in_order))
+        size, unseen = max(1, len(self.categories)), 1 / (len(values) + 1)
+        if likelihood == "ordinal" and size > 1:
+            centre, scale = moments(self._codes(values), weight)
+            self.variable = Variable("ordinal", size, centre=centre, scale=scale, unseen=unseen)
+        else:
+            self.variable = Variable("categorical", size, coded=True, unseen=unseen)
+
+    def _in_order(self, found: np.ndarray) -> list:
+        """Values (k,) in the order of the dtype's levels, else sorted, numbers before texts."""
+        if self.type.levels is not None:
+            seen = set(found)
+            return [level for level in self.type.levels if level in seen]
+        return sorted(found, key=lambda value: (isinstance(value, str), value))
+
+    def _codes(self, values: np.ndarray) -> np.ndarray:
+        """Places (n,) of values (n,) among the categories, -1 of the others."""
+        index = pd.Index(self.categories, dtype=self.categories.dtype, tupleize_cols=False)
+        try:
+            found = pd.Index(values, dtype=self.categories.dtype, tupleize_cols=False)
+            return index.get_indexer(found).astype(float)
+        except TypeError:  # what has no hash is no category
+            wrong = next(value for value in values if not isinstance(value, Hashable))
+            raise self.refuse(wrong) from None
+        except ValueError:  # texts are none of categories that are numbers
+            return self._codes_one_by_one(values)
+
+    def _codes_one_by_one(self, values: np.ndarray) -> np.ndarray:
+        place = {plain(category): code for code, category in enumerate(self.categories)}
+        return np.array([place.get(plain(value), -1) for value in values], dtype=float)
+
+    @property
+    def _fitted_with(self):
+        return "categories"
+
+    def pack(self, cells):
+        codes = np.where(cells.missing, -1, self._codes(cells.values))
+        unseen = (codes < 0) & ~cells.missing
+        self._warn_unseen(cells.values, unseen)
+        return np.where(unseen, UNSEEN, np.where(cells.missing, np.nan, codes))
+
+    def check_range(self, cells):
+        unseen = (self._codes(cells.values) < 0) & ~cells.missing
+        if unseen.any():
+            listed = ", ".join(shown(category) for category in self.categories[:N_SHOWN])
+            raise ValueError(
+                f"given has {shown(cells.values[unseen][0])} in column {self.name!r}, which fit did not see there. "
+                f"It saw {listed}{', ...' if len(self.categories) > N_SHOWN else ''}."
+            )
+
+    def unpack(self, packed):
+        if len(self.categories) == 0:
+            return np.full(len(packed), None)
+        return self.categories[packed.astype(int)]
+
+    def levels(self):
+        return self.categories, np.arange(float(len(self.categories)))
+
+
+# by what the cells of a column are (`CellType.kind`)
+KINDS: dict[str, type[AbstractColumn]] = {
+    "boolean": BooleanColumn,
+    "integer": NumericColumn,
+    "float": NumericColumn,
+    "decimal": NumericColumn,
+    "date": NumericColumn,
+    "datetime": NumericColumn,
+    "duration": NumericColumn,
+    "text": CategoricalColumn,
+    "category": CategoricalColumn,
+    "object": CategoricalColumn,
+    "null": CategoricalColumn,
+}
+
+
+def new_column(
+    name: Any, found: CellType, values: np.ndarray, likelihood: str = "auto", category: bool = False
+) -> AbstractColumn:
+    """An unfitted column for values (n,), none missing; category : whether the user says that they are categories."""
+    if likelihood == "identifier":
+        if found.kind not in ("integer", "text"):
+            raise ValueError(f"likelihood='identifier' of column {name!r} takes integers or strings, got {found.kind}s.")
+        return IdentifierColumn(name, found)
+    if category:
+        return CategoricalColumn(name, found)
+    names_rows = likelihood == "auto" and found.kind == "text" and are_identifiers(values)
+    return (IdentifierColumn if names_rows else KINDS[found.kind])(name, found)
+
+
+def are_identifiers(texts: np.ndarray) -> bool:
+    """Whether texts (n,), none missing, name rows: nearly all of them are different."""
+    return len(texts) >= MIN_IDENTIFIERS and len(pd.unique(texts)) > NEARLY_ALL * len(texts)
+
+
+def _is_binary(values: np.ndarray) -> bool:
+    """Whether numbers (n,) are a yes or no under another name: 0 and 1, neither so rare that a third value may follow."""
+    found, counts = np.unique(values, return_counts=True)
+    return np.array_equal(found, (0, 1)) and counts.min() >= max(3, 0.01 * len(values))
+
+
+def _wants_bins(values: np.ndarray, integer: bool) -> bool:
+    """Whether numbers (n,) are better off in bins: integers, few values, or one much heavier than those beside it.
+
+    So it is on held-out score (Adult, Ames, bike sharing, Titanic), while a smooth column of few rows is better off with a
+    normal: bins want rows to be counted from. With many, they follow a shape that is not normal.
+    """
+    if len(values) < MIN_ROWS_BINS:
+        return False
+    if integer or (len(values) >= MIN_ROWS_SMOOTH and _distance_from_normal(values) > 1.5 / math.sqrt(len(values))):
+        return True
+    counts = np.unique(values, return_counts=True)[1]
+    beside = np.maximum(np.append(counts[1:], 0), np.append(0, counts[:-1]))
+    heavy = (counts >= 0.05 * len(values)) & (counts >= 4 * beside)
+    return len(counts) <= max(20, len(values) // 20) or bool(heavy.any())
+
+
+def _distance_from_normal(values: np.ndarray) -> float:
+    """Kolmogorov-Smirnov distance of numbers (n,) from a normal of their mean and deviation."""
+    centre, scale = moments(values, np.ones(len(values)))
+    ranks = (np.arange(len(values)) + 0.5) / len(values)
+    return float(np.abs(ndtr((np.sort(values) - centre) / scale) - ranks).max())
+
+
+def _decimals(values: np.ndarray) -> int | None:
+    """The fewest decimals, up to 6, that write every value (n,) exactly; None where they do not suffice."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        single = values.astype(np.float32)
+        values = single if np.array_equal(single, values) else values  # 0.1 in float32 is 0.1 to float32 only
+        return next((d for d in range(7) if np.array_equal(values.round(d), values)), None)
+
+
+def _lattice(values: np.ndarray, is_time: bool) -> tuple[int, int]:
+    """Origin and unit to count whole numbers (n,) from, so that float64 holds the counts."""
+    if len(values) == 0:
+        return 0, 1
+    lower, upper = int(values.min()), int(values.max())
+    if not is_time:
+        return (0, 1) if max(-lower, upper) < 2**53 else (lower, 1)
+    return lower, int(np.gcd.reduce((values - lower).astype(np.uint64))) or 1
+
+
+def _difference(values: np.ndarray, origin: int) -> np.ndarray:
+    """values (n,), 64-bit integers, less the origin, as float64: exact up to 2^53 whatever the size of either."""
+    unsigned, zero = values.astype(np.uint64), np.uint64(origin % 2**64)  # arithmetic modulo 2^64 is exact here
+    return np.where(values >= origin, (unsigned - zero).astype(float), -(zero - unsigned).astype(float))
+
+
+def _sum(counts: np.ndarray, origin: int, unit: int, unsigned: bool) -> np.ndarray:
+    """origin + unit * counts (n,) in 64-bit integers: the nearest within their range."""
+    least, greatest = (0, 2**64 - 1) if unsigned else (-(2**63), 2**63 - 1)
+    beyond = np.abs(counts) >= 2.0**64
+    size = np.where(beyond, 0.0, np.abs(counts)).astype(np.uint64)
+    size[beyond] = 2**64 - 1
+    up = np.minimum(size, np.uint64((greatest - origin) // unit)) * np.uint64(unit)
+    down = np.minimum(size, np.uint64((origin - least) // unit)) * np.uint64(unit)
+    zero = np.uint64(origin % 2**64)  # arithmetic modulo 2^64 is exact here
+    total = np.where(counts < 0, zero - down, zero + up)
+    return total if unsigned else total.view(np.int64)

@@ -1,0 +1,433 @@
+"""Cells of pandas, polars and numpy tables: read into numpy arrays, and put back into what they came in."""
+
+import decimal
+import numbers
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import narwhals.stable.v2 as nw
+import numpy as np
+import pandas as pd
+
+from skvae.persistence import Saved
+
+N_SHOWN = 10  # categories that a message lists
+TIMES = ("date", "datetime", "duration")
+
+# what columns of Python objects may hold, by the name that pandas gives to their cells
+OBJECTS = {
+    "boolean": "boolean",
+    "integer": "integer",
+    "floating": "float",
+    "mixed-integer-float": "float",
+    "decimal": "decimal",
+    "date": "date",
+    "datetime": "datetime",
+    "datetime64": "datetime",
+    "timedelta": "duration",
+    "timedelta64": "duration",
+    "string": "text",
+    "empty": "null",
+}
+# what to write for a column that is refused, by the same names or by the name of its dtype
+ADVICE = {
+    "time": "Convert it to a duration: pd.to_timedelta({x}.astype(str)).",
+    "period": "Convert it to dates: {x}.dt.to_timestamp(), of objects pd.PeriodIndex({x}).to_timestamp().",
+    "interval": "Convert it to categories: {x}.astype('category').",
+    "complex": "Convert it to two columns of numbers: its real and its imaginary part.",
+    "bytes": "Convert it to strings: {x}.str.decode('utf-8').",
+    "binary": "Convert it to strings: {x}.str.decode('utf-8').",
+}
+
+
+class Cells(NamedTuple):
+    """A column as numpy holds it: values (n,), anything where missing (n,) is true.
+
+    Numbers keep their type, decimals become floats; dates and durations are ticks of their unit (int64); booleans are
+    bool; the rest are Python objects.
+    """
+
+    values: np.ndarray
+    missing: np.ndarray
+
+
+@dataclass(frozen=True)
+class CellType(Saved):
+    """What the cells of a column are, whatever holds them.
+
+    Attributes
+    ----------
+    kind : {"boolean", "integer", "float", "decimal", "date", "datetime", "duration", "text", "category", "object", "null"}
+        "object" stands for strings and numbers side by side, "null" for missing cells and nothing else.
+    unit : str
+        Of dates and durations: "D", "s", "ms", "us" or "ns".
+    time_zone : str
+        Of dates, where they have one.
+    unsigned : bool
+        Whether integers have no sign.
+    levels : tuple, optional
+        All categories that the dtype has a place for, in its order.
+    objects : bool
+        Whether the cells are Python objects, and are given back as such.
+    decimals : int
+        Of Python's decimals: how many of them are written.
+    """
+
+    kind: str
+    unit: str = ""
+    time_zone: str = ""
+    unsigned: bool = False
+    levels: tuple | None = None
+    objects: bool = False
+    decimals: int = 0
+
+    @property
+    def is_time(self) -> bool:
+        return self.kind in TIMES
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+def check_frame(X: Any, min_rows: int, consumer: str, name: str = "X") -> None:
+    """Refuse what is no frame of pandas or polars, or one with duplicate names or too few rows, in scikit-learn's words.
+
+    consumer : who needs that many rows.
+    """
+    if not (nw.dependencies.is_pandas_dataframe(X) or nw.dependencies.is_polars_dataframe(X)):
+        raise TypeError(f"{name} must be a pandas or polars DataFrame or an array, got {type(X).__name__}.")
+    columns = list(X.columns)
+    if len(set(columns)) < len(columns):
+        raise ValueError(
+            f"{name} has duplicate column names: {sorted({str(c) for c in columns if columns.count(c) > 1})}. Rename them."
+        )
+    for size, what, least in ((len(X), "sample(s)", min_rows), (len(columns), "feature(s)", 1)):
+        if size < least:
+            raise ValueError(
+                f"Found array with {size} {what} (shape={X.shape}) while a minimum of {least} is required by {consumer}."
+            )
+
+
+def as_frame(X: Any) -> Any:
+    """A narwhals frame of a frame, or of an array (n, n_columns)."""
+    if isinstance(X, np.ndarray):
+        X = pd.DataFrame(X, columns=[f"x{j}" for j in range(X.shape[1])], copy=False)
+    return nw.from_native(X, eager_only=True)
+
+
+def read_cells(series: nw.Series, unit: str | None = None) -> tuple[CellType, Cells]:
+    """What a narwhals series holds, and its cells; unit : of the ticks of times, by default the series' own.
+
+    A column of Python objects is judged by all of its cells that are there.
+    """
+    native = series.to_native()
+    if series.dtype == nw.Object or (isinstance(native, pd.Series) and native.dtype == object):
+        return _read_objects(series, unit)
+    found = _native_type(series)
+    return found, _read_native(series, found, unit or found.unit)
+
+
+def _native_type(series: nw.Series) -> CellType:
+    dtype = series.dtype
+    if isinstance(dtype, nw.Date):
+        return CellType("date", "D")
+    if isinstance(dtype, nw.Datetime | nw.Duration):
+        zone = str(getattr(dtype, "time_zone", None) or "")
+        return CellType("duration" if isinstance(dtype, nw.Duration) else "datetime", dtype.time_unit, zone)
+    if dtype.is_integer():
+        return CellType("integer", unsigned=dtype.is_unsigned_integer())
+    if dtype in (nw.Categorical, nw.Enum):
+        return CellType("category", levels=_levels(series))
+    kinds = {nw.Boolean: "boolean", nw.String: "text", nw.Decimal: "decimal", nw.Float32: "float", nw.Float64: "float"}
+    for one, kind in kinds.items():
+        if dtype == one:
+            return CellType(kind)
+    native = series.to_native()
+    if getattr(native.dtype, "kind", "") == "f":  # half precision, which narwhals has no name for
+        return CellType("float")
+    if series.is_null().all():
+        return CellType("null")
+    raise refusal(series.name, f"dtype {native.dtype} is not supported.", _family(native.dtype))
+
+
+def _levels(series: nw.Series) -> tuple | None:
+    native = series.to_native()
+    if isinstance(native, pd.Series):
+        return None if isinstance(native.dtype, pd.ArrowDtype) else tuple(native.cat.categories)
+    return tuple(series.cat.get_categories().to_list())
+
+
+def _family(dtype: Any) -> str:
+    """The key of `ADVICE` that a dtype goes by."""
+    return next((key for key in ADVICE if key in str(dtype).lower()), "")
+
+
+def refusal(name: Any, what: str, family: str = "") -> TypeError:
+    """The error for a column that holds what is not supported, with what to write instead."""
+    advice = ADVICE.get(family, "Convert it to numbers, strings or dates, or drop it.")
+    return TypeError(f"Column {name!r}: {what} {advice.format(x=f'X[{name!r}]')}")
+
+
+def _read_native(series: nw.Series, found: CellType, unit: str) -> Cells:
+    missing = series.is_null().to_numpy()
+    if found.is_time:
+        return Cells(_ticks(series.to_native(), series.dtype, unit), missing)
+    if found.kind in ("integer", "boolean"):
+        filled = series.fill_null(0 if found.kind == "integer" else False) if missing.any() else series
+        return Cells(_whole_numbers(filled), missing)
+    if found.kind in ("float", "decimal"):
+        values = _as_float64(series)
+        return Cells(values, missing | np.isnan(values))
+    values = np.fromiter(series.to_list(), dtype=object, count=len(series))
+    return Cells(values, pd.isna(values))
+
+
+def _whole_numbers(series: nw.Series) -> np.ndarray:
+    """Integers or booleans (n,), none missing."""
+    if "128" not in str(series.dtype):
+        return series.to_numpy()
+    values = series.to_list()
+    if any(abs(value) >= 2**63 for value in values):
+        raise ValueError(f"Column {series.name!r} holds integers beyond 64 bits. Convert it to floats, or to strings.")
+    return np.array(values, dtype=np.int64)
+
+
+def _as_float64(series: nw.Series) -> np.ndarray:
+    native = series.to_native()
+    if series.dtype == nw.Decimal and isinstance(native, pd.Series):
+        # arrow casts no decimal of 256 bits to a float
+        return np.array([np.nan if pd.isna(value) else float(value) for value in native], dtype=float)
+    if isinstance(native, pd.Series) and not isinstance(native.dtype, pd.api.extensions.ExtensionDtype):
+        return native.to_numpy().astype(float)
+    return series.cast(nw.Float64).to_numpy()
+
+
+def _read_objects(series: nw.Series, unit: str | None) -> tuple[CellType, Cells]:
+    values = np.fromiter(series.to_list(), dtype=object, count=len(series))
+    missing = pd.isna(values)
+    values[missing] = None
+    there = values[~missing]
+    family = pd.api.types.infer_dtype(there, skipna=False)
+    if family in OBJECTS:
+        kind = OBJECTS[family]
+    elif all(isinstance(value, numbers.Real | np.bool_) for value in there):
+        kind = "float"
+    elif all(isinstance(value, str | numbers.Real | np.bool_) for value in there):
+        kind = "object"
+    else:
+        wrong = next(value for value in there if not isinstance(value, str | numbers.Real | np.bool_))
+        what = f"argument must be a string or a number, not {type(wrong).__name__!r} (a cell holds {shown(wrong)})."
+        raise refusal(series.name, what, family)
+    if kind not in CONVERSIONS:
+        return CellType(kind, objects=True), Cells(values, missing)
+    out, unit = CONVERSIONS[kind](there, series.name, unit)
+    full = np.zeros(len(values), dtype=out.dtype)
+    full[~missing] = out
+    decimals = max((_n_decimals(value) for value in there), default=0) if kind == "decimal" else 0
+    return CellType(kind, unit, objects=True, decimals=decimals), Cells(full, missing | _is_nan(full))
+
+
+def _n_decimals(value: decimal.Decimal) -> int:
+    """How many decimals a number is written with."""
+    exponent = value.as_tuple().exponent
+    return max(0, -exponent) if isinstance(exponent, int) else 0
+
+
+def shown(value: Any, most: int = 60) -> str:
+    """A cell as a message shows it."""
+    text = repr(plain(value))
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
+def plain(cell: Any) -> Any:
+    """A cell as Python's own number where numpy wraps one."""
+    return cell.item() if isinstance(cell, np.generic) and not isinstance(cell, np.datetime64 | np.timedelta64) else cell
+
+
+def _is_nan(values: np.ndarray) -> np.ndarray:
+    return np.isnan(values) if values.dtype.kind == "f" else np.zeros(len(values), bool)
+
+
+def _dates(values, name, unit):
+    return values.astype("M8[D]").astype(np.int64), "D"
+
+
+def _moments_in_time(values, name, unit, read=pd.to_datetime):
+    try:
+        moments = read(pd.Series(list(values)))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"Column {name!r} holds dates that do not go together: {error}") from None
+    if getattr(moments.dtype, "tz", None) is not None:
+        raise refusal(name, "dates with a time zone in a column of objects are not supported.", "objects with a zone")
+    unit = unit or moments.dt.unit
+    return moments.dt.as_unit(unit).to_numpy().astype(np.int64), unit
+
+
+def _spans_of_time(values, name, unit):
+    return _moments_in_time(values, name, unit, pd.to_timedelta)
+
+
+def _integers(values, name, unit):
+    if any(abs(value) >= 2**63 for value in values):
+        raise ValueError(f"Column {name!r} holds Python ints beyond 64 bits. Convert it to floats, or to strings.")
+    return values.astype(np.int64), ""
+
+
+def _floats(values, name, unit):
+    try:
+        return values.astype(float), ""
+    except OverflowError:
+        raise ValueError(f"Column {name!r} holds Python ints too large for float64. Convert it to strings.") from None
+
+
+def _booleans(values, name, unit):
+    return values.astype(bool), ""
+
+
+# Python objects (k,), none missing, to numpy's own numbers: of values, the column's name and the unit of times that is
+# wanted, numbers (k,) and their unit
+CONVERSIONS: dict[str, Callable] = {
+    "boolean": _booleans,
+    "integer": _integers,
+    "float": _floats,
+    "decimal": _floats,
+    "date": _dates,
+    "datetime": _moments_in_time,
+    "duration": _spans_of_time,
+}
+ADVICE["objects with a zone"] = "Convert it to a dtype with that zone: pd.to_datetime({x}, utc=True)."
+
+
+def to_floats(cells: Cells, name: Any, table: str = "X") -> np.ndarray:
+    """Numbers as float64 (n,), NaN where missing; refused if they are infinite."""
+    values = np.where(cells.missing, np.nan, cells.values).astype(float)
+    if np.isinf(values).any():
+        raise ValueError(f"Input {table} contains infinity or a value too large for float64, in column {name!r}.")
+    return values
+
+
+def _ticks(native: Any, dtype: Any, unit: str) -> np.ndarray:
+    """Dates or durations as int64 counts of a unit, in UTC, anything where missing."""
+    is_date = isinstance(dtype, nw.Date)
+    if not isinstance(native, pd.Series):
+        native = native if is_date else native.dt.cast_time_unit(unit)
+        return native.to_physical().fill_null(0).to_numpy().astype(np.int64)
+    if getattr(dtype, "time_zone", None):
+        native = native.dt.tz_convert("UTC").dt.tz_localize(None)
+    native = native.astype("M8[s]") if is_date else native  # arrow's dates become objects beside missing ones
+    code = "m" if isinstance(dtype, nw.Duration) else "M"
+    return native.to_numpy(dtype=f"{code}8[{unit}]", na_value=np.datetime64("NaT")).view(np.int64)
+
+
+# --- putting back ----------------------------------------------------------------------------------------------------
+
+
+def _as_times(values: np.ndarray, found: CellType) -> np.ndarray:
+    """Ticks (n,) as numpy's dates or durations."""
+    return values.astype(np.int64).view(f"{'m' if found.kind == 'duration' else 'M'}8[{found.unit}]")
+
+
+def _as_objects(values: np.ndarray, found: CellType) -> np.ndarray:
+    """Values (n,) as the Python objects that they were."""
+    if found.kind == "date":
+        return _as_times(values, found).astype(object)
+    if found.is_time:
+        times = pd.Series(_as_times(values, found))
+        return np.fromiter(times, dtype=object, count=len(times))
+    if found.kind == "decimal":
+        written = (decimal.Decimal(f"{value:.{found.decimals}f}") for value in values)
+        return np.fromiter(written, dtype=object, count=len(values))
+    return values.astype(object)
+
+
+def _pandas_frame(types, dtypes, cells, index, names):
+    built = {}
+    for at, (found, dtype, (values, missing)) in enumerate(zip(types, dtypes, cells, strict=True)):
+        built[at] = _pandas_column(found, dtype, values, missing, index)
+    frame = pd.DataFrame(built, index=index)
+    frame.columns = names
+    return frame
+
+
+def _pandas_column(found, dtype, values, missing, index):
+    if found.objects:
+        values = _as_objects(values, found)
+        values[missing] = None
+        return pd.Series(values, index=index, dtype=object)
+    if found.is_time:
+        values = _as_times(values, found).copy()
+        values[missing] = np.array("NaT", values.dtype)
+        values = values.astype("M8[s]") if found.unit == "D" else values  # pandas' own dates count no days
+    elif missing.any():
+        values = values.astype(object)
+        values[missing] = None
+        dtype = "Int64" if getattr(dtype, "kind", "") in "iu" and isinstance(dtype, np.dtype) else dtype
+    series = pd.Series(values, index=index, dtype=values.dtype)
+    if found.time_zone:
+        series = series.dt.tz_localize("UTC")
+        series = series.dt.tz_convert(found.time_zone) if isinstance(dtype, pd.ArrowDtype) else series
+    return series.astype(dtype)
+
+
+def _polars_frame(types, dtypes, cells, index, names):
+    import polars as pl
+
+    built = []
+    for at, (found, dtype, (values, missing)) in enumerate(zip(types, dtypes, cells, strict=True)):
+        if found.is_time:
+            series = pl.Series(str(at), values.astype(np.int64)).cast(dtype)
+        else:
+            series = pl.Series(str(at), values.tolist(), dtype=dtype, strict=False)
+        built.append(series.set(pl.Series(missing), None) if missing.any() else series)
+    frame = pl.DataFrame(built)
+    frame.columns = list(names)  # polars would give a column without a name one
+    return frame
+
+
+def _array(types, dtypes, cells, index, names):
+    out = np.empty((len(cells[0].values), len(cells)), dtype=dtypes[0])
+    for j, (found, (values, missing)) in enumerate(zip(types, cells, strict=True)):
+        out[:, j] = _as_objects(values, found) if found.objects else values
+        if missing.any():
+            out[missing, j] = None if out.dtype == object else np.nan
+    return out
+
+
+def _is_kept(value: Any, number: Any) -> bool:
+    """Whether a plain value is a number that a dtype holds; floats may be rounded."""
+    return not isinstance(value, str) and (isinstance(number, float) or value == number)
+
+
+def _pandas_series(values: list, dtype: Any, name: Any) -> nw.Series:
+    if isinstance(dtype, pd.CategoricalDtype) and not set(values) <= set(dtype.categories):
+        raise ValueError(f"its categories are {list(dtype.categories[:N_SHOWN])}.")
+    cells = np.fromiter(values, dtype=object, count=len(values))
+    series = pd.Series(cells, dtype=object, name=name).astype(dtype)
+    # pandas takes any text for True, and cuts decimals off
+    if dtype.kind in "biuf" and not all(map(_is_kept, values, series)):
+        raise ValueError(f"its dtype is {dtype}.")
+    return nw.from_native(series, series_only=True)
+
+
+def _polars_series(values: list, dtype: Any, name: Any) -> nw.Series:
+    import polars as pl
+
+    try:
+        return nw.from_native(pl.Series(name, values, dtype=dtype), series_only=True)
+    except pl.exceptions.PolarsError as error:
+        raise ValueError(str(error)) from None
+
+
+class Container(NamedTuple):
+    """How a table is put together of cell types, native dtypes, cells, index and names; and a series of plain values."""
+
+    table: Callable
+    series: Callable
+
+
+CONTAINERS = {
+    "numpy": Container(_array, _pandas_series),
+    "pandas": Container(_pandas_frame, _pandas_series),
+    "polars": Container(_polars_frame, _polars_series),
+}

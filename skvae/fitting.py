@@ -1,0 +1,378 @@
+"""How a fit goes: what is trained, for how long, what watches it between epochs, and what follows training."""
+
+import math
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Generator, nn
+
+from skvae.contexts import threads_for
+from skvae.model import VAE, normal_noise
+from skvae.priors import name_of
+from skvae.rows import N_CELLS_AT_ONCE, Rows, log_jacobian, n_rows_in_cache
+from skvae.training import DivergedError, History, Moments, train, train_further
+
+GENERATOR_RATE = 2.0  # learning rate of the generator beside the autoencoder's (Adult, Magic)
+# the generator stops after so many epochs, but at least steps, without a gain of so many nats a variable: longer, it learns
+# rows by heart (Ames, Adult)
+GENERATOR_PATIENCE, GENERATOR_STEPS, GENERATOR_TOL = 3, 500, 3e-4
+STEPS_AFTER_STOP = 500  # that a generator trains for after a callback stopped the fit before its turn; unmeasured
+MIN_BATCH, MAX_BATCH = 128, 2048
+SMALL = 2**18  # weights of a network whose steps take longer than their products: twice the rows take little more time
+N_HIDDEN_A_STEP = 2**20  # hidden units of a generator in a step: the layers of more would leave the processor's cache
+N_VALIDATION_SAMPLES, N_VALIDATION_DRAWS = 8, 8000  # of noise for each held-out row, at most, and for all of them
+
+
+class FitInterrupted(KeyboardInterrupt):
+    """An interrupt from the keyboard, raised again after the estimator was left usable."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """Something to train.
+
+    Attributes
+    ----------
+    name : str
+        "autoencoder" or "generator".
+    module : nn.Module
+    loss : callable
+        Of a batch of tensors, the mean loss of its rows.
+    score : callable or None
+        Of nothing, the score to watch.
+    n_epochs, batch_size : int
+    patience : int
+        Epochs without a gain by `tol`, after which training stops.
+    tol : float
+    rng : torch.Generator
+        Of all that is random in training.
+    rate_factor : float
+        Of the learning rate.
+    averaged : bool
+        Whether weights are running means.
+    """
+
+    name: str
+    module: nn.Module
+    loss: Callable
+    score: Callable | None
+    n_epochs: int
+    batch_size: int
+    patience: int
+    tol: float
+    rng: Generator
+    rate_factor: float = 1.0
+    averaged: bool = False
+
+
+class Fit:
+    """One fit of an estimator to rows: its tasks, one after the other, and what follows them.
+
+    Parameters
+    ----------
+    estimator : VAETransformer
+        Its parameters say how to train; nothing of it is changed.
+    schema : Schema
+        That of the rows.
+    module : VAE
+        To train, in place.
+    rows : Rows
+        To train on.
+    held_out : Rows or None
+        To watch.
+    """
+
+    def __init__(self, estimator: Any, schema: Any, module: VAE, rows: Rows, held_out: Rows | None = None):
+        self.estimator, self.schema, self.module, self.rows, self.held_out = estimator, schema, module, rows, held_out
+        self.histories: list[History] = []
+        self.interrupted = False
+        module.autoencoder.beta = float(estimator.beta)
+
+    def run(self, stream: np.random.RandomState, all_rows: Rows, arguments: dict) -> dict:
+        """Train both models, and what follows; returns the fitted attributes.
+
+        stream : of random numbers; all_rows : those to train on and those held out; arguments : what callbacks are told,
+        the estimator and what it was given.
+        """
+        # a seed for every step, whatever the generator: so it changes nothing of the autoencoder
+        seeds = {name: int(stream.randint(2**31 - 1)) for name in ("autoencoder", "generator", "calibration", "prior")}
+        tasks = self.tasks()
+        self.epochs = Epochs(self, sum(task.n_epochs for task in tasks), arguments)
+        for task in tasks:
+            self._unless_interrupted(self._train, task, seeds[task.name])
+        for finish, name in ((self._calibrate, "calibration"), (self._fit_prior, "prior")):
+            self._unless_interrupted(finish, all_rows, torch.Generator(self.module.device).manual_seed(seeds[name]))
+        return self.results(self.module, self.histories, all_rows)
+
+    def _unless_interrupted(self, step: Callable, *arguments: Any) -> None:
+        """One step of the fit; an interrupt ends it, and all that would follow."""
+        if self.interrupted:
+            return
+        try:
+            with self._plain_divergence():
+                step(*arguments)
+        except KeyboardInterrupt:
+            self.interrupted = True
+
+    def close(self) -> None:
+        """Tell callbacks that the fit has ended: the estimator must be fitted by now."""
+        self.epochs.close()
+
+    def _train(self, task: Task, seed: int) -> None:
+        epochs, n_epochs = self.epochs, task.n_epochs
+        if epochs.stopped:  # this model's turn has not come: it is trained as little as leaves it usable
+            n_epochs = min(n_epochs, math.ceil(STEPS_AFTER_STOP * task.batch_size / len(self.rows)))
+        epochs.name = task.name.capitalize()
+        with threads_for(n_products(task.module, task.batch_size)):
+            history = train(
+                task.module.train(),
+                task.loss,
+                self.rows.tensors,
+                score=task.score,
+                n_epochs=n_epochs,
+                batch_size=task.batch_size,
+                learning_rate=self.estimator.learning_rate_init * task.rate_factor,
+                patience=task.patience,
+                tol=task.tol,
+                rng=task.rng.manual_seed(seed),
+                on_epoch_end=None if epochs.stopped else epochs,
+                averaged=task.averaged,
+            )
+        self.interrupted = history.interrupted
+        self.histories.append(history)
+
+    def _calibrate(self, all_rows: Rows, rng: Generator) -> None:
+        """What follows the training of the generator: draws get the data's marginals."""
+        with threads_for(n_products(self.module.generator, MIN_BATCH)):
+            self.module.generator.finalise(all_rows, self.module.read, rng)
+
+    def _fit_prior(self, all_rows: Rows, rng: Generator) -> None:
+        """What follows the training of the autoencoder: the prior comes closer to the posteriors."""
+        with threads_for(n_products(self.module.autoencoder, MIN_BATCH)):
+            self.module.autoencoder.fit_prior(self.rows, self.held_out, self.module.read, rng)
+
+    def further(self, stream: np.random.RandomState, formers: Sequence, remembered: Sequence) -> tuple[dict, list[dict]]:
+        """One pass over the rows, as a part of a stream.
+
+        formers : loss curves so far, one a task; remembered : what the steps of each know of former ones, or None. Returns
+        the fitted attributes and what steps are to remember.
+        """
+        moments = []
+        for task, former, before in zip(self.tasks(), formers, remembered, strict=False):
+            with self._plain_divergence(), threads_for(n_products(task.module, task.batch_size)):
+                mean_loss, after = train_further(
+                    task.module.train(),
+                    task.loss,
+                    self.rows.tensors,
+                    None if before is None else Moments.from_arrays(before, str(self.module.device)),
+                    batch_size=task.batch_size,
+                    learning_rate=self.estimator.learning_rate_init * task.rate_factor,
+                    rng=task.rng.manual_seed(int(stream.randint(2**31 - 1))),
+                )
+            self.histories.append(History([*former, mean_loss]))
+            moments.append(after.to_arrays())
+        return self.results(self.module, self.histories, self.rows), moments
+
+    # --- tasks -------------------------------------------------------------------------------------------------------
+
+    def tasks(self) -> list[Task]:
+        """What is trained: the autoencoder, then the generator if it has something to train."""
+        constant = self._mean_log_jacobian(self.rows)
+        tasks = [self._autoencoder_task(constant)]
+        if self.module.generator.budget is not None:
+            tasks.append(self._generator_task(constant))
+        return tasks
+
+    def _autoencoder_task(self, constant: float) -> Task:
+        module, model, estimator = self.module, self.module.autoencoder, self.estimator
+        rng = torch.Generator(module.device)
+
+        def loss(*tensors):
+            batch = module.read(self.rows.with_tensors(tensors))
+            noise = torch.randn(len(batch), model.latent_dim, generator=rng, device=module.device)
+            return -model.objective(batch, noise.to(module.dtype)) - constant
+
+        times = 2 if sum(parameter.numel() for parameter in model.parameters()) <= SMALL else 1
+        return Task(
+            "autoencoder",
+            model,
+            loss,
+            self._score_of_autoencoder(),
+            n_epochs=max(self._n_epochs(view.budget) for view in module.views),
+            batch_size=self._batch_size(times=times),
+            patience=estimator.n_iter_no_change,
+            tol=estimator.tol,
+            rng=rng,
+        )
+
+    def _generator_task(self, constant: float) -> Task:
+        module, model, estimator = self.module, self.module.generator, self.estimator
+        n_rows, rng = len(self.rows), torch.Generator(module.device)
+        model.calibrated_to(n_rows)
+
+        def loss(*tensors):
+            return model.loss(module.read(self.rows.with_tensors(tensors)), rng) - constant
+
+        batch_size = self._batch_size(most=N_HIDDEN_A_STEP // model.widest)
+        return Task(
+            "generator",
+            model,
+            loss,
+            self._score_of_generator(),
+            n_epochs=self._n_epochs(model.budget),
+            batch_size=batch_size,
+            patience=min(
+                estimator.n_iter_no_change, max(GENERATOR_PATIENCE, GENERATOR_STEPS // math.ceil(n_rows / batch_size))
+            ),
+            tol=max(estimator.tol, GENERATOR_TOL * self.rows.n_variables),
+            rng=rng,
+            rate_factor=GENERATOR_RATE,
+            averaged=True,
+        )
+
+    def _n_epochs(self, budget: Any) -> int:
+        if self.estimator.max_iter != "auto":
+            return self.estimator.max_iter
+        return budget.n_epochs(len(self.rows), self.rows.n_variables)
+
+    def _batch_size(self, *, times: int = 1, most: int = MAX_BATCH) -> int:
+        """Few steps of many rows and many of few meet at the square root, to a power of two; times, most : of rows."""
+        size = self.estimator.batch_size
+        if size == "auto":
+            most = min(most, MAX_BATCH, times * 2 ** math.ceil(math.log2(math.sqrt(len(self.rows)))))
+            size = max(MIN_BATCH, 2 ** int(math.log2(max(most, 1))))
+        return min(size, len(self.rows))
+
+    # --- what is watched ---------------------------------------------------------------------------------------------
+
+    def _score_of_autoencoder(self) -> Callable[[], float] | None:
+        """The objective on the held-out rows, with noise that stays the same."""
+        if self.held_out is None:
+            return None
+        model, module = self.module.autoencoder, self.module
+        n_samples = max(1, min(N_VALIDATION_SAMPLES, N_VALIDATION_DRAWS // len(self.held_out)))
+        noise = normal_noise(n_samples, model.latent_dim).to(module.device, torch.float32)[:, None]
+        return self._mean_over_held_out(lambda batch: model.objective(batch, noise), n_samples)
+
+    def _score_of_generator(self) -> Callable[[], float] | None:
+        """The log-likelihood of the held-out rows."""
+        model = self.module.generator
+        n_samples = max(1, min(N_VALIDATION_SAMPLES, N_VALIDATION_DRAWS // len(self.held_out))) if self.held_out else 1
+        return None if self.held_out is None else self._mean_over_held_out(lambda batch: -model.loss(batch), n_samples)
+
+    def _mean_over_held_out(self, figure: Callable, copies: int) -> Callable[[], float]:
+        """A function of nothing: the mean of a figure of batches, over the held-out rows and in the data's own units."""
+        rows, module = self.held_out, self.module
+        assert rows is not None
+        constant = self._mean_log_jacobian(rows)
+        size = n_rows_in_cache(module.widest, module.device.type, copies)
+
+        def mean() -> float:
+            with torch.inference_mode():
+                # a tensor, not a list of results: see `skvae.rows.joined`
+                parts = torch.empty(math.ceil(len(rows) / size), dtype=torch.float32, device=module.device)
+                for at, batch in enumerate(rows.batches(size)):
+                    parts[at] = figure(module.read(batch)) * len(batch)
+                return parts.sum().item() / len(rows) + constant
+
+        return mean
+
+    def _mean_log_jacobian(self, rows: Rows) -> float:
+        """Nats per row from packed to original units, as weighted as the objective."""
+        size = max(1, N_CELLS_AT_ONCE // rows.n_variables)
+        total = 0.0
+        for batch in rows.batches(size):
+            nats = sum(one.sum(-1) for one in log_jacobian(self.schema, batch.parts))
+            total += (batch.weight.cpu().double() @ nats).item()
+        return total / len(rows)
+
+    @contextmanager
+    def _plain_divergence(self) -> Iterator[None]:
+        try:
+            yield
+        except DivergedError:
+            raise ValueError(
+                f"The loss became infinite or NaN and stayed so at ever smaller steps, from learning_rate_init="
+                f"{self.estimator.learning_rate_init}. Lower it, or look for extreme values in X."
+            ) from None
+
+    # --- what is fitted ----------------------------------------------------------------------------------------------
+
+    def results(self, module: VAE, histories: Sequence[History], rows: Rows) -> dict:
+        """The fitted attributes, by name; finalises the module's latents."""
+        information = module.autoencoder.finalise(rows, module.read).cpu()
+        history, of_generator = [*histories, History(), History()][:2]
+        watched = math.isfinite(history.start_score)
+        trained = module.generator.budget is not None
+        return {
+            "module_": module.eval(),
+            "prior_": name_of(module.autoencoder.prior),
+            "explained_information_": information.numpy(),
+            "n_iter_": len(history.losses),
+            "loss_curve_": list(history.losses),
+            "validation_scores_": list(history.scores) if watched else None,
+            "best_validation_score_": history.best_score if watched else None,
+            "generator_loss_curve_": list(of_generator.losses) if trained else None,
+        }
+
+    def warn(self) -> None:
+        """Say what an interrupt left."""
+        trained = len(self.histories) > 1 or self.module.generator.budget is None
+        rest = "" if trained else " The generator was not trained: it is where it starts, in closed form."
+        warnings.warn(f"Training interrupted; the model is the best so far.{rest}", UserWarning, stacklevel=5)
+
+
+class Epochs:
+    """What an estimator does between epochs: it reports, and its callbacks are called. Each epoch is a task of theirs.
+
+    Parameters
+    ----------
+    fit : Fit
+    n_epochs : int
+        Of all that is trained, at most.
+    arguments : dict
+        The estimator, and what it was given: what callbacks are told.
+    """
+
+    def __init__(self, fit: Fit, n_epochs: int, arguments: dict):
+        self.fit, self.n_epochs, self.arguments, self.stopped, self.name = fit, n_epochs, arguments, False, ""
+        self.root = fit.estimator._init_callback_context(max_subtasks=n_epochs).call_on_fit_task_begin(**arguments)
+        self.task = self._begin()
+
+    def _begin(self):
+        return self.root.subcontext(task_name="epoch").call_on_fit_task_begin(**self.arguments)
+
+    def __call__(self, history: History) -> bool:
+        """Of the history of what is being trained, so far, whether to stop."""
+        epoch, verbose, formers = len(history.losses), self.fit.estimator.verbose, self.fit.histories
+        if verbose and epoch % verbose == 0:
+            held_out = f", held-out score {history.scores[-1]:.4f}" if history.scores else ""
+            print(f"{self.name}, epoch {epoch}: loss {history.losses[-1]:.4f} nats per row{held_out}")
+        self.stopped = self.task.call_on_fit_task_end(
+            **self.arguments, reconstruction_attributes=lambda: self._so_far([*formers, history])
+        )
+        ended = self.stopped or epoch + sum(len(former.losses) for former in formers) == self.n_epochs
+        self.task = None if ended else self._begin()
+        return self.stopped
+
+    def _so_far(self, histories: list[History]) -> dict:
+        """What a callback makes an estimator of: as if the fit had ended here."""
+        fit = self.fit
+        return fit.results(deepcopy(fit.module), histories, fit.rows) | {"_sample_stream": np.random.RandomState(0)}
+
+    def close(self) -> None:
+        """End the task of an epoch that was interrupted, or never began, and that of the fit."""
+        if self.task is not None:
+            self.task.call_on_fit_task_end(**self.arguments)
+        self.root.call_on_fit_task_end(**self.arguments, reconstruction_attributes=dict)
+
+
+def n_products(module: nn.Module, n_rows: int) -> int:
+    """How many multiplications a module takes for so many rows, at least."""
+    return n_rows * sum(parameter.numel() for parameter in module.parameters())

@@ -1,0 +1,171 @@
+"""Images without torch: which values pixels take, and how they are packed."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from skvae.containers import Cells, CellType
+from skvae.modalities import AbstractModality, Packed
+from skvae.persistence import Saved
+from skvae.scalings import Variable, moments, value_range
+
+N_LEVELS = 256  # levels that pixels lie on, at most, to be discrete: those of a byte
+
+
+@dataclass(frozen=True)
+class ImageSpec(Saved):
+    """What torch must know of images: their shape, what each pixel is, and what bytes, kept as they are, stand for."""
+
+    shape: tuple[int, ...]
+    variable: Variable
+    centre: float
+    scale: float
+
+    @property
+    def n_variables(self) -> int:
+        return math.prod(self.shape)
+
+
+class Images(AbstractModality):
+    """Images of one shape: (n, H, W), (n, H, W, C), (n, C, H, W), or flat (n, pixels).
+
+    Every pixel shares one centre and scale. Images of two values are yes or no. Pixels on at most 256 evenly spaced levels
+    are discrete: the natural range of the dtype (0 to 255 of bytes and of floats that count them, 0 to 1 of bytes over
+    255), or that of the data, bounds them. A missing pixel is not observed.
+
+    Parameters
+    ----------
+    likelihood : str
+        "auto", "gaussian" or "bernoulli".
+    image_shape : tuple of int, optional
+        Shape of an image where X is flat.
+    """
+
+    likelihoods = ("auto", "gaussian", "bernoulli")
+
+    def __init__(self, likelihood: str = "auto", image_shape: tuple[int, ...] | None = None):
+        self.likelihood, self.image_shape = likelihood, image_shape
+
+    @property
+    def spec(self) -> ImageSpec:
+        return ImageSpec(self.shape, self.variable, float(self.centre), float(self.scale))
+
+    @property
+    def types(self) -> list[CellType]:  # type: ignore[override]
+        return [CellType("image")]
+
+    def fit(self, X: np.ndarray, weight: np.ndarray) -> "Images":
+        if self.likelihood not in self.likelihoods:
+            raise ValueError(
+                f"The likelihood of images must be a str among {{{', '.join(map(repr, self.likelihoods))}}}. "
+                f"Got {self.likelihood!r} instead."
+            )
+        self.shape, self.dtype = X.shape[1:], X.dtype
+        self.image_shape = self.shape if self.image_shape is None else tuple(self.image_shape)
+        levels = np.unique(X)
+        levels = levels[~np.isnan(levels)].astype(float) if len(levels) else levels
+        self._find_lattice(levels)
+        if self.likelihood == "bernoulli" or (self.likelihood == "auto" and len(levels) == 2):
+            self._fit_bernoulli(levels)
+        else:
+            self._fit_gaussian(X.reshape(len(X), -1), weight)
+        return self
+
+    def _find_lattice(self, levels: np.ndarray) -> None:
+        """Spacing and bounds of the levels (k,) that pixels lie on; a spacing of 0 where they lie on none."""
+        self.lower, self.upper = (0.0, 255.0) if self.dtype == np.uint8 else value_range(levels)
+        self.spacing = 1.0 if self.dtype == np.uint8 else _spacing(levels)
+        if self.dtype.kind in "iub" and not self.spacing and self.upper - self.lower < N_LEVELS:
+            self.spacing = 1.0
+        self.bounded = bool(self.spacing)  # the lattice's end cells hold the tails: beyond them there is nothing
+        self.widest = self._natural_range() if self.bounded else (self.lower, self.upper)
+
+    def _natural_range(self) -> tuple[float, float]:
+        """The range within which later pixels may lie: of a lattice, what it may count to beyond the levels that fit saw."""
+        for natural in ((0.0, 1.0), (0.0, 255.0)):
+            on_it = abs(math.remainder(natural[1] - self.lower, self.spacing)) < 1e-6 * natural[1]
+            if natural[0] <= self.lower and self.upper <= natural[1] and on_it and self.dtype.kind != "b":
+                return natural
+        return self.lower, self.upper
+
+    def _fit_bernoulli(self, levels: np.ndarray) -> None:
+        if len(levels) != 2:
+            levels = np.array([0.0, 255.0 if self.dtype == np.uint8 else 1.0])
+        self.centre, self.scale, self.bounded = levels[0], levels[1] - levels[0], True
+        self.lower, self.upper = min(self.lower, levels[0]), max(self.upper, levels[1])
+        self.widest = self.lower, self.upper
+        if self.lower < levels[0] or self.upper > levels[1]:
+            raise ValueError(
+                "The bernoulli likelihood takes pixels that are bytes, have two values, or lie in [0, 1]; "
+                f"X ranges from {self.lower:g} to {self.upper:g}. Scale X, or choose likelihood='gaussian'."
+            )
+        self.variable, self.jacobian = Variable("bernoulli"), 0.0
+
+    def _fit_gaussian(self, X: np.ndarray, weight: np.ndarray) -> None:
+        seen = ~np.isnan(X)
+        self.centre, self.scale = moments(X[seen].astype(float), np.broadcast_to(weight[:, None], X.shape)[seen])
+        lattice = {}
+        if self.spacing:
+            lower, upper = (self.lower - self.centre) / self.scale, (self.upper - self.centre) / self.scale
+            lattice = {"spacing": self.spacing / self.scale, "lower": lower, "upper": upper}
+        self.variable = Variable("gaussian", **lattice)
+        # a float on a lattice is still a density: the probability of its cell, over the cell's width
+        width = self.spacing if self.spacing else self.scale
+        discrete = self.spacing and self.dtype.kind in "iub"
+        self.jacobian = 0.0 if discrete else -math.log(width)
+
+    def pack(self, X: np.ndarray) -> Packed:
+        if self.bounded:
+            self._check_bounds(X)
+        pixels = X.reshape(len(X), -1)
+        if pixels.dtype == np.uint8:
+            return Packed(pixels)  # a byte a pixel, until it is in a batch
+        values = pixels.astype(float)
+        values -= self.centre
+        values /= self.scale
+        observed = ~np.isnan(values)
+        if observed.all():
+            return Packed(values)
+        values[~observed] = 0.0
+        return Packed(values, observed)
+
+    def _check_bounds(self, X: np.ndarray) -> None:
+        least, greatest = float(np.fmin.reduce(X, axis=None)), float(np.fmax.reduce(X, axis=None))
+        lower, upper = self.widest
+        if least < lower or greatest > upper:
+            outside = least if least < lower else greatest
+            raise ValueError(
+                f"Pixels were fitted within [{lower:g}, {upper:g}], got {outside:g}. Scale X as it was scaled for fit."
+            )
+
+    def unpack(self, values: np.ndarray) -> list[Cells]:
+        pixels = values.astype(float) if values.dtype == np.uint8 else values * self.scale + self.centre
+        if self.spacing:
+            pixels = self.lower + ((pixels - self.lower) / self.spacing).round() * self.spacing
+        if self.dtype.kind in "iub":
+            pixels = pixels.round()
+        pixels = pixels.clip(self.lower, self.upper).astype(self.dtype).reshape(-1, *self.shape)
+        return [Cells(pixels, np.zeros(len(pixels), bool))]
+
+    def fill(self, X: np.ndarray, values: np.ndarray) -> list[Cells]:
+        X = X.reshape(-1, *self.shape)
+        [(drawn, missing)] = self.unpack(values)
+        return [Cells(np.where(np.isnan(X), drawn, X).astype(self.dtype), missing)]
+
+    def by_column(self, figures: np.ndarray) -> np.ndarray:
+        return figures
+
+    def log_jacobian(self, packed: Packed) -> np.ndarray:
+        jacobian = np.array(self.jacobian)
+        return jacobian if packed.observed is None else jacobian * packed.observed
+
+
+def _spacing(levels: np.ndarray) -> float:
+    """Spacing of sorted levels (k,) if they lie on at most 256 evenly spaced ones, else 0."""
+    if not 2 <= len(levels) <= N_LEVELS:
+        return 0.0
+    spacing = np.diff(levels).min()
+    places = (levels - levels[0]) / spacing
+    even = np.abs(places - places.round()).max() < 1e-3 and places[-1] < N_LEVELS
+    return float((levels[-1] - levels[0]) / places[-1].round()) if even else 0.0

@@ -1,0 +1,99 @@
+"""What a part of rows looks like, without torch: the contract of tables, images and whatever else a row may hold."""
+
+from abc import ABC, abstractmethod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from skvae.containers import Cells, CellType
+from skvae.persistence import Saved
+
+
+class Packed(NamedTuple):
+    """A part of n rows as numbers, and masks of the same shape.
+
+    values : (n, n_variables), float64, zero where missing; of bytes as they are, uint8.
+    observed : bool, or None where every cell is there.
+    unseen : bool, the cells that hold a category that fit did not see, or None where there are none. They are not observed.
+    """
+
+    values: np.ndarray
+    observed: np.ndarray | None = None
+    unseen: np.ndarray | None = None
+
+    @property
+    def known(self) -> np.ndarray:
+        """Which cells are observed: (n, n_variables), bool."""
+        return np.ones(self.values.shape, bool) if self.observed is None else self.observed
+
+    def repeat(self, n: int) -> "Packed":
+        """Each row n times, one after the other."""
+        return Packed(self.values.repeat(n, axis=0), self.known.repeat(n, axis=0))
+
+
+class AbstractModality(ABC, Saved):
+    """What a part of rows looks like: fitted once, it packs rows of the same form into numbers, and unpacks them.
+
+    Attributes, after `fit`
+    -----------------------
+    spec : object
+        Frozen dataclass of plain values: all that torch must know.
+    types : list of CellType
+        What the cells of its columns are; of images, one.
+    """
+
+    types: list[CellType]
+
+    @property
+    @abstractmethod
+    def spec(self) -> Any: ...
+
+    @abstractmethod
+    def fit(self, X: Any, weight: np.ndarray) -> "AbstractModality":
+        """Learn the form of X. X : (n, ...); weight : (n,), all positive. Returns self."""
+
+    @abstractmethod
+    def pack(self, X: Any) -> Packed:
+        """Rows of the fitted form as numbers."""
+
+    @abstractmethod
+    def unpack(self, values: np.ndarray) -> list[Cells]:
+        """Packed numbers (n, n_variables), or bytes as `pack` keeps them, as the cells of every column."""
+
+    @abstractmethod
+    def fill(self, X: Any, values: np.ndarray) -> list[Cells]:
+        """The cells of X, the missing ones from packed numbers (n, n_variables)."""
+
+    @abstractmethod
+    def log_jacobian(self, packed: Packed) -> np.ndarray:
+        """Nats to add to the log-probability of each cell for that in the data's own units.
+
+        log |d packed / d original| for a density; zero for a probability, and where a cell is not observed. Returns what
+        broadcasts to (n, n_variables).
+        """
+
+    @abstractmethod
+    def by_column(self, figures: np.ndarray) -> np.ndarray:
+        """Sums (n, n_columns) of figures (n, n_variables); of pixels, the figures themselves."""
+
+    def pack_given(self, given: dict, dtypes: list, series: Any) -> Packed:
+        """Values of some columns, {name: sequence (n,)}, as packed rows; `observed` : what is known, not None.
+
+        dtypes : the native dtypes of the columns; series : what makes a narwhals series of values, dtype and name.
+        """
+        raise ValueError("given must be None for rows without columns, such as images.")
+
+    def levels(self, name: Any) -> tuple[int, int | None, np.ndarray, np.ndarray]:
+        """Of a column of few values: its place among the variables and that of its indicator, if any; its values (k,), and
+        the packed numbers of them (k,).
+        """
+        raise ValueError(f"column must be one of a table. Got {name!r} of rows without columns, such as images.")
+
+    def packs_at_once(self, X: Any) -> bool:
+        """Whether `pack` takes all columns at once, so that many parts of few rows take no longer than one of many."""
+        return True
+
+    @property
+    def ignored(self) -> list:
+        """Names of the columns that are not modelled."""
+        return []

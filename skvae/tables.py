@@ -1,0 +1,342 @@
+"""Tables without torch: which variables each column becomes, and how rows are packed into them."""
+
+import warnings
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import narwhals.stable.v2 as nw
+import numpy as np
+import pandas as pd
+
+from skvae.columns import MAX_LEVELS, UNSEEN, AbstractColumn, new_column
+from skvae.containers import Cells, CellType, as_frame, read_cells, shown
+from skvae.modalities import AbstractModality, Packed
+from skvae.persistence import Saved
+from skvae.scalings import Variable
+
+
+@dataclass(frozen=True)
+class TableSpec(Saved):
+    """What torch must know of a table: its variables, numbers before codes, those of one likelihood side by side."""
+
+    variables: tuple[Variable, ...]
+
+    @property
+    def n_variables(self) -> int:
+        return len(self.variables)
+
+
+class Table(AbstractModality):
+    """The columns of a frame of pandas or polars, or of a two-dimensional array.
+
+    A column in which `fit` saw missing cells gets a second variable, its indicator, which says whether the cell is missing:
+    so missingness is modelled and generated. A missing cell itself is not observed.
+
+    Parameters
+    ----------
+    likelihood : str or dict
+        "auto", a name for every column that can take it, or names by column.
+    categorical : collection of str
+        Columns to take as categories, whatever their dtype.
+    """
+
+    def __init__(self, likelihood: str | dict = "auto", categorical: Collection = ()):
+        self.likelihood, self.categorical = likelihood, categorical
+
+    @property
+    def spec(self) -> TableSpec:
+        return TableSpec(tuple(self.variables))
+
+    @property
+    def types(self) -> list[CellType]:  # type: ignore[override]
+        return [column.type for column in self.columns]
+
+    @property
+    def ignored(self) -> list:
+        return [column.name for column in self.columns if column.variable is None]
+
+    def fit(self, X: Any, weight: np.ndarray) -> "Table":
+        frame = as_frame(X)
+        names = frame.columns
+        if isinstance(self.likelihood, dict) and (unknown := set(self.likelihood) - set(names)):
+            raise ValueError(f"likelihood has a key {unknown.pop()!r} which is not a column of X. Columns: {names}.")
+        self.columns, has_indicator = [], []
+        for series in frame.iter_columns():
+            found, cells = read_cells(series)
+            there = ~cells.missing
+            self.columns.append(self._fit_column(series.name, found, cells.values[there], weight[there]))
+            has_indicator.append(bool(cells.missing.any()) and self.columns[-1].variable is not None)
+        self._lay_out(has_indicator)
+        if not self.variables:
+            raise ValueError(
+                f"X has no column to model: {list(names)} hold texts that are nearly all different, which name rows. List "
+                "them in categorical_features, if they mean something."
+            )
+        return self
+
+    def _fit_column(self, name: Any, found: CellType, values: np.ndarray, weight: np.ndarray) -> AbstractColumn:
+        wanted = self.likelihood.get(name, "auto") if isinstance(self.likelihood, dict) else self.likelihood
+        column = new_column(name, found, values, wanted, name in self.categorical)
+        if wanted not in ("auto", "identifier", *column.likelihoods):
+            if isinstance(self.likelihood, dict):
+                raise ValueError(
+                    f"The likelihood of column {name!r} must be a str among "
+                    f"{{{', '.join(map(repr, ('auto', *column.likelihoods)))}}}. Got {wanted!r} instead."
+                )
+            wanted = "auto"
+        column.fit(values, weight, wanted)
+        column.empty = len(values) == 0
+        if column.variable is None and wanted == "auto":
+            _warn_of_repeated_names(name, values)
+        return column
+
+    def _lay_out(self, has_indicator: list[bool]) -> None:
+        """Order the packed columns; has_indicator : of each column, whether its missing cells are modelled."""
+        slots = [(c.variable, j, False) for j, c in enumerate(self.columns) if c.variable is not None]
+        slots += [(Variable("bernoulli"), j, True) for j, indicator in enumerate(has_indicator) if indicator]
+        slots.sort(key=lambda slot: (slot[0].coded, slot[0].likelihood, slot[0].size.bit_length(), not slot[2]))
+        place = {(j, indicator): at for at, (_, j, indicator) in enumerate(slots)}
+        self.variables = [
+            replace(variable, indicator=-1 if indicator else place.get((j, True), -1)) for variable, j, indicator in slots
+        ]
+        self.value_at = [place.get((j, False)) for j in range(len(self.columns))]
+        self.indicator_at = [place.get((j, True)) for j in range(len(self.columns))]
+        self.__dict__.pop("_layout", None)
+
+    @property
+    def layout(self) -> "_Layout":
+        """What `pack` and `log_jacobian` need, made when first asked for."""
+        if "_layout" not in self.__dict__:
+            self._layout = _Layout(self)
+        return self._layout
+
+    def packs_at_once(self, X: Any) -> bool:
+        return isinstance(X, np.ndarray) and X.dtype.kind == "f" and self.layout.all_floats
+
+    def pack(self, X: Any) -> Packed:
+        values = np.empty((len(X), len(self.variables)))
+        for j, cells in self._cells(X, values):
+            if (at := self.value_at[j]) is not None:
+                values[:, at] = self.columns[j].pack(cells)
+            if (at := self.indicator_at[j]) is not None:
+                values[:, at] = cells.missing
+        return _packed(values)
+
+    def _cells(self, X: Any, values: np.ndarray) -> Iterator[tuple[int, Cells]]:
+        """Place and `Cells` of the columns that are not packed to values (n, n_variables) all at once."""
+        if self.packs_at_once(X):
+            # of an array of many columns, a series of each would take longer than all that follows
+            left = self.layout.pack_affine(X, values)
+            return ((j, Cells(X[:, j].astype(float), np.isnan(X[:, j]))) for j in left)
+        series = as_frame(X).iter_columns()
+        return enumerate(column.read(one) for column, one in zip(self.columns, series, strict=True))
+
+    def pack_given(self, given: dict, dtypes: list, series: Any) -> Packed:
+        n_rows = len(next(iter(given.values())))
+        values, known = np.zeros((n_rows, len(self.variables))), np.zeros((n_rows, len(self.variables)), bool)
+        for name, cells in given.items():
+            at = self._place(name, "given has a column")
+            place, indicator = self.value_at[at], self.indicator_at[at]
+            if place is None:
+                raise ValueError(f"given has column {name!r}, which names rows and is not modelled. Leave it out.")
+            packed = _pack_given(self.columns[at], dtypes[at], cells, series)
+            missing = np.isnan(packed)
+            if indicator is not None:
+                values[:, indicator], known[:, indicator] = missing, True
+            elif missing.any():
+                raise ValueError(f"given has a missing value in column {name!r}, in which fit saw none.")
+            values[:, place], known[:, place] = np.where(missing, 0.0, packed), ~missing
+        return Packed(values, known)
+
+    def _place(self, name: Any, what: str) -> int:
+        """Which column has a name; what : begins the error of one that fit did not see."""
+        at = next((j for j, column in enumerate(self.columns) if column.name == name), None)
+        if at is None:
+            raise ValueError(f"{what} {name!r} that fit did not see. Columns: {[c.name for c in self.columns]}.")
+        return at
+
+    def levels(self, name: Any) -> tuple[int, int | None, np.ndarray, np.ndarray]:
+        at = self._place(name, "column is")
+        place, column = self.value_at[at], self.columns[at]
+        if place is None:
+            raise ValueError(f"column is {name!r}, which names rows and is not modelled. Choose another column.")
+        levels = column.levels()
+        if levels is None:
+            raise ValueError(
+                f"column is {name!r}, which holds more than {MAX_LEVELS} different numbers. Choose a column of categories, "
+                "booleans, or few numbers."
+            )
+        return place, self.indicator_at[at], *levels
+
+    def unpack(self, values: np.ndarray) -> list[Cells]:
+        out = []
+        for column, at, indicator in zip(self.columns, self.value_at, self.indicator_at, strict=True):
+            packed = values[:, at] if at is not None else np.zeros(len(values))
+            missing = values[:, indicator] > 0.5 if indicator is not None else np.zeros(len(values), bool)
+            out.append(Cells(column.unpack(packed), missing))
+        return out
+
+    def fill(self, X: Any, values: np.ndarray) -> list[Cells]:
+        series = as_frame(X).iter_columns()
+        columns = zip(self.columns, series, self.value_at, strict=True)
+        return [_filled(column, one, None if at is None else values[:, at]) for column, one, at in columns]
+
+    def by_column(self, figures: np.ndarray) -> np.ndarray:
+        out = np.zeros((len(figures), len(self.columns)))
+        for j, places in enumerate(zip(self.value_at, self.indicator_at, strict=True)):
+            for at in places:
+                out[:, j] += 0.0 if at is None else figures[:, at]
+        return out
+
+    def log_jacobian(self, packed: Packed) -> np.ndarray:
+        values, observed, _ = packed
+        varying, constant = self.layout.varying, self.layout.constant_jacobian
+        out = constant[None]
+        if varying:
+            out = np.repeat(constant[None], len(values), axis=0)
+            for column, at in varying:
+                out[:, at] = column.log_jacobian(values[:, at].astype(float))
+        return out if observed is None else out * observed
+
+
+class _Layout:
+    """What packing all columns at once needs to know of a `Table`.
+
+    Attributes
+    ----------
+    all_floats : bool
+        Whether every column holds floats.
+    varying : list of (AbstractColumn, int)
+        The columns whose `log_jacobian` depends on their cells, and the places of their variables.
+    constant_jacobian : (n_variables,)
+        Of the others.
+    """
+
+    def __init__(self, table: Table):
+        columns, value_at, indicator_at = table.columns, table.value_at, table.indicator_at
+        self.n_columns, self.all_floats = len(columns), all(column.type.kind == "float" for column in columns)
+        # those columns that are affine, and those with an indicator, each with the places of their variables
+        affine = [j for _, j in sorted((at, j) for j, at in enumerate(value_at) if at is not None and columns[j].affine)]
+        indicated = [j for _, j in sorted((at, j) for j, at in enumerate(indicator_at) if at is not None)]
+        self.affine = _as_slice(affine), _as_slice([value_at[j] for j in affine])
+        self.indicated = _as_slice(indicated), _as_slice([indicator_at[j] for j in indicated])
+        maps = [columns[j].affine for j in affine]
+        self.maps = np.array([(m.centre, m.scale, m.lower, m.upper) for m in maps if m]).reshape(-1, 4).T
+        self.varying, self.constant_jacobian = [], np.zeros(len(table.variables))
+        for column, at in zip(columns, value_at, strict=True):
+            jacobian = 0.0 if at is None else column.log_jacobian(np.zeros(0))
+            if np.ndim(jacobian):
+                self.varying.append((column, at))
+            elif at is not None:
+                self.constant_jacobian[at] = jacobian
+
+    def pack_affine(self, X: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Pack affine columns of floats, all at once, to values (n, n_variables); returns which columns are left."""
+        columns, places = self.affine
+        numbers, (centre, scale, lower, upper) = X[:, columns], self.maps
+        within = np.fmin.reduce(numbers, 0, initial=np.inf) >= lower
+        within &= np.fmax.reduce(numbers, 0, initial=-np.inf) <= upper
+        packed = values[:, places] if isinstance(places, slice) else np.empty(numbers.shape)
+        packed[:] = numbers
+        if centre.any():
+            packed -= centre
+        if (scale != 1).any():
+            packed /= scale
+        if not isinstance(places, slice):
+            values[:, places] = packed
+        indicated, indicators = self.indicated
+        values[:, indicators] = np.isnan(X[:, indicated])
+        left = np.ones(self.n_columns, bool)
+        left[columns] = ~within
+        return np.flatnonzero(left)
+
+
+def _as_slice(indices: list) -> slice | list[int]:
+    """Consecutive indices as a slice, by which no copy is taken."""
+    run = range(indices[0], indices[0] + len(indices)) if indices else range(0)
+    return slice(run.start, run.stop) if indices == list(run) else indices
+
+
+def _packed(values: np.ndarray) -> Packed:
+    """`Packed` of values (n, n_variables) with NaN for missing cells and `UNSEEN` for unseen ones; written in place."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(values.sum()):
+            return Packed(values)
+    unseen = values == UNSEEN
+    absent = np.isnan(values) | unseen
+    values[absent] = 0.0
+    return Packed(values, ~absent if absent.any() else None, unseen if unseen.any() else None)
+
+
+def _pack_given(column: AbstractColumn, dtype: Any, cells: Iterable, series: Any) -> np.ndarray:
+    """Values (n,) of one column as packed numbers (n,), NaN where missing; refused unless fit saw the like."""
+    listed = list(cells)
+    missing = np.array([_is_missing(cell) for cell in listed])
+    out = np.full(len(missing), np.nan)
+    if missing.all():
+        return out
+    present = [cell for cell, absent in zip(listed, missing, strict=True) if not absent]
+    if column.empty:
+        raise ValueError(f"given has {shown(present[0])} in column {column.name!r}, of which fit saw no cell.")
+    try:
+        found = column.read(_series_of(column, dtype, present, series))
+        column.check_range(found)
+        packed = column.pack(found)
+    except (TypeError, ValueError, OverflowError) as error:
+        if str(error).startswith("given"):
+            raise
+        reason = str(error).partition("\n")[0]
+        raise ValueError(
+            f"given has {shown(present[0])} in column {column.name!r}, which is not a value of it: {reason}"
+        ) from None
+    lost = found.missing | ~np.isfinite(packed)
+    if lost.any():
+        raise ValueError(
+            f"given has {shown(present[lost.argmax()])} in column {column.name!r}, which fit did not see there."
+        )
+    out[~missing] = packed
+    return out
+
+
+def _is_missing(cell: Any) -> bool:
+    """Whether a plain value stands for a missing cell: None, NaN, NaT or NA."""
+    missing = pd.isna(cell)
+    return missing if isinstance(missing, bool) else False
+
+
+def _series_of(column: AbstractColumn, dtype: Any, values: list, series: Any) -> nw.Series:
+    """A narwhals series of the fitted dtype of plain values, none missing."""
+    collections = (list, set, np.ndarray) if column.type.levels else (list, set, np.ndarray, tuple)
+    if any(isinstance(value, collections) for value in values):
+        raise TypeError("a condition is one value; give a DataFrame with a row for each, to draw rows of several.")
+    if column.type.is_time and any(isinstance(value, int | float) for value in values):
+        raise TypeError("a number is no date and no duration.")
+    return series(values, dtype, column.name)
+
+
+def _filled(column: AbstractColumn, series: nw.Series, packed: np.ndarray | None) -> Cells:
+    """Cells of a series, the missing ones from packed numbers (n,); None of a column that is not modelled."""
+    given, missing = column.read(series)
+    if packed is None or column.empty:
+        return Cells(given, missing)  # there is nothing to fill in
+    cells = column.unpack(packed)
+    if given.dtype.kind == "f" and cells.dtype.kind in "iu" and (cut := ~missing & (given % 1 != 0)).any():
+        raise ValueError(f"Column {column.name!r} was fitted with integers, got {shown(given[cut][0])}.")
+    if column.type.levels is not None:
+        levels = set(column.type.levels)
+        missing = missing | np.fromiter((value not in levels for value in given), dtype=bool, count=len(given))
+    return Cells(np.where(missing, cells, given), np.zeros(len(cells), bool))
+
+
+def _warn_of_repeated_names(name: Any, values: np.ndarray) -> None:
+    """Say that texts (n,) which are nearly all different are not modelled, unless all of them are."""
+    n_distinct = len(pd.unique(values))
+    if n_distinct < len(values):
+        warnings.warn(
+            f"Column {name!r} holds {n_distinct} different texts in {len(values)} rows: it is taken to name rows, and is "
+            f"not modelled. List it in categorical_features to model it, or say likelihood={{{name!r}: 'identifier'}} to be "
+            "silent.",
+            UserWarning,
+            stacklevel=2,
+        )
