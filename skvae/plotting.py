@@ -72,7 +72,7 @@ def _draw_shape(ax, worst):
     errors = _percents([marginal.score for marginal in worst])
     bars = ax.barh(range(len(shown)), errors[: len(shown)], height=0.7, **SYNTHETIC)
     ax.bar_label(bars, fmt="%.1f", padding=3, fontsize="small")
-    ax.set_yticks(range(len(shown)), [_short(m.name) for m in shown], parse_math=False, fontsize="small")
+    ax.set_yticks(range(len(shown)), _short_names([m.name for m in shown]), parse_math=False, fontsize="small")
     ax.set_ylim(len(shown) - 0.4, -0.6)
     ax.set_xlim(0, 1.1 * max(errors.max(), 1.0))
     ax.spines[["top", "right"]].set_visible(False)
@@ -93,7 +93,7 @@ def _draw_trend(ax, names, scores):
     image = ax.imshow(errors, cmap="magma_r", vmin=0, vmax=largest, interpolation="nearest", aspect="auto")
     ax.figure.colorbar(image, ax=ax, pad=0.02)
     if len(names) <= N_NAMES:
-        labels = [_short(name) for name in names]
+        labels = _short_names(names)
         ax.set_xticks(range(len(names)), labels, rotation=45, ha="right", rotation_mode="anchor", fontsize="small")
         ax.set_yticks(range(len(names)), labels, fontsize="small")
         for label in [*ax.get_xticklabels(), *ax.get_yticklabels()]:
@@ -147,7 +147,7 @@ def _draw_bars(ax, marginal):
     ax.bar(places - 0.2, marginal.shares[0], 0.4, label="real", **REAL)
     ax.bar(places + 0.2, marginal.shares[1], 0.4, label="synthetic", **SYNTHETIC)
     turned = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if len(places) > 3 else {}
-    ax.set_xticks(places, [_short(label, 16) for label in marginal.labels], **turned)
+    ax.set_xticks(places, _short_names(marginal.labels, 16), **turned)
     for label in ax.get_xticklabels():
         label.set_parse_math(False)
 
@@ -173,7 +173,17 @@ def _percents(scores):
 
 def _short(name, length=24):
     text = " ".join(str(name).split())
-    return text if len(text) <= length else text[: length - 1] + "…"
+    tail = length // 3  # names often differ in how they end
+    return text if len(text) <= length else f"{text[: length - tail - 1]}…{text[-tail:]}"
+
+
+def _short_names(names, length=24):
+    """Names short, yet as many different ones as before."""
+    for most in (length, 2 * length, 4 * length):
+        texts = [_short(name, most) for name in names]
+        if len(set(texts)) == len(set(map(str, names))):
+            break
+    return texts
 
 
 # --- pages -----------------------------------------------------------------------------------------------------------

@@ -529,6 +529,57 @@ def test_html_is_one_file_that_names_every_column(odd, odd_report, tmp_path):
     assert not any(outside in page for outside in ("http:", "https:", "<script", "<link"))
 
 
+def bars_of(report):
+    """The names under the bars, each with the heights of its bars, real and synthetic."""
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    ax = report.plot(max_columns=1).axes_[2]
+    plt.close(report.figure_)
+    heights = [[bar.get_height() for bar in container] for container in ax.containers]
+    return list(zip([label.get_text() for label in ax.get_xticklabels()], zip(*heights, strict=True), strict=True))
+
+
+TENTH = ["a"] * 10 + ["z"] * 90
+BARS = {
+    "a level of holdout between": ([TENTH, TENTH, ["m"] * 100], {"a": (0.1, 0.1), "z": (0.9, 0.9)}),
+    "a level of holdout first": ([TENTH, TENTH[::2], ["A"] * 100], {"a": (0.1, 0.1), "z": (0.9, 0.9)}),
+    "missing cells": (
+        [[None, *TENTH[:49]], [None, None, *TENTH[10:58]], ["b"] * 9],
+        {"a": (0.2, 0), "z": (0.78, 0.96), "missing": (0.02, 0.04)},
+    ),
+    "a level of synthetic": ([TENTH, ["k"] * 50, ["b"] * 9], {"a": (0.1, 0), "k": (0, 1), "z": (0.9, 0)}),
+    "booleans": ([[True] * 9, [True] * 9, [False] * 9], {"True": (1, 1)}),
+    "numbers": ([[1, 1, 1, 5], [5, 5, 5, 1], [3, 3, 3, 3]], {"1": (0.75, 0.25), "5": (0.25, 0.75)}),
+    "others": (
+        [[*"aabbccddeeffgghhijk"], [*"aabbccddeeffgghhijk"], [*"bxyz"]],
+        dict.fromkeys("abcdefgh", (2 / 19, 2 / 19)) | {"3 others": (3 / 19, 3 / 19)},
+    ),
+    "numbers that differ late": (
+        [[20200101, 20200101, 20200102, 20200102]] * 2,
+        {"20200101": (0.5, 0.5), "20200102": (0.5, 0.5)},
+    ),
+    "moments of one second": (
+        [pd.to_datetime(["2020-01-01 00:00:00.1", "2020-01-01 00:00:00.2"] * 2)] * 2,
+        {"2020-01-01…0.100": (0.5, 0.5), "2020-01-01…0.200": (0.5, 0.5)},
+    ),
+    "long texts that differ in the middle": (
+        [[f"{'a' * 14}{c}{'a' * 15}" for c in "xyyy"]] * 2,
+        {f"{'a' * 14}x{'a' * 15}": (0.25, 0.25), f"{'a' * 14}y{'a' * 15}": (0.75, 0.75)},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BARS)
+def test_bars_stand_over_their_names(name):
+    tables, expected = BARS[name]
+    report = quality_report(*(pd.DataFrame({"c": cells}) for cells in tables), random_state=0)
+    names, heights = zip(*bars_of(report), strict=True)
+    assert list(names) == list(expected)
+    assert_allclose(heights, list(expected.values()))
+
+
 def test_plot_draws_shape_trend_and_distributions(odd_report, tmp_path):
     matplotlib = pytest.importorskip("matplotlib")
     matplotlib.use("Agg")
