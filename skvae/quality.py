@@ -27,7 +27,16 @@ NUMERIC = ("number", "date", "duration")
 # measure: the best value it can have, and what it says
 MEASURES = {
     "shape_error": (0.0, "How far single columns are from the real ones, in %. Independent columns have none."),
-    "trend_error": (0.0, "How far the dependence between pairs of columns is from the real one, in %."),
+    "trend_error": (
+        0.0,
+        "How far the dependence between pairs of columns is from the real one, in %. A number beside a category is cut at "
+        "the deciles of the real table.",
+    ),
+    "trend_error_sdmetrics": (
+        0.0,
+        "The same as sdmetrics computes it, to be compared with published figures. A number beside a category is cut over "
+        "the range of each table: a few extremes can decide, and held-out real rows can score worse than synthetic ones.",
+    ),
     "c2st": (1.0, "1: boosted trees cannot tell synthetic rows from real ones. 0: they always can."),
     "utility_auc": (
         math.nan,
@@ -211,6 +220,24 @@ def _total_variation(a, b, size):
     return float(np.abs(frequencies[0] - frequencies[1]).sum() / 2)
 
 
+def _cut_at_deciles(real, other):
+    """Numbers (n,) and (m,) in bins from 1 that end at the deciles of the real ones, missing as 0; and how many codes."""
+    known = np.sort(real[~np.isnan(real)])
+    # a value of more than a tenth of the rows has a bin of its own: it would hide what is next to it
+    values, counts = np.unique(known, return_counts=True)
+    heavy = values[(counts > 1) & (10 * counts > len(known))]
+    # places of the deciles by whole numbers: a tenth is no float, and no edge falls between two huge numbers
+    deciles = known[-(-np.arange(1, 10) * len(known) // 10) - 1] if len(known) else known
+    edges = np.unique(np.concatenate([deciles, heavy, np.nextafter(heavy, -np.inf)]))
+    codes = [np.where(np.isnan(cells), 0, 1 + np.searchsorted(edges, cells)) for cells in (real, other)]
+    return *codes, len(edges) + 2
+
+
+def _cut_over_ranges(real, other):
+    """As sdmetrics does: ten bins over the range of each table, from 1, missing as 0; and how many codes."""
+    return _binned(real), _binned(other), 12
+
+
 def _binned(values):
     """Numbers (n,) in ten bins of equal width over their own range, from 1, missing as 0; the greatest alone in bin 11."""
     known = ~np.isnan(values)
@@ -242,22 +269,35 @@ def _trend(columns, real="real", other="synthetic"):
     """One row a pair of columns: how alike its dependence is in two tables."""
     numeric = [column for column in columns if column.is_numeric]
     place = {id(column): j for j, column in enumerate(numeric)}
-    matrices, codes = [], []
-    for table in (real, other):
-        matrices.append(_correlations(np.column_stack([c.cells[table] for c in numeric])) if numeric else np.empty((0, 0)))
-        codes.append([_binned(c.cells[table]) if c.is_numeric else c.codes(table) for c in columns])
+    cells = [[column.cells[table] for column in numeric] for table in (real, other)]
+    matrices = [_correlations(np.column_stack(some)) if some else np.empty((0, 0)) for some in cells]
+    at_deciles, over_ranges = (
+        [cut(c.cells[real], c.cells[other]) if c.is_numeric else _codes(c, real, other) for c in columns]
+        for cut in (_cut_at_deciles, _cut_over_ranges)
+    )
     rows = []
     for i, j in combinations(range(len(columns)), 2):
         one, two = columns[i], columns[j]
         if one.is_numeric and two.is_numeric:
             a, b = (float(matrix[place[id(one)], place[id(two)]]) for matrix in matrices)
-            rows.append((one.name, two.name, "correlation", _correlation_similarity(a, b), a, b))
+            score = _correlation_similarity(a, b)
+            rows.append((one.name, two.name, "correlation", score, score, a, b))
         else:
-            size = 12 if two.is_numeric else len(two.labels) + 1
-            a, b = (table[i] * size + table[j] for table in codes)
-            size *= 12 if one.is_numeric else len(one.labels) + 1
-            rows.append((one.name, two.name, "contingency", 1.0 - _total_variation(a, b, size), math.nan, math.nan))
-    return pd.DataFrame(rows, columns=["column_1", "column_2", "metric", "score", "real", "synthetic"])
+            score = _contingency_similarity(at_deciles[i], at_deciles[j])
+            is_mixed = one.is_numeric or two.is_numeric
+            as_sdmetrics = _contingency_similarity(over_ranges[i], over_ranges[j]) if is_mixed else score
+            rows.append((one.name, two.name, "contingency", score, as_sdmetrics, math.nan, math.nan))
+    return pd.DataFrame(rows, columns=["column_1", "column_2", "metric", "score", "score_sdmetrics", "real", "synthetic"])
+
+
+def _codes(column, real, other):
+    return column.codes(real), column.codes(other), len(column.labels) + 1
+
+
+def _contingency_similarity(one, two):
+    """One minus the distance of the joint frequencies of two columns, each as codes in two tables and how many codes."""
+    (a, b, n), (c, d, m) = one, two
+    return 1.0 - _total_variation(a * m + c, b * m + d, n * m)
 
 
 def _correlation_similarity(a, b):
@@ -521,10 +561,14 @@ def quality_report(real, synthetic, holdout=None, *, target=None, random_state=N
       number is no more than one minus the difference of the shares of missing cells, which sdmetrics does not count.
     - **trend_error** : percents that the mean `score` of `pairs` lacks of 1. For two numbers, one minus half the difference
       of their Pearson correlations, over rows where both are observed; for two categories, one minus the total variation
-      distance of their joint frequencies; a number beside a category is first cut into ten bins over the range that it has
-      in the table, so that the score depends on the extremes. All pairs count, as in the quality report of sdmetrics up to
-      0.26 [1]_. A correlation with a constant column is taken as 0, unless it is undefined in both tables: then the
-      pair has no score. Differences below 0.5 mean little.
+      distance of their joint frequencies; a number beside a category is first cut at the deciles of the real table, the same
+      for both tables. A value of more than a tenth of the real rows is a bin of its own, and so are missing cells. A
+      correlation with a constant column is taken as 0, unless it is undefined in both tables: then the pair has no score.
+      Differences below 0.5 mean little.
+    - **trend_error_sdmetrics** : the same of `score_sdmetrics`, as in the quality report of sdmetrics up to 0.26 [1]_, to be
+      compared with published figures. It differs for a number beside a category, which is cut into ten bins over the range
+      that it has in each table: a few extremes can decide, and held-out real rows can score worse than synthetic ones. All
+      pairs count.
     - **c2st** : a two-sample test [2]_. Gradient boosting learns to tell synthetic rows from real ones, in three folds; the
       score is 1 - mean(2 max(1/2, AUC) - 1). It sees categories and missing cells as such; categories beyond the 254 most
       frequent are one to it. It takes as many rows of each table as the smaller one has, and at most 50,000. With fewer
@@ -604,18 +648,17 @@ def _measures(columns, shape, pairs, seed):
     """Value and reference points, by measure."""
     held_out = "holdout" in columns[0].cells
     copies = _copies(columns)
+    trends = {"value": pairs, "independent": _trend(_apart(columns, seed), other="independent")}
+    trends |= {"real": _trend(columns, other="holdout")} if held_out else {}
     rows = {
         "shape_error": {"value": _error(shape["score"]), "independent": 0.0},
-        "trend_error": {
-            "value": _error(pairs["score"]),
-            "independent": _error(_trend(_apart(columns, seed), other="independent")["score"]),
-        },
+        "trend_error": {table: _error(trend["score"]) for table, trend in trends.items()},
+        "trend_error_sdmetrics": {table: _error(trend["score_sdmetrics"]) for table, trend in trends.items()},
         "c2st": {"value": _two_sample_score(columns, seed)},
         "copies": {"value": copies["synthetic"]},
     }
     if held_out:
         rows["shape_error"]["real"] = _error([_shape(c, other="holdout") for c in columns])
-        rows["trend_error"]["real"] = _error(_trend(columns, other="holdout")["score"])
         rows["c2st"]["real"] = _two_sample_score(columns, seed, other="holdout")
         rows["copies"]["real"] = copies["holdout"]
         rows["dcr_share"] = {"value": _nearer_share(columns, seed)}
@@ -734,8 +777,9 @@ class QualityReport:
         cells, `missing_real` and `missing_synthetic`.
 
     pairs : DataFrame
-        One row a pair of columns: `column_1`, `column_2`, `metric` ("correlation" or "contingency"), `score`, and the
-        correlations, `real` and `synthetic`.
+        One row a pair of columns: `column_1`, `column_2`, `metric` ("correlation" or "contingency"), `score`, of which
+        `trend_error` is the mean, `score_sdmetrics`, the same as sdmetrics computes it (another one where a number is
+        beside a category), and the correlations, `real` and `synthetic`.
 
     n_rows : dict of str to int
         Rows of each table: "real", "synthetic" and "holdout".

@@ -130,7 +130,7 @@ def test_errors_are_those_of_sdmetrics(name):
     noisy["c"] += rng.integers(0, 2, 500)
     noisy.loc[rng.random(500) < 0.3, "d"] = "u"
     columns = _columns({"real": real, "synthetic": others[name]})
-    found = _error([_shape(column) for column in columns]), _error(_trend(columns)["score"])
+    found = _error([_shape(column) for column in columns]), _error(_trend(columns)["score_sdmetrics"])
     assert_allclose(found, RECORDED[name], atol=1e-9)
 
 
@@ -148,7 +148,7 @@ def test_errors_are_those_of_sdmetrics_on_public_tables(data_folder, name, other
     train, test = (pd.read_csv(data_folder / name / f"{part}.csv.gz") for part in ("train", "test"))
     synthetic = test if other == "test" else train.sample(frac=1, replace=True, random_state=0)
     columns = _columns({"real": train, "synthetic": synthetic})
-    found = _error([_shape(column) for column in columns]), _error(_trend(columns)["score"])
+    found = _error([_shape(column) for column in columns]), _error(_trend(columns)["score_sdmetrics"])
     assert_allclose(found, PUBLIC[name, other], atol=1e-4)
 
 
@@ -163,6 +163,61 @@ def test_scores_of_columns_and_pairs_are_the_textbook_ones(thirds):
     r = [stats.pearsonr(frame["a"], frame["b"]).statistic for frame in (real, synthetic)]
     assert_allclose(pairs.loc[("a", "b"), ["real", "synthetic"]].astype(float), r)
     assert pairs.loc[("a", "b"), "score"] == pytest.approx(1 - abs(r[0] - r[1]) / 2)
+
+
+def mixed_score(real, synthetic):
+    """The two scores of the pair of a number, x, and a category, c."""
+    frames = [pd.DataFrame(table) for table in (real, synthetic)]
+    pairs = _trend(_columns(dict(zip(("real", "synthetic"), frames, strict=True))))
+    assert pairs["metric"].tolist() == ["contingency"]
+    return pairs.loc[0, ["score", "score_sdmetrics"]].tolist()
+
+
+TWENTY = {"x": list(range(1, 21)), "c": ["a"] * 10 + ["b"] * 10}
+HEAVY = {"x": [*range(-4, 0), *[0] * 12, *range(1, 5)], "c": ["a"] * 20}
+# a pair of tables, and the score by hand: numbers are cut at the real table's deciles, here two rows each
+MIXED_PAIRS = {
+    "the same": (TWENTY, TWENTY, 1.0),
+    "within a bin": (TWENTY, TWENTY | {"x": [2, 1, *range(3, 20), 19]}, 1.0),
+    "two rows in the next bin": (TWENTY, TWENTY | {"x": [3, 3, *range(3, 21)]}, 0.9),
+    "beyond the range": (TWENTY, TWENTY | {"x": [-1e300, 1, *range(3, 20), 1e300]}, 1.0),
+    "one bin of the other category": (TWENTY, TWENTY | {"c": ["b", "b", *TWENTY["c"][2:]]}, 0.9),
+    "missing is a bin of its own": (TWENTY, TWENTY | {"x": [None, *TWENTY["x"][1:]]}, 0.95),
+    "missing in both": (TWENTY | {"x": [None, *TWENTY["x"][1:]]}, TWENTY | {"x": [*TWENTY["x"][:-1], None]}, 0.9),
+    "missing beside the category": (TWENTY, TWENTY | {"c": [None, *TWENTY["c"][1:]]}, 0.95),
+    "a heavy value moved up": (HEAVY, HEAVY | {"x": [*range(-4, 0), *[0.5] * 12, *range(1, 5)]}, 0.4),
+    "a heavy value moved down": (HEAVY, HEAVY | {"x": [*range(-4, 0), *[-1e-9] * 12, *range(1, 5)]}, 0.4),
+    "two values": ({"x": [0] * 19 + [1], "c": ["a"] * 20}, {"x": [0] * 15 + [1] * 5, "c": ["a"] * 20}, 0.8),
+    "a constant": ({"x": [7.0] * 20, "c": ["a"] * 20}, {"x": [7.0] * 18 + [7.1, 6.9], "c": ["a"] * 20}, 0.9),
+    "no number in real": ({"x": [None] * 4, "c": ["a"] * 4}, {"x": [1.0, 2.0, 3.0, None], "c": ["a"] * 4}, 0.25),
+    "three different rows": ({"x": [1, 2, 3], "c": ["a"] * 3}, {"x": [0.9, 1.9, 2.9], "c": ["a"] * 3}, 1.0),
+}
+
+
+@pytest.mark.parametrize("name", MIXED_PAIRS)
+def test_numbers_beside_categories_are_cut_at_real_deciles(name):
+    real, synthetic, expected = MIXED_PAIRS[name]
+    assert mixed_score(real, synthetic)[0] == pytest.approx(expected)
+
+
+def test_trend_depends_on_ranks_alone_and_that_of_sdmetrics_on_extremes(thirds):
+    real, synthetic = ({"x": frame["a"], "c": frame["e"]} for frame in thirds[:2])
+    score, of_sdmetrics = mixed_score(real, synthetic)
+    curved = [{"x": np.exp(3 * table["x"]), "c": table["c"]} for table in (real, synthetic)]
+    assert mixed_score(*curved)[0] == score
+    far = synthetic | {"x": synthetic["x"].where(synthetic["x"].index != 0, 1e3)}
+    assert mixed_score(real, far)[0] == pytest.approx(score, abs=1.01 / 300)
+    assert mixed_score(real, far)[1] < of_sdmetrics - 0.3
+
+
+def test_trend_of_other_pairs_is_that_of_sdmetrics(thirds):
+    kinds = quality_report(*thirds[:2], random_state=0).columns["kind"]
+    pairs = quality_report(*thirds[:2], random_state=0).pairs
+    mixed = (pairs["column_1"].map(kinds) == "number") != (pairs["column_2"].map(kinds) == "number")
+    assert mixed.sum() == 6
+    assert (pairs["score"] == pairs["score_sdmetrics"])[~mixed].all()
+    assert (pairs["score"] != pairs["score_sdmetrics"])[mixed].all()
+    assert pairs["metric"].eq("contingency")[mixed].all()
 
 
 def test_joint_frequencies_of_many_categories():
@@ -187,7 +242,7 @@ def test_symmetric(thirds):
     a, b = thirds[0], thirds[1].iloc[:200]
     one, other = quality_report(a, b, random_state=0), quality_report(b, a, random_state=0)
     assert_allclose(one.columns["score"], other.columns["score"])
-    assert_allclose(one.pairs["score"], other.pairs["score"])
+    assert_allclose(one.pairs["score_sdmetrics"], other.pairs["score_sdmetrics"])
 
 
 def test_monotone_in_noise(thirds):
@@ -502,7 +557,7 @@ def test_summary_tells_value_references_and_meaning(thirds):
     assert full.summary["value"].notna().all()
     assert full.n_rows == {"real": 300, "synthetic": 300, "holdout": 300}
     least = quality_report(*thirds[:2], random_state=0)
-    assert list(least.summary.index) == ["shape_error", "trend_error", "c2st", "copies"]
+    assert list(least.summary.index) == ["shape_error", "trend_error", "trend_error_sdmetrics", "c2st", "copies"]
     # what is measured of the synthetic rows does not depend on what else is
     assert values(least).items() <= values(full).items()
 
