@@ -50,7 +50,8 @@ MEASURES = {
     ),
     "copies": (
         math.nan,
-        "Share of synthetic rows that equal a real row. More than among held-out rows: real rows are remembered.",
+        "Share of synthetic rows that equal a real row. More than among held-out rows, or than real rows equal one another: "
+        "real rows are remembered.",
     ),
 }
 
@@ -450,7 +451,7 @@ def _scores(y, predicted, classes):
 
 
 def _copies(columns):
-    """By table, the share of rows that equal a real row."""
+    """By table, the share of rows that equal a real row; of the real rows, that equal another."""
     tables = list(columns[0].cells)
     sizes = [len(columns[0].cells[table]) for table in tables]
     key = np.zeros(sum(sizes), dtype=np.int64)
@@ -458,7 +459,8 @@ def _copies(columns):
         codes, found = pd.factorize(np.concatenate([column.cells[table] for table in tables]), use_na_sentinel=False)
         key = pd.factorize(key * len(found) + codes)[0]
     keys = dict(zip(tables, np.split(key, np.cumsum(sizes)[:-1]), strict=True))
-    return {table: float(np.isin(keys[table], keys["real"]).mean()) for table in tables if table != "real"}
+    times = np.bincount(keys["real"], minlength=key.max() + 1)
+    return {table: float((times[keys[table]] > (table == "real")).mean()) for table in tables}
 
 
 def _places(columns):
@@ -479,31 +481,45 @@ def _places(columns):
 
 
 def _nearest(queries, rows):
-    """Distance of each query (m, k) to the nearest of rows (n, k), both in `_places`."""
-    best = np.full(len(queries), np.inf, dtype=np.float32)
+    """Distance (m,) of each query (m, k) to the nearest of rows (n, k), both in `_places`, and which row that is (m,)."""
+    best, places = np.full(len(queries), np.inf, dtype=np.float32), np.zeros(len(queries), dtype=np.int64)
     rows = np.ascontiguousarray(rows.T)
     for first in range(0, len(queries), 16):
-        block = queries[first : first + 16]
+        block = slice(first, first + 16)
         for start in range(0, rows.shape[1], 8192):  # 16 x 8192 floats stay in a processor's cache
-            part = rows[:, start : start + 8192]
-            total = np.zeros((len(block), part.shape[1]), dtype=np.float32)
-            step = np.empty_like(total)
-            for query, row in zip(block.T, part, strict=True):
-                np.subtract(query[:, None], row, out=step)
-                np.abs(step, out=step)
-                np.minimum(step, 1, out=step)
-                total += step
-            np.minimum(best[first : first + 16], total.min(axis=1), out=best[first : first + 16])
-    return best
+            total = _distances(queries[block], rows[:, start : start + 8192])
+            place = total.argmin(axis=1)
+            distance = np.take_along_axis(total, place[:, None], axis=1)[:, 0]
+            places[block] = np.where(distance < best[block], start + place, places[block])
+            best[block] = np.minimum(best[block], distance)
+    return best, places
+
+
+def _distances(queries, rows):
+    """Of queries (m, k) and rows (k, n), both in `_places`: (m, n)."""
+    total = np.zeros((len(queries), rows.shape[1]), dtype=np.float32)
+    step = np.empty_like(total)
+    for query, row in zip(queries.T, rows, strict=True):
+        np.subtract(query[:, None], row, out=step)
+        np.abs(step, out=step)
+        np.minimum(step, 1, out=step)
+        total += step
+    return total
 
 
 def _nearer_share(columns, seed):
-    """Share of synthetic rows that are nearer to a real row than to a held-out one; of ties, half."""
+    """Share of synthetic rows that are nearer to a real row than to a held-out one, of ties half; and its standard error."""
     places = _places(_by_name(columns))
     size = min(len(places["real"]), len(places["holdout"]), N_SEARCHED)
     queries = _some(places["synthetic"], N_QUERIES, seed)
-    real, holdout = (_nearest(queries, _some(places[name], size, seed + at)) for at, name in enumerate(("real", "holdout")))
-    return float((real < holdout).mean() + (real == holdout).mean() / 2)
+    searched = [_some(places[name], size, seed + at) for at, name in enumerate(("real", "holdout"))]
+    (real, nearest_real), (holdout, nearest_holdout) = (_nearest(queries, rows) for rows in searched)
+    share = (real < holdout).mean() + (real == holdout).mean() / 2
+    # without memory it is chance which of the rows searched are the real ones; a row that is nearest to many synthetic ones
+    # then decides for all of them, so that a thousand synthetic rows around one row tell no more than one does
+    nearest = np.concatenate([nearest_real[real < holdout], size + nearest_holdout[holdout < real]])
+    weights = np.bincount(nearest, minlength=2 * size) / len(queries)
+    return float(share), float(np.sqrt(weights.var() * size**2 / (2 * size - 1)))
 
 
 # --- the report ------------------------------------------------------------------------------------------------------
@@ -578,11 +594,12 @@ def quality_report(real, synthetic, holdout=None, *, target=None, random_state=N
       Without holdout the synthetic rows were made from the rows that test them: the figure flatters. The
       AUC is one class against the rest, the mean over the classes. Rows without the target are left out.
     - **dcr_share** : with `holdout`. The distance to the closest record [4]_, in the real rows or in as many held-out ones
-      (at most 50,000 of each, and 2,000 synthetic rows: its standard error is about 0.01; a holdout much smaller than the
-      real rows leaves most of them out of the search, and sees less), with Gower's distance [5]_:
-      numbers by their rank among the real and held-out rows, categories equal or not, missing cells equal to one another
-      only. Ties count half. It means something only if holdout and real rows come from the same source.
-    - **copies** : the share of synthetic rows equal to a real row in every column; `real` is the same for the held-out rows.
+      (at most 50,000 of each, and 2,000 synthetic rows: its standard error is 0.01 or more; a
+      holdout much smaller than the real rows leaves most of them out of the search, and sees less), with Gower's distance
+      [5]_: numbers by their rank among the real and held-out rows, categories equal or not, missing cells equal to one
+      another only. Ties count half. It means something only if holdout and real rows come from the same source.
+    - **copies** : the share of synthetic rows equal to a real row in every column; `real` is the same for the held-out rows,
+      without holdout the share of real rows that equal another real row.
 
     `ideal` is the best value that there can be, `real` what held-out real rows score in place of the synthetic ones (for
     utility: what real rows to train on give), `independent` what the real rows score once every column is shuffled by
@@ -655,13 +672,12 @@ def _measures(columns, shape, pairs, seed):
         "trend_error": {table: _error(trend["score"]) for table, trend in trends.items()},
         "trend_error_sdmetrics": {table: _error(trend["score_sdmetrics"]) for table, trend in trends.items()},
         "c2st": {"value": _two_sample_score(columns, seed)},
-        "copies": {"value": copies["synthetic"]},
+        "copies": {"value": copies["synthetic"], "real": copies["holdout" if held_out else "real"]},
     }
     if held_out:
         rows["shape_error"]["real"] = _error([_shape(c, other="holdout") for c in columns])
         rows["c2st"]["real"] = _two_sample_score(columns, seed, other="holdout")
-        rows["copies"]["real"] = copies["holdout"]
-        rows["dcr_share"] = {"value": _nearer_share(columns, seed)}
+        rows["dcr_share"] = dict(zip(("value", "error"), _nearer_share(columns, seed), strict=True))
     return rows
 
 

@@ -16,7 +16,7 @@ from scipy.sparse import csr_matrix
 from sklearn.datasets import load_iris, load_wine
 
 from skvae import QualityReport, quality_report
-from skvae.quality import MEASURES, _columns, _error, _shape, _trend
+from skvae.quality import MEASURES, _columns, _error, _nearer_share, _shape, _trend
 
 
 def values(report):
@@ -317,6 +317,28 @@ def test_nearest_records_by_hand():
     same = quality_report(real, synthetic, real, random_state=0)
     assert values(same)["dcr_share"] == 0.5
     assert same.summary.loc["copies", "real"] == 1
+
+
+def test_standard_error_of_the_nearest_records(thirds):
+    real, _, holdout = thirds
+    # by hand, of 600 rows half of which are real: with one row nearest to all, and with each real row nearest to its copy
+    for synthetic, expected in ((real.iloc[[0] * 300], 0.5), (real, 0.5 / np.sqrt(599))):
+        columns = _columns({"real": real, "synthetic": synthetic, "holdout": holdout})
+        assert _nearer_share(columns, 0) == (1.0, pytest.approx(expected))
+    # fresh rows: as far apart as shares of other draws are
+    frames = [grouped(900, seed=seed)[0] for seed in range(2, 32)]
+    parts = [dict(zip(("real", "synthetic", "holdout"), (f[::3], f[1::3], f[2::3]), strict=True)) for f in frames]
+    shares, errors = np.array([_nearer_share(_columns(tables), 0) for tables in parts]).T
+    assert np.mean(shares) == pytest.approx(0.5, abs=0.02)
+    assert np.std(shares) == pytest.approx(np.mean(errors), rel=0.35)
+
+
+def test_copies_beside_real_rows_that_equal_another():
+    real = pd.DataFrame({"x": [1.0, 1.0, 2.0, None, None], "c": list("aabbb")})
+    summary = quality_report(real, real.iloc[[0, 2, 3]], random_state=0).summary
+    assert summary.loc["copies", ["value", "real"]].tolist() == [1.0, 0.8]
+    summary = quality_report(real, real, real.assign(x=9.0), random_state=0).summary
+    assert summary.loc["copies", ["value", "real"]].tolist() == [1.0, 0.0]
 
 
 def test_utility_of_classes_and_of_numbers():
