@@ -1,8 +1,10 @@
 """How good a synthetic table is: shape, trend, two-sample test, utility and privacy. Knows no model; no torch."""
 
-import html
 import math
 import numbers
+import os
+import textwrap
+from collections.abc import Hashable
 from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
@@ -10,17 +12,20 @@ from typing import NamedTuple
 import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
+from narwhals.stable.v2.typing import IntoDataFrame
+from numpy.typing import ArrayLike
 from sklearn.utils import check_array, check_random_state
 
 from skvae.marginals import marginal_of
-from skvae.plotting import N_DISTRIBUTIONS, as_number, draw_report, html_page, html_picture, html_table
+from skvae.page import as_number, html_page, html_pictures, html_summary, html_tables
+from skvae.plotting import N_DISTRIBUTIONS, draw_report
 from skvae.schema import TIMES, Cells, IdentifierColumn, as_frame, check_frame, find_kind, read_cells, to_floats
+from skvae.verdict import verdict_sentences
 
 MIN_ROWS = 3  # one for each fold of the two-sample test
 MAX_CLASSES = 100
 # rows at most: of each table for a classifier; of queries and of each table searched for nearest records
 N_MODEL_ROWS, N_QUERIES, N_SEARCHED = 50_000, 2_000, 50_000
-N_PAIRS_LISTED = 50
 N_LEVELS = 255  # categories that scikit-learn's gradient boosting takes natively
 NUMERIC = ("number", "date", "duration")
 
@@ -525,7 +530,14 @@ def _nearer_share(columns, seed):
 # --- the report ------------------------------------------------------------------------------------------------------
 
 
-def quality_report(real, synthetic, holdout=None, *, target=None, random_state=None):
+def quality_report(
+    real: IntoDataFrame | ArrayLike,
+    synthetic: IntoDataFrame | ArrayLike,
+    holdout: IntoDataFrame | ArrayLike | None = None,
+    *,
+    target: Hashable | None = None,
+    random_state: int | np.random.RandomState | None = None,
+) -> "QualityReport":
     """Compare a synthetic table with the real one that it was made from.
 
     Parameters
@@ -552,7 +564,8 @@ def quality_report(real, synthetic, holdout=None, *, target=None, random_state=N
     Returns
     -------
     report : QualityReport
-        With `summary`, `columns` and `pairs` (DataFrames), `plot()` and `to_html(path)`. It holds no rows.
+        With `verdict` (in words), `summary`, `columns` and `pairs` (DataFrames), `plot()` and `to_html(path)`. It holds no
+        rows.
 
     Raises
     ------
@@ -594,8 +607,8 @@ def quality_report(real, synthetic, holdout=None, *, target=None, random_state=N
       Without holdout the synthetic rows were made from the rows that test them: the figure flatters. The
       AUC is one class against the rest, the mean over the classes. Rows without the target are left out.
     - **dcr_share** : with `holdout`. The distance to the closest record [4]_, in the real rows or in as many held-out ones
-      (at most 50,000 of each, and 2,000 synthetic rows: its standard error is 0.01 or more; a
-      holdout much smaller than the real rows leaves most of them out of the search, and sees less), with Gower's distance
+      (at most 50,000 of each, and 2,000 synthetic rows, for a standard error of about 0.01; the verdict tells three of them;
+      a holdout much smaller than the real rows leaves most of them out of the search, and sees less), with Gower's distance
       [5]_: numbers by their rank among the real and held-out rows, categories equal or not, missing cells equal to one
       another only. Ties count half. It means something only if holdout and real rows come from the same source.
     - **copies** : the share of synthetic rows equal to a real row in every column; `real` is the same for the held-out rows,
@@ -604,6 +617,10 @@ def quality_report(real, synthetic, holdout=None, *, target=None, random_state=N
     `ideal` is the best value that there can be, `real` what held-out real rows score in place of the synthetic ones (for
     utility: what real rows to train on give), `independent` what the real rows score once every column is shuffled by
     itself, where that is known without training: a table that tells no dependence between columns.
+
+    The verdict says what these measures say: of columns and pairs, beside held-out rows and shuffled columns; of the
+    two-sample test and utility, beside real rows; of memory, what chance does not explain (three standard errors). Without
+    holdout it says what that leaves open.
 
     Identifiers (from 50 rows on, texts that are all different, and consecutive integers) are listed in `columns`, without a
     score, and otherwise ignored. Dates are compared as moments, whatever their unit or time zone, and numbers as float64,
@@ -652,7 +669,7 @@ def quality_report(real, synthetic, holdout=None, *, target=None, random_state=N
     )
     sizes = {table: len(cells) for table, cells in columns[0].cells.items()}
     marginals = [marginal_of(c, score) for c, score in zip(columns, shape["score"], strict=True) if c.kind != "identifier"]
-    return QualityReport(summary, shape, pairs, marginals, sizes)
+    return QualityReport(summary, shape, pairs, marginals, sizes, target, rows.get("dcr_share", {}).get("error"))
 
 
 def _seed(random_state):
@@ -701,6 +718,11 @@ class QualityReport:
 
     Attributes
     ----------
+    verdict : str
+        Four or five sentences: how close single columns and pairs of columns are, and which are worst; whether a classifier
+        can tell the rows apart; with a target, whether a model learns as much of the rows as of real ones; and whether real
+        rows were remembered.
+
     summary : DataFrame
         One row a measure: `value`; beside it `ideal`, `real` and `independent`, the reference points (NaN where there is
         none); and `meaning`, in words. Errors are in %, RMSE in the target's unit, the others lie between 0 and 1 (R² at
@@ -718,6 +740,9 @@ class QualityReport:
     n_rows : dict of str to int
         Rows of each table: "real", "synthetic" and "holdout".
 
+    target : object
+        Name of the column that utility is about, or None.
+
     figure_ : matplotlib Figure
         What `plot` drew.
 
@@ -725,12 +750,16 @@ class QualityReport:
         Its axes: shape, trend, then one a column.
     """
 
-    def __init__(self, summary, columns, pairs, marginals, n_rows):
-        self.summary, self.columns, self.pairs, self.n_rows = summary, columns, pairs, n_rows
-        self._marginals = marginals
+    def __init__(self, summary, columns, pairs, marginals, n_rows, target=None, nearer_error=None):
+        self.summary, self.columns, self.pairs, self.n_rows, self.target = summary, columns, pairs, n_rows, target
+        self._marginals, self._nearer_error = marginals, nearer_error
 
-    def plot(self, *, max_columns=N_DISTRIBUTIONS):
-        """Draw shape by column, trend by pair, and the distributions of the columns of the worst shape.
+    @property
+    def verdict(self) -> str:
+        return " ".join(self._sentences())
+
+    def plot(self, *, max_columns: int = N_DISTRIBUTIONS) -> "QualityReport":
+        """Draw shape by column, trend by pair (`trend_error`), and the distributions of the columns of the worst shape.
 
         Parameters
         ----------
@@ -745,12 +774,12 @@ class QualityReport:
         import matplotlib.pyplot as plt
 
         figure = plt.figure(layout="constrained")
-        self.axes_ = self._draw(figure, _check_count(max_columns))
+        self.axes_ = draw_report(figure, self._marginals, self.pairs["score"], _check_count(max_columns))
         self.figure_ = figure
         return self
 
-    def to_html(self, path):
-        """Write the report as one file that needs nothing else.
+    def to_html(self, path: str | os.PathLike) -> Path:
+        """Write the report as one file that needs nothing else, for wide screens and narrow ones.
 
         Parameters
         ----------
@@ -763,31 +792,23 @@ class QualityReport:
             The file.
         """
         path = Path(path)
-        worst = self.pairs.sort_values("score", kind="stable").head(N_PAIRS_LISTED)
-        parts = [
-            self._repr_html_(),
-            html_picture("Shape, trend and distributions", self._draw),
-            "<h2>Columns</h2>",
-            "<p>A score of 1: real and synthetic cells are distributed alike.</p>",
-            html_table(self.columns.reset_index()),
-            f"<h2>The {len(worst)} worst pairs of {len(self.pairs)}</h2>" if len(worst) else "",
-            html_table(worst) if len(worst) else "",
-        ]
+        parts = [self._repr_html_(), *html_pictures(self._marginals, self.pairs), *html_tables(self.columns, self.pairs)]
         path.write_text(html_page("Quality of synthetic rows", parts), encoding="utf-8")
         return path
 
-    def _draw(self, figure, max_columns=N_DISTRIBUTIONS):
-        return draw_report(figure, self._marginals, self.pairs["score"], max_columns)
-
     def _sizes(self):
-        return ", ".join(f"{size:,} {table} rows" for table, size in self.n_rows.items())
+        return ", ".join(f"{size:,} {table} rows" for table, size in self.n_rows.items()).replace("holdout", "held-out")
+
+    def _sentences(self):
+        return verdict_sentences(self.summary, self.columns, self.pairs, self.n_rows, self.target, self._nearer_error)
 
     def __repr__(self):
         table = self.summary.drop(columns="meaning").map(as_number)
-        return f"{type(self).__name__}: {self._sizes()}\n{table.to_string(index_names=False)}"
+        words = "\n".join(textwrap.fill(sentence, 100, subsequent_indent="  ") for sentence in self._sentences())
+        return f"{type(self).__name__}: {self._sizes()}\n\n{words}\n\n{table.to_string(index_names=False)}"
 
     def _repr_html_(self):
-        return f"<p>{html.escape(self._sizes())}</p>{html_table(self.summary.reset_index())}"
+        return html_summary(self._sizes(), self._sentences(), self.summary)
 
 
 def _check_count(value):
