@@ -10,12 +10,13 @@ a row that says so (`pip install ".[bench]"`). "real" is one half of the trainin
 other, less its rows of categories that the other lacks, which sdmetrics cannot encode. `--scale` measures time and memory
 alone: of KDD Cup 99 with 500,000 sampled rows, and of a table with and without a column of 10,000 categories.
 
-shape, trend: 100 (1 - score) of the quality report of sdmetrics 0.24, later versions leave out weak pairs. c2st: 1 - mean(2
-max(1/2, AUC) - 1) of XGBoost telling synthetic from real in sdmetrics' detection metric, 1 where it cannot. utility: XGBoost
-trained on the synthetic rows, tested on held-out real ones; AUC, or RMSE of the log target of a regression. copies, test
-copies: % of synthetic and of held-out rows that equal a training row. nearer: % of rows, made by a model of one half of the
-training rows, whose nearest real row (city-block distance, numbers over their range, categories one-hot) lies in that
-half; 50 where nothing was remembered. MB: peak of the whole process that fits and samples.
+shape, trend: 100 (1 - score) of the quality report of sdmetrics 0.24, later versions leave out weak pairs; trend is what
+skvae's own report calls trend_error_sdmetrics, not its trend_error. c2st: 1 - mean(2 max(1/2, AUC) - 1) of XGBoost telling
+synthetic from real in sdmetrics' detection metric, 1 where it cannot. utility: XGBoost trained on the synthetic rows,
+tested on held-out real ones; AUC, or RMSE of the log target of a regression. copies, test copies: % of synthetic and of
+held-out rows that equal a training row. nearer: % of rows, made by a model of one half of the training rows, whose nearest
+real row (city-block distance, numbers over their range, categories one-hot) lies in that half; 50 where nothing was
+remembered. MB: peak of the whole process that fits and samples.
 """
 
 import argparse

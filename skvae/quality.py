@@ -1,8 +1,10 @@
 """How good a synthetic table is: shape, trend, two-sample test, utility and privacy. Knows no model; no torch."""
 
-import html
 import math
 import numbers
+import os
+import textwrap
+from collections.abc import Hashable
 from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
@@ -10,17 +12,21 @@ from typing import NamedTuple
 import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
+from narwhals.stable.v2.typing import IntoDataFrame
+from numpy.typing import ArrayLike
 from sklearn.utils import check_array, check_random_state
 
 from skvae.columns import are_identifiers
 from skvae.containers import Cells, as_frame, check_frame, read_cells, to_floats
-from skvae.plotting import N_DISTRIBUTIONS, Marginal, as_number, draw_report, html_page, html_picture, html_table
+from skvae.marginals import marginal_of
+from skvae.page import as_number, html_page, html_pictures, html_summary, html_tables
+from skvae.plotting import N_DISTRIBUTIONS, draw_report
+from skvae.verdict import verdict_sentences
 
 MIN_ROWS = 3  # one for each fold of the two-sample test
 MAX_CLASSES = 100
 # rows at most: of each table for a classifier; of queries and of each table searched for nearest records
 N_MODEL_ROWS, N_QUERIES, N_SEARCHED = 50_000, 2_000, 50_000
-N_PAIRS_LISTED = 50
 N_LEVELS = 255  # categories that scikit-learn's gradient boosting takes natively
 NUMERIC = ("number", "date", "duration")
 # what a column is to the report, by what its cells are
@@ -36,7 +42,16 @@ KINDS = {
 # measure: the best value it can have, and what it says
 MEASURES = {
     "shape_error": (0.0, "How far single columns are from the real ones, in %. Independent columns have none."),
-    "trend_error": (0.0, "How far the dependence between pairs of columns is from the real one, in %."),
+    "trend_error": (
+        0.0,
+        "How far the dependence between pairs of columns is from the real one, in %. A number beside a category is cut at "
+        "the deciles of the real table.",
+    ),
+    "trend_error_sdmetrics": (
+        0.0,
+        "The same as sdmetrics computes it, to be compared with published figures. A number beside a category is cut over "
+        "the range of each table: a few extremes can decide, and held-out real rows can score worse than synthetic ones.",
+    ),
     "c2st": (1.0, "1: boosted trees cannot tell synthetic rows from real ones. 0: they always can."),
     "utility_auc": (
         math.nan,
@@ -50,7 +65,8 @@ MEASURES = {
     ),
     "copies": (
         math.nan,
-        "Share of synthetic rows that equal a real row. More than among held-out rows: real rows are remembered.",
+        "Share of synthetic rows that equal a real row. More than among held-out rows, or than real rows equal one another: "
+        "real rows are remembered.",
     ),
 }
 
@@ -153,8 +169,8 @@ def _read(series, table) -> tuple[str, np.ndarray]:
     """Kind, and values (n,): floats, NaN where missing, of a number or a time; else objects, None where missing."""
     try:
         found, (cells, missing) = read_cells(series)
-    except TypeError as error:
-        raise TypeError(f"In {table}: {error}") from None
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"In {table}: {error}") from None
     kind = KINDS[found.kind]
     if missing.all():
         return "empty", np.full(len(series), None)
@@ -219,6 +235,24 @@ def _total_variation(a, b, size):
     return float(np.abs(frequencies[0] - frequencies[1]).sum() / 2)
 
 
+def _cut_at_deciles(real, other):
+    """Numbers (n,) and (m,) in bins from 1 that end at the deciles of the real ones, missing as 0; and how many codes."""
+    known = np.sort(real[~np.isnan(real)])
+    # a value of more than a tenth of the rows has a bin of its own: it would hide what is next to it
+    values, counts = np.unique(known, return_counts=True)
+    heavy = values[(counts > 1) & (10 * counts > len(known))]
+    # places of the deciles by whole numbers: a tenth is no float, and no edge falls between two huge numbers
+    deciles = known[-(-np.arange(1, 10) * len(known) // 10) - 1] if len(known) else known
+    edges = np.unique(np.concatenate([deciles, heavy, np.nextafter(heavy, -np.inf)]))
+    codes = [np.where(np.isnan(cells), 0, 1 + np.searchsorted(edges, cells)) for cells in (real, other)]
+    return *codes, len(edges) + 2
+
+
+def _cut_over_ranges(real, other):
+    """As sdmetrics does: ten bins over the range of each table, from 1, missing as 0; and how many codes."""
+    return _binned(real), _binned(other), 12
+
+
 def _binned(values):
     """Numbers (n,) in ten bins of equal width over their own range, from 1, missing as 0; the greatest alone in bin 11."""
     known = ~np.isnan(values)
@@ -250,22 +284,35 @@ def _trend(columns, real="real", other="synthetic"):
     """One row a pair of columns: how alike its dependence is in two tables."""
     numeric = [column for column in columns if column.is_numeric]
     place = {id(column): j for j, column in enumerate(numeric)}
-    matrices, codes = [], []
-    for table in (real, other):
-        matrices.append(_correlations(np.column_stack([c.cells[table] for c in numeric])) if numeric else np.empty((0, 0)))
-        codes.append([_binned(c.cells[table]) if c.is_numeric else c.codes(table) for c in columns])
+    cells = [[column.cells[table] for column in numeric] for table in (real, other)]
+    matrices = [_correlations(np.column_stack(some)) if some else np.empty((0, 0)) for some in cells]
+    at_deciles, over_ranges = (
+        [cut(c.cells[real], c.cells[other]) if c.is_numeric else _codes(c, real, other) for c in columns]
+        for cut in (_cut_at_deciles, _cut_over_ranges)
+    )
     rows = []
     for i, j in combinations(range(len(columns)), 2):
         one, two = columns[i], columns[j]
         if one.is_numeric and two.is_numeric:
             a, b = (float(matrix[place[id(one)], place[id(two)]]) for matrix in matrices)
-            rows.append((one.name, two.name, "correlation", _correlation_similarity(a, b), a, b))
+            score = _correlation_similarity(a, b)
+            rows.append((one.name, two.name, "correlation", score, score, a, b))
         else:
-            size = 12 if two.is_numeric else len(two.labels) + 1
-            a, b = (table[i] * size + table[j] for table in codes)
-            size *= 12 if one.is_numeric else len(one.labels) + 1
-            rows.append((one.name, two.name, "contingency", 1.0 - _total_variation(a, b, size), math.nan, math.nan))
-    return pd.DataFrame(rows, columns=["column_1", "column_2", "metric", "score", "real", "synthetic"])
+            score = _contingency_similarity(at_deciles[i], at_deciles[j])
+            is_mixed = one.is_numeric or two.is_numeric
+            as_sdmetrics = _contingency_similarity(over_ranges[i], over_ranges[j]) if is_mixed else score
+            rows.append((one.name, two.name, "contingency", score, as_sdmetrics, math.nan, math.nan))
+    return pd.DataFrame(rows, columns=["column_1", "column_2", "metric", "score", "score_sdmetrics", "real", "synthetic"])
+
+
+def _codes(column, real, other):
+    return column.codes(real), column.codes(other), len(column.labels) + 1
+
+
+def _contingency_similarity(one, two):
+    """One minus the distance of the joint frequencies of two columns, each as codes in two tables and how many codes."""
+    (a, b, n), (c, d, m) = one, two
+    return 1.0 - _total_variation(a * m + c, b * m + d, n * m)
 
 
 def _correlation_similarity(a, b):
@@ -418,7 +465,7 @@ def _scores(y, predicted, classes):
 
 
 def _copies(columns):
-    """By table, the share of rows that equal a real row."""
+    """By table, the share of rows that equal a real row; of the real rows, that equal another."""
     tables = list(columns[0].cells)
     sizes = [len(columns[0].cells[table]) for table in tables]
     key = np.zeros(sum(sizes), dtype=np.int64)
@@ -426,7 +473,8 @@ def _copies(columns):
         codes, found = pd.factorize(np.concatenate([column.cells[table] for table in tables]), use_na_sentinel=False)
         key = pd.factorize(key * len(found) + codes)[0]
     keys = dict(zip(tables, np.split(key, np.cumsum(sizes)[:-1]), strict=True))
-    return {table: float(np.isin(keys[table], keys["real"]).mean()) for table in tables if table != "real"}
+    times = np.bincount(keys["real"], minlength=key.max() + 1)
+    return {table: float((times[keys[table]] > (table == "real")).mean()) for table in tables}
 
 
 def _places(columns):
@@ -447,37 +495,58 @@ def _places(columns):
 
 
 def _nearest(queries, rows):
-    """Distance of each query (m, k) to the nearest of rows (n, k), both in `_places`."""
-    best = np.full(len(queries), np.inf, dtype=np.float32)
+    """Distance (m,) of each query (m, k) to the nearest of rows (n, k), both in `_places`, and which row that is (m,)."""
+    best, places = np.full(len(queries), np.inf, dtype=np.float32), np.zeros(len(queries), dtype=np.int64)
     rows = np.ascontiguousarray(rows.T)
     for first in range(0, len(queries), 16):
-        block = queries[first : first + 16]
+        block = slice(first, first + 16)
         for start in range(0, rows.shape[1], 8192):  # 16 x 8192 floats stay in a processor's cache
-            part = rows[:, start : start + 8192]
-            total = np.zeros((len(block), part.shape[1]), dtype=np.float32)
-            step = np.empty_like(total)
-            for query, row in zip(block.T, part, strict=True):
-                np.subtract(query[:, None], row, out=step)
-                np.abs(step, out=step)
-                np.minimum(step, 1, out=step)
-                total += step
-            np.minimum(best[first : first + 16], total.min(axis=1), out=best[first : first + 16])
-    return best
+            total = _distances(queries[block], rows[:, start : start + 8192])
+            place = total.argmin(axis=1)
+            distance = np.take_along_axis(total, place[:, None], axis=1)[:, 0]
+            places[block] = np.where(distance < best[block], start + place, places[block])
+            best[block] = np.minimum(best[block], distance)
+    return best, places
+
+
+def _distances(queries, rows):
+    """Of queries (m, k) and rows (k, n), both in `_places`: (m, n)."""
+    total = np.zeros((len(queries), rows.shape[1]), dtype=np.float32)
+    step = np.empty_like(total)
+    for query, row in zip(queries.T, rows, strict=True):
+        np.subtract(query[:, None], row, out=step)
+        np.abs(step, out=step)
+        np.minimum(step, 1, out=step)
+        total += step
+    return total
 
 
 def _nearer_share(columns, seed):
-    """Share of synthetic rows that are nearer to a real row than to a held-out one; of ties, half."""
+    """Share of synthetic rows that are nearer to a real row than to a held-out one, of ties half; and its standard error."""
     places = _places(_by_name(columns))
     size = min(len(places["real"]), len(places["holdout"]), N_SEARCHED)
     queries = _some(places["synthetic"], N_QUERIES, seed)
-    real, holdout = (_nearest(queries, _some(places[name], size, seed + at)) for at, name in enumerate(("real", "holdout")))
-    return float((real < holdout).mean() + (real == holdout).mean() / 2)
+    searched = [_some(places[name], size, seed + at) for at, name in enumerate(("real", "holdout"))]
+    (real, nearest_real), (holdout, nearest_holdout) = (_nearest(queries, rows) for rows in searched)
+    share = (real < holdout).mean() + (real == holdout).mean() / 2
+    # without memory it is chance which of the rows searched are the real ones; a row that is nearest to many synthetic ones
+    # then decides for all of them, so that a thousand synthetic rows around one row tell no more than one does
+    nearest = np.concatenate([nearest_real[real < holdout], size + nearest_holdout[holdout < real]])
+    weights = np.bincount(nearest, minlength=2 * size) / len(queries)
+    return float(share), float(np.sqrt(weights.var() * size**2 / (2 * size - 1)))
 
 
 # --- the report ------------------------------------------------------------------------------------------------------
 
 
-def quality_report(real, synthetic, holdout=None, *, target=None, random_state=None):
+def quality_report(
+    real: IntoDataFrame | ArrayLike,
+    synthetic: IntoDataFrame | ArrayLike,
+    holdout: IntoDataFrame | ArrayLike | None = None,
+    *,
+    target: Hashable | None = None,
+    random_state: int | np.random.RandomState | None = None,
+) -> "QualityReport":
     """Compare a synthetic table with the real one that it was made from.
 
     Parameters
@@ -504,7 +573,8 @@ def quality_report(real, synthetic, holdout=None, *, target=None, random_state=N
     Returns
     -------
     report : QualityReport
-        With `summary`, `columns` and `pairs` (DataFrames), `plot()` and `to_html(path)`. It holds no rows.
+        With `verdict` (in words), `summary`, `columns` and `pairs` (DataFrames), `plot()` and `to_html(path)`. It holds no
+        rows.
 
     Raises
     ------
@@ -529,10 +599,14 @@ def quality_report(real, synthetic, holdout=None, *, target=None, random_state=N
       number is no more than one minus the difference of the shares of missing cells, which sdmetrics does not count.
     - **trend_error** : percents that the mean `score` of `pairs` lacks of 1. For two numbers, one minus half the difference
       of their Pearson correlations, over rows where both are observed; for two categories, one minus the total variation
-      distance of their joint frequencies; a number beside a category is first cut into ten bins over the range that it has
-      in the table, so that the score depends on the extremes. All pairs count, as in the quality report of sdmetrics up to
-      0.26 [1]_. A correlation with a constant column is taken as 0, unless it is undefined in both tables: then the
-      pair has no score. Differences below 0.5 mean little.
+      distance of their joint frequencies; a number beside a category is first cut at the deciles of the real table, the same
+      for both tables. A value of more than a tenth of the real rows is a bin of its own, and so are missing cells. A
+      correlation with a constant column is taken as 0, unless it is undefined in both tables: then the pair has no score.
+      Differences below 0.5 mean little.
+    - **trend_error_sdmetrics** : the same of `score_sdmetrics`, as in the quality report of sdmetrics up to 0.26 [1]_, to be
+      compared with published figures. It differs for a number beside a category, which is cut into ten bins over the range
+      that it has in each table: a few extremes can decide, and held-out real rows can score worse than synthetic ones. All
+      pairs count.
     - **c2st** : a two-sample test [2]_. Gradient boosting learns to tell synthetic rows from real ones, in three folds; the
       score is 1 - mean(2 max(1/2, AUC) - 1). It sees categories and missing cells as such; categories beyond the 254 most
       frequent are one to it. It takes as many rows of each table as the smaller one has, and at most 50,000. With fewer
@@ -542,18 +616,23 @@ def quality_report(real, synthetic, holdout=None, *, target=None, random_state=N
       Without holdout the synthetic rows were made from the rows that test them: the figure flatters. The
       AUC is one class against the rest, the mean over the classes. Rows without the target are left out.
     - **dcr_share** : with `holdout`. The distance to the closest record [4]_, in the real rows or in as many held-out ones
-      (at most 50,000 of each, and 2,000 synthetic rows: its standard error is about 0.01; a holdout much smaller than the
-      real rows leaves most of them out of the search, and sees less), with Gower's distance [5]_:
-      numbers by their rank among the real and held-out rows, categories equal or not, missing cells equal to one another
-      only. Ties count half. It means something only if holdout and real rows come from the same source.
-    - **copies** : the share of synthetic rows equal to a real row in every column; `real` is the same for the held-out rows.
+      (at most 50,000 of each, and 2,000 synthetic rows, for a standard error of about 0.01; the verdict tells three of them;
+      a holdout much smaller than the real rows leaves most of them out of the search, and sees less), with Gower's distance
+      [5]_: numbers by their rank among the real and held-out rows, categories equal or not, missing cells equal to one
+      another only. Ties count half. It means something only if holdout and real rows come from the same source.
+    - **copies** : the share of synthetic rows equal to a real row in every column; `real` is the same for the held-out rows,
+      without holdout the share of real rows that equal another real row.
 
     `ideal` is the best value that there can be, `real` what held-out real rows score in place of the synthetic ones (for
     utility: what real rows to train on give), `independent` what the real rows score once every column is shuffled by
     itself, where that is known without training: a table that tells no dependence between columns.
 
-    Identifiers (from 50 rows on, texts that are all different, and consecutive integers) are listed in `columns`, without a
-    score, and otherwise ignored. Dates are compared as moments, whatever their unit or time zone, and numbers as float64,
+    The verdict says what these measures say: of columns and pairs, beside held-out rows and shuffled columns; of the
+    two-sample test and utility, beside real rows; of memory, what chance does not explain (three standard errors). Without
+    holdout it says what that leaves open.
+
+    Identifiers (from 50 rows on, texts that are nearly all different) are listed in `columns`, without a score, and
+    otherwise ignored. Dates are compared as moments, whatever their unit or time zone, and numbers as float64,
     or as float32 where one table holds them so. Shape, trend and copies use all rows.
 
     References
@@ -598,8 +677,8 @@ def quality_report(real, synthetic, holdout=None, *, target=None, random_state=N
         columns=["value", "ideal", "real", "independent", "meaning"],
     )
     sizes = {table: len(cells) for table, cells in columns[0].cells.items()}
-    marginals = [_marginal(c, score) for c, score in zip(columns, shape["score"], strict=True) if c.kind != "identifier"]
-    return QualityReport(summary, shape, pairs, marginals, sizes)
+    marginals = [marginal_of(c, score) for c, score in zip(columns, shape["score"], strict=True) if c.kind != "identifier"]
+    return QualityReport(summary, shape, pairs, marginals, sizes, target, rows.get("dcr_share", {}).get("error"))
 
 
 def _seed(random_state):
@@ -612,21 +691,19 @@ def _measures(columns, shape, pairs, seed):
     """Value and reference points, by measure."""
     held_out = "holdout" in columns[0].cells
     copies = _copies(columns)
+    trends = {"value": pairs, "independent": _trend(_apart(columns, seed), other="independent")}
+    trends |= {"real": _trend(columns, other="holdout")} if held_out else {}
     rows = {
         "shape_error": {"value": _error(shape["score"]), "independent": 0.0},
-        "trend_error": {
-            "value": _error(pairs["score"]),
-            "independent": _error(_trend(_apart(columns, seed), other="independent")["score"]),
-        },
+        "trend_error": {table: _error(trend["score"]) for table, trend in trends.items()},
+        "trend_error_sdmetrics": {table: _error(trend["score_sdmetrics"]) for table, trend in trends.items()},
         "c2st": {"value": _two_sample_score(columns, seed)},
-        "copies": {"value": copies["synthetic"]},
+        "copies": {"value": copies["synthetic"], "real": copies["holdout" if held_out else "real"]},
     }
     if held_out:
         rows["shape_error"]["real"] = _error([_shape(c, other="holdout") for c in columns])
-        rows["trend_error"]["real"] = _error(_trend(columns, other="holdout")["score"])
         rows["c2st"]["real"] = _two_sample_score(columns, seed, other="holdout")
-        rows["copies"]["real"] = copies["holdout"]
-        rows["dcr_share"] = {"value": _nearer_share(columns, seed)}
+        rows["dcr_share"] = dict(zip(("value", "error"), _nearer_share(columns, seed), strict=True))
     return rows
 
 
@@ -645,62 +722,16 @@ def _column_frame(columns):
     return pd.DataFrame(rows, index=names)
 
 
-def _marginal(column, score, n_labels=8):
-    tables = [column.cells["real"], column.cells["synthetic"]]
-    missing = column.missing("real"), column.missing("synthetic")
-    values = np.unique(np.concatenate(tables))
-    values, edges = values[~np.isnan(values)], None
-    if column.is_numeric and len(values) > n_labels:
-        n_bins = min(30, math.ceil(2 * np.cbrt(min(map(len, tables)))))  # Rice's rule: few rows have no finer shape
-        edges, labels = _edges(np.concatenate(tables), column.kind == "number", n_bins), []
-        shares = [np.histogram(cells.clip(edges[0], edges[-1]), edges)[0] / len(cells) for cells in tables]
-    else:
-        labels = [_label(value, column.kind) for value in values] if column.is_numeric else [str(v) for v in column.labels]
-        codes = [np.searchsorted(values, cells[~np.isnan(cells)]) for cells in tables]
-        shares = [np.bincount(code, minlength=len(labels)) / len(cells) for code, cells in zip(codes, tables, strict=True)]
-        labels, shares = _bars(labels, shares, missing, n_labels)
-    return Marginal(column.name, column.kind, score, missing, edges, labels, shares)
-
-
-def _edges(values, is_number, n_bins):
-    """Edges of bins for all but the half percent at each end of values (n,), between whole numbers if they are whole."""
-    values = values[~np.isnan(values)]
-    lower, upper = np.quantile(values, [0.005, 0.995])
-    if lower == upper:
-        lower, upper = values.min(), values.max()
-    if is_number and upper - lower < 2**31 and (values == np.round(values)).all():
-        lower, upper = np.floor(lower), np.ceil(upper)
-        width = np.ceil((upper - lower + 1) / n_bins)
-        return lower - 0.5 + width * np.arange(np.ceil((upper - lower + 1) / width) + 1)
-    return lower * np.linspace(1, 0, n_bins + 1) + upper * np.linspace(0, 1, n_bins + 1)
-
-
-def _bars(labels, shares, missing, n_labels):
-    """Labels and shares (k,) of the most frequent categories, of the others together, and of missing cells."""
-    chosen = np.arange(len(labels))
-    if len(labels) > n_labels:
-        chosen = np.argsort(-sum(shares), kind="stable")[:n_labels]
-    names, heights = [labels[k] for k in chosen], [share[chosen] for share in shares]
-    if len(labels) > n_labels:
-        names.append(f"{len(labels) - n_labels} others")
-        heights = [np.append(some, share.sum() - some.sum()) for some, share in zip(heights, shares, strict=True)]
-    if any(missing):
-        names.append("missing")
-        heights = [np.append(some, share) for some, share in zip(heights, missing, strict=True)]
-    return names, heights
-
-
-def _label(value, kind):
-    if kind == "date":
-        return str(np.datetime64(round(value), "s")).removesuffix(":00").removesuffix("T00:00")
-    return f"{value:.6g} s" if kind == "duration" else f"{value:.6g}"
-
-
 class QualityReport:
     """What `quality_report` found. It holds figures and histograms, no rows.
 
     Attributes
     ----------
+    verdict : str
+        Four or five sentences: how close single columns and pairs of columns are, and which are worst; whether a classifier
+        can tell the rows apart; with a target, whether a model learns as much of the rows as of real ones; and whether real
+        rows were remembered.
+
     summary : DataFrame
         One row a measure: `value`; beside it `ideal`, `real` and `independent`, the reference points (NaN where there is
         none); and `meaning`, in words. Errors are in %, RMSE in the target's unit, the others lie between 0 and 1 (R² at
@@ -711,11 +742,15 @@ class QualityReport:
         cells, `missing_real` and `missing_synthetic`.
 
     pairs : DataFrame
-        One row a pair of columns: `column_1`, `column_2`, `metric` ("correlation" or "contingency"), `score`, and the
-        correlations, `real` and `synthetic`.
+        One row a pair of columns: `column_1`, `column_2`, `metric` ("correlation" or "contingency"), `score`, of which
+        `trend_error` is the mean, `score_sdmetrics`, the same as sdmetrics computes it (another one where a number is
+        beside a category), and the correlations, `real` and `synthetic`.
 
     n_rows : dict of str to int
         Rows of each table: "real", "synthetic" and "holdout".
+
+    target : object
+        Name of the column that utility is about, or None.
 
     figure_ : matplotlib Figure
         What `plot` drew.
@@ -724,12 +759,16 @@ class QualityReport:
         Its axes: shape, trend, then one a column.
     """
 
-    def __init__(self, summary, columns, pairs, marginals, n_rows):
-        self.summary, self.columns, self.pairs, self.n_rows = summary, columns, pairs, n_rows
-        self._marginals = marginals
+    def __init__(self, summary, columns, pairs, marginals, n_rows, target=None, nearer_error=None):
+        self.summary, self.columns, self.pairs, self.n_rows, self.target = summary, columns, pairs, n_rows, target
+        self._marginals, self._nearer_error = marginals, nearer_error
 
-    def plot(self, *, max_columns=N_DISTRIBUTIONS):
-        """Draw shape by column, trend by pair, and the distributions of the columns of the worst shape.
+    @property
+    def verdict(self) -> str:
+        return " ".join(self._sentences())
+
+    def plot(self, *, max_columns: int = N_DISTRIBUTIONS) -> "QualityReport":
+        """Draw shape by column, trend by pair (`trend_error`), and the distributions of the columns of the worst shape.
 
         Parameters
         ----------
@@ -744,12 +783,12 @@ class QualityReport:
         import matplotlib.pyplot as plt
 
         figure = plt.figure(layout="constrained")
-        self.axes_ = self._draw(figure, _check_count(max_columns))
+        self.axes_ = draw_report(figure, self._marginals, self.pairs["score"], _check_count(max_columns))
         self.figure_ = figure
         return self
 
-    def to_html(self, path):
-        """Write the report as one file that needs nothing else.
+    def to_html(self, path: str | os.PathLike) -> Path:
+        """Write the report as one file that needs nothing else, for wide screens and narrow ones.
 
         Parameters
         ----------
@@ -762,31 +801,23 @@ class QualityReport:
             The file.
         """
         path = Path(path)
-        worst = self.pairs.sort_values("score", kind="stable").head(N_PAIRS_LISTED)
-        parts = [
-            self._repr_html_(),
-            html_picture("Shape, trend and distributions", self._draw),
-            "<h2>Columns</h2>",
-            "<p>A score of 1: real and synthetic cells are distributed alike.</p>",
-            html_table(self.columns.reset_index()),
-            f"<h2>The {len(worst)} worst pairs of {len(self.pairs)}</h2>" if len(worst) else "",
-            html_table(worst) if len(worst) else "",
-        ]
+        parts = [self._repr_html_(), *html_pictures(self._marginals, self.pairs), *html_tables(self.columns, self.pairs)]
         path.write_text(html_page("Quality of synthetic rows", parts), encoding="utf-8")
         return path
 
-    def _draw(self, figure, max_columns=N_DISTRIBUTIONS):
-        return draw_report(figure, self._marginals, self.pairs["score"], max_columns)
-
     def _sizes(self):
-        return ", ".join(f"{size:,} {table} rows" for table, size in self.n_rows.items())
+        return ", ".join(f"{size:,} {table} rows" for table, size in self.n_rows.items()).replace("holdout", "held-out")
+
+    def _sentences(self):
+        return verdict_sentences(self.summary, self.columns, self.pairs, self.n_rows, self.target, self._nearer_error)
 
     def __repr__(self):
         table = self.summary.drop(columns="meaning").map(as_number)
-        return f"{type(self).__name__}: {self._sizes()}\n{table.to_string(index_names=False)}"
+        words = "\n".join(textwrap.fill(sentence, 100, subsequent_indent="  ") for sentence in self._sentences())
+        return f"{type(self).__name__}: {self._sizes()}\n\n{words}\n\n{table.to_string(index_names=False)}"
 
     def _repr_html_(self):
-        return f"<p>{html.escape(self._sizes())}</p>{html_table(self.summary.reset_index())}"
+        return html_summary(self._sizes(), self._sentences(), self.summary)
 
 
 def _check_count(value):

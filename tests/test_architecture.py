@@ -44,7 +44,13 @@ RULES = {
     "fitting": ({"contexts", "model", "priors", "rows", "training"}, {"torch"}),
     # what a person touches
     "plotting": (set(), NUMPY_ONLY),
-    "quality": ({"columns", "containers", "plotting"}, {"pandas", "narwhals", "sklearn"}),
+    "verdict": ({"plotting"}, NUMPY_ONLY),
+    "marginals": ({"plotting"}, {"pandas"}),
+    "page": ({"plotting"}, {"pandas"}),
+    "quality": (
+        {"columns", "containers", "marginals", "page", "plotting", "verdict"},
+        {"pandas", "narwhals", "sklearn"},
+    ),
     "estimator": (
         {
             *("containers", "contexts", "fitting", "generators", "likelihoods", "modalities", "model", "networks"),

@@ -1,0 +1,96 @@
+"""How the cells of one column are distributed in two tables: as bins or as bars that a picture shows."""
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from skvae.plotting import Marginal
+
+N_BARS = 8  # of categories, or of values of a number that has no more
+
+
+def marginal_of(column, score) -> Marginal:
+    """The distribution of a column in the real and the synthetic table: bins of a number, bars of few values or categories.
+
+    column : Column of `skvae.quality`; score : float.
+    """
+    tables = [column.cells["real"], column.cells["synthetic"]]
+    missing = column.missing("real"), column.missing("synthetic")
+    levels = None if column.is_numeric and len(_different(tables)) > N_BARS else _levels(column)
+    if levels is None:
+        n_bins = min(30, math.ceil(2 * np.cbrt(min(map(len, tables)))))  # Rice's rule: few rows have no finer shape
+        edges, labels = _edges(np.concatenate(tables), column.kind == "number", n_bins), []
+        shares = [np.histogram(cells.clip(edges[0], edges[-1]), edges)[0] / len(cells) for cells in tables]
+    else:
+        edges, bars = None, _bars(levels, missing)
+        labels, shares = list(bars["label"]), [bars[table].to_numpy() for table in ("real", "synthetic")]
+    return Marginal(column.name, column.kind, score, missing, edges, labels, shares)
+
+
+def _levels(column):
+    """One row a category or value that occurs in the real or the synthetic table: its label, and its share of either.
+
+    Shares are counted over the very codes that number the labels, and both are rows of one frame from then on: no bar can
+    come to stand over the name of another.
+    """
+    tables = ("real", "synthetic")
+    if column.is_numeric:
+        cells = {table: column.cells[table] for table in tables}
+        values = _different(list(cells.values()))
+        codes = {table: np.where(np.isnan(some), 0, np.searchsorted(values, some) + 1) for table, some in cells.items()}
+        labels = _labels(values, column.kind)
+    else:
+        codes, labels = {table: column.codes(table) for table in tables}, [str(label) for label in column.labels]
+    shares = {table: np.bincount(code, minlength=len(labels) + 1)[1:] / len(code) for table, code in codes.items()}
+    levels = pd.DataFrame({"label": pd.Series(labels, dtype=object)} | shares)
+    return levels[levels["real"] + levels["synthetic"] > 0]
+
+
+def _different(tables):
+    """The different values of arrays, sorted, without NaN."""
+    values = np.concatenate(tables)
+    return np.unique(values[~np.isnan(values)])
+
+
+def _edges(values, is_number, n_bins):
+    """Edges of bins for all but the half percent at each end of values (n,), between whole numbers if they are whole."""
+    values = values[~np.isnan(values)]
+    lower, upper = np.quantile(values, [0.005, 0.995])
+    if lower == upper:
+        lower, upper = values.min(), values.max()
+    if is_number and upper - lower < 2**31 and (values == np.round(values)).all():
+        lower, upper = np.floor(lower), np.ceil(upper)
+        width = np.ceil((upper - lower + 1) / n_bins)
+        return lower - 0.5 + width * np.arange(np.ceil((upper - lower + 1) / width) + 1)
+    return lower * np.linspace(1, 0, n_bins + 1) + upper * np.linspace(0, 1, n_bins + 1)
+
+
+def _bars(levels, missing):
+    """Rows of the most frequent levels, of the others together, and of missing cells."""
+    shares, rows = ["real", "synthetic"], [levels]
+    if len(levels) > N_BARS:
+        order = (-levels[shares].sum(axis=1)).argsort(kind="stable")
+        others = levels.iloc[order[N_BARS:]]
+        rows = [levels.iloc[order[:N_BARS]], pd.DataFrame([{"label": f"{len(others)} others", **others[shares].sum()}])]
+    if any(missing):
+        rows.append(pd.DataFrame([{"label": "missing", "real": missing[0], "synthetic": missing[1]}]))
+    return pd.concat(rows) if len(levels) else rows[-1]
+
+
+def _labels(values, kind):
+    """Values (n,) as texts, of the fewest digits that tell them apart."""
+    for digits in (6, 15, 17):  # the last tells any two floats apart
+        texts = [_label(value, kind, digits) for value in values]
+        if len(set(texts)) == len(texts):
+            break
+    return texts
+
+
+def _label(value, kind, digits):
+    if kind == "date":
+        text = str(np.datetime64(round(1e6 * value), "us"))
+        text = text[: {6: -7, 15: -3, 17: None}[digits]]  # to the second, the millisecond, the microsecond
+        return text.removesuffix(":00").removesuffix("T00:00")
+    digits = max(digits, 15) if abs(value) >= 1e5 else digits  # fewer would be filled up by a power of ten
+    return f"{value:.{digits}g}" + (" s" if kind == "duration" else "")
