@@ -168,7 +168,7 @@ class NumericColumn(AbstractColumn):
     def pack(self, cells):
         values = self._numbers(cells)
         unseen = (values != 0) & (values != 1) & ~np.isnan(values) if self.binary else np.zeros(len(values), bool)
-        self._warn_unseen(values, unseen)
+        self._warn_unseen(cells.values, unseen)
         packed = self.scaling.pack(np.where(unseen, np.nan, values))
         if (far := np.abs(packed) > FARTHEST).any():
             value, lower, upper = self._with_range(values[far][0])

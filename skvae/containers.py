@@ -30,15 +30,21 @@ OBJECTS = {
     "string": "text",
     "empty": "null",
 }
-# what to write for a column that is refused, by the same names or by the name of its dtype
+# what to write for a column that is refused, in pandas and in polars, by the same names or by how its dtype's name begins
 ADVICE = {
-    "time": "Convert it to a duration: pd.to_timedelta({x}.astype(str)).",
-    "period": "Convert it to dates: {x}.dt.to_timestamp(), of objects pd.PeriodIndex({x}).to_timestamp().",
-    "interval": "Convert it to categories: {x}.astype('category').",
-    "complex": "Convert it to two columns of numbers: its real and its imaginary part.",
-    "bytes": "Convert it to strings: {x}.str.decode('utf-8').",
-    "binary": "Convert it to strings: {x}.str.decode('utf-8').",
+    "time": (
+        "Convert it to a duration: pd.to_timedelta({x}.astype(str)).",
+        "Convert it to a duration: {x}.cast(pl.Duration).",
+    ),
+    "period": ("Convert it to dates: pd.PeriodIndex({x}).to_timestamp().",) * 2,
+    "interval": ("Convert it to categories: {x}.astype('category').",) * 2,
+    "complex": ("Convert it to two columns of numbers: its real and its imaginary part.",) * 2,
+    "bytes": ("Convert it to strings: {x}.str.decode('utf-8').",) * 2,
+    "binary": ("Convert it to strings: {x}.str.decode('utf-8').", "Convert it to strings: {x}.cast(pl.String)."),
+    "decimal": ("Convert it to floats: {x}.astype(float).", "Convert it to floats: {x}.cast(pl.Float64)."),
+    "zoned": ("Convert it to a dtype with a time zone: pd.to_datetime({x}, utc=True).",) * 2,
 }
+ANY_ADVICE = ("Convert it to numbers, strings or dates, or drop it.",) * 2
 
 
 class Cells(NamedTuple):
@@ -135,6 +141,9 @@ def _native_type(series: nw.Series) -> CellType:
     if isinstance(dtype, nw.Datetime | nw.Duration):
         zone = str(getattr(dtype, "time_zone", None) or "")
         return CellType("duration" if isinstance(dtype, nw.Duration) else "datetime", dtype.time_unit, zone)
+    native = series.to_native()
+    if isinstance(native.dtype, pd.DatetimeTZDtype):  # of a zone that narwhals has no name for
+        return CellType("datetime", native.dtype.unit, str(native.dtype.tz))
     if dtype.is_integer():
         return CellType("integer", unsigned=dtype.is_unsigned_integer())
     if dtype in (nw.Categorical, nw.Enum):
@@ -143,12 +152,11 @@ def _native_type(series: nw.Series) -> CellType:
     for one, kind in kinds.items():
         if dtype == one:
             return CellType(kind)
-    native = series.to_native()
     if getattr(native.dtype, "kind", "") == "f":  # half precision, which narwhals has no name for
         return CellType("float")
     if series.is_null().all():
         return CellType("null")
-    raise refusal(series.name, f"dtype {native.dtype} is not supported.", _family(native.dtype))
+    raise refusal(series, f"dtype {native.dtype} is not supported.", _family(native.dtype))
 
 
 def _levels(series: nw.Series) -> tuple | None:
@@ -160,19 +168,20 @@ def _levels(series: nw.Series) -> tuple | None:
 
 def _family(dtype: Any) -> str:
     """The key of `ADVICE` that a dtype goes by."""
-    return next((key for key in ADVICE if key in str(dtype).lower()), "")
+    return next((key for key in ADVICE if str(dtype).lower().startswith(key)), "")
 
 
-def refusal(name: Any, what: str, family: str = "") -> TypeError:
+def refusal(series: nw.Series, what: str, family: str = "") -> TypeError:
     """The error for a column that holds what is not supported, with what to write instead."""
-    advice = ADVICE.get(family, "Convert it to numbers, strings or dates, or drop it.")
-    return TypeError(f"Column {name!r}: {what} {advice.format(x=f'X[{name!r}]')}")
+    of_pandas, of_polars = ADVICE.get(family, ANY_ADVICE)
+    advice = of_pandas if isinstance(series.to_native(), pd.Series) else of_polars
+    return TypeError(f"Column {series.name!r}: {what} {advice.format(x=f'X[{series.name!r}]')}")
 
 
 def _read_native(series: nw.Series, found: CellType, unit: str) -> Cells:
     missing = series.is_null().to_numpy()
     if found.is_time:
-        return Cells(_ticks(series.to_native(), series.dtype, unit), missing)
+        return Cells(_ticks(series.to_native(), found, unit), missing)
     if found.kind in ("integer", "boolean"):
         filled = series.fill_null(0 if found.kind == "integer" else False) if missing.any() else series
         return Cells(_whole_numbers(filled), missing)
@@ -218,7 +227,9 @@ def _read_objects(series: nw.Series, unit: str | None) -> tuple[CellType, Cells]
     else:
         wrong = next(value for value in there if not isinstance(value, str | numbers.Real | np.bool_))
         what = f"argument must be a string or a number, not {type(wrong).__name__!r} (a cell holds {shown(wrong)})."
-        raise refusal(series.name, what, family)
+        raise refusal(series, what, family)
+    if any(getattr(value, "tzinfo", None) is not None for value in there[:1]):
+        raise refusal(series, "dates with a time zone in a column of Python objects are not supported.", "zoned")
     if kind not in CONVERSIONS:
         return CellType(kind, objects=True), Cells(values, missing)
     out, unit = CONVERSIONS[kind](there, series.name, unit)
@@ -258,8 +269,6 @@ def _moments_in_time(values, name, unit, read=pd.to_datetime):
         moments = read(pd.Series(list(values)))
     except (TypeError, ValueError) as error:
         raise ValueError(f"Column {name!r} holds dates that do not go together: {error}") from None
-    if getattr(moments.dtype, "tz", None) is not None:
-        raise refusal(name, "dates with a time zone in a column of objects are not supported.", "objects with a zone")
     unit = unit or moments.dt.unit
     return moments.dt.as_unit(unit).to_numpy().astype(np.int64), unit
 
@@ -296,7 +305,6 @@ CONVERSIONS: dict[str, Callable] = {
     "datetime": _moments_in_time,
     "duration": _spans_of_time,
 }
-ADVICE["objects with a zone"] = "Convert it to a dtype with that zone: pd.to_datetime({x}, utc=True)."
 
 
 def to_floats(cells: Cells, name: Any, table: str = "X") -> np.ndarray:
@@ -307,16 +315,16 @@ def to_floats(cells: Cells, name: Any, table: str = "X") -> np.ndarray:
     return values
 
 
-def _ticks(native: Any, dtype: Any, unit: str) -> np.ndarray:
+def _ticks(native: Any, found: CellType, unit: str) -> np.ndarray:
     """Dates or durations as int64 counts of a unit, in UTC, anything where missing."""
-    is_date = isinstance(dtype, nw.Date)
+    is_date = found.kind == "date"
     if not isinstance(native, pd.Series):
         native = native if is_date else native.dt.cast_time_unit(unit)
         return native.to_physical().fill_null(0).to_numpy().astype(np.int64)
-    if getattr(dtype, "time_zone", None):
+    if found.time_zone:
         native = native.dt.tz_convert("UTC").dt.tz_localize(None)
     native = native.astype("M8[s]") if is_date else native  # arrow's dates become objects beside missing ones
-    code = "m" if isinstance(dtype, nw.Duration) else "M"
+    code = "m" if found.kind == "duration" else "M"
     return native.to_numpy(dtype=f"{code}8[{unit}]", na_value=np.datetime64("NaT")).view(np.int64)
 
 

@@ -6,8 +6,9 @@ from contextvars import ContextVar
 
 import torch
 
-# multiplications of a step from which a second thread gains more than threads lose by waiting for each other
-MIN_PRODUCTS_A_THREAD = 2**26
+# multiplications at a time, for each thread, from which another thread is worth having: by itself a fit of MNIST gains a
+# third from a second one and a fit of Adult a quarter, but beside a busy process both then take two to three times as long
+MIN_PRODUCTS_A_THREAD = 2**27
 
 _PLAIN: ContextVar[bool] = ContextVar("plain_derivatives", default=False)
 

@@ -19,7 +19,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from skvae._version import __version__
 from skvae.containers import check_frame
 from skvae.contexts import own_context, threads_for
-from skvae.fitting import Fit, FitInterrupted, n_products
+from skvae.fitting import Fit, FitInterrupted
 from skvae.generators import GENERATORS
 from skvae.generators import choose as choose_generator
 from skvae.likelihoods import LIKELIHOODS
@@ -526,7 +526,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
     def _new_module(self, rows, stream):
         """A model at its start, in float32 whatever torch's default."""
         module = VAE(self._schema.specs, **self._architecture, rng=new_rng(stream)).float().to(self.device_)
-        with threads_for(n_products(module, len(rows))):
+        with threads_for(module.n_weights * len(rows)):
             module.start(rows)
         return module
 
@@ -1010,13 +1010,16 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
 
     def _module_in(self, dtype):
         """The model in a type."""
+        if dtype == self.module_.dtype:
+            return self.module_
         with own_context():
             return self.module_.in_type(dtype)
 
     @contextmanager
     def _computing(self, n_rows):
         """While a fitted model computes so many rows: no gradients, and as many threads as that is worth."""
-        with own_context(), threads_for(n_products(self.module_, min(n_rows, N_ROWS_AT_ONCE))), torch.inference_mode():
+        n_products = self.module_.n_weights * min(n_rows, N_ROWS_AT_ONCE)
+        with own_context(), threads_for(n_products), torch.inference_mode():
             yield
 
     # --- scikit-learn's hooks ----------------------------------------------------------------------------------------

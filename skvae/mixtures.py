@@ -11,7 +11,8 @@ MAX_COMPONENTS = 5
 # of rows: beyond, a perceptron finds what there is to find by itself; and of a component, a column: fewer tell nothing
 MAX_ROWS_CLUSTERED, MIN_ROWS_CLUSTERED = 2000, 3
 N_NUMBERS_AT_ONCE = 2**22  # of covariances, one for each row with a missing cell
-LEAST_VARIANCE = 1e-2
+LEAST_VARIANCE = 1e-2  # of a component, beside the variance of all rows; unmeasured
+MOST_RIDGE = 5.0  # rows of independent cells, beside one of the data, from which numbers are taken to be independent
 
 
 class NormalMixture(nn.Module):
@@ -178,12 +179,13 @@ def _moments(u: Tensor, seen: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     covariance = rows.T @ rows / pairs
     variance = covariance.diagonal().clamp(min=1e-6)
     # correlations of pairs seen in different rows may contradict each other: towards independence until they do not
-    ridge = (weight.square().sum() / weight.sum().square().clamp(min=1e-12)).clamp(max=1.0).item()
-    while True:
+    ridge = (weight.square().sum() / weight.sum().square().clamp(min=1e-12)).clamp(1e-9, 1.0).item()
+    while ridge < MOST_RIDGE:
         mixed = covariance / (1 + ridge) + torch.diag(variance) * ridge / (1 + ridge)
         if torch.linalg.cholesky_ex(mixed - 0.1 * ridge * torch.diag(variance)).info == 0:
             return mean, mixed
         ridge *= 2
+    return mean, torch.diag(variance)
 
 
 def _responsibilities(u: Tensor, seen: Tensor) -> Tensor:

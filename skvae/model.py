@@ -442,6 +442,7 @@ class VAE(nn.Module):
         self.autoencoder = Autoencoder(self.views, latent_dim, hidden_layer_sizes, activation, prior, beta, rng)
         self.generator: AbstractGenerator = GENERATORS[generator](self.views, rng)
         self.widest = max(self.autoencoder.widest, self.generator.widest)
+        self.n_weights = sum(parameter.numel() for parameter in self.parameters())
         self._copies: dict[torch.dtype, VAE] = {}
 
     @property

@@ -17,6 +17,7 @@ from skvae.persistence import Saved
 # in standard deviations, both unmeasured: the spacing of a lattice up to which it counts as a continuum, and the smallest
 # scale of a density on one
 FINE, LEAST_SCALE = 0.02, 0.01
+LEAST_DEVIATION = 1e-6  # of a column beside half its range: rows of equal weight never have less
 
 
 @dataclass(frozen=True)
@@ -403,7 +404,9 @@ def moments(values: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
         return lower, 1.0
     size = max(-lower, upper)  # squares of numbers near 1e300, or 1e-300, leave the range of float64
     mean = np.average(values / size, weights=weight)
-    return float(mean) * size, math.sqrt(np.average((values / size - mean) ** 2, weights=weight)) * size or 1.0
+    deviation = math.sqrt(np.average((values / size - mean) ** 2, weights=weight)) * size
+    # where one row outweighs all others, theirs are still numbers that can be squared
+    return float(mean) * size, max(deviation, LEAST_DEVIATION * (upper / 2 - lower / 2)) or 1.0
 
 
 # how the numbers of a column are packed for a likelihood

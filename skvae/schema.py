@@ -70,10 +70,8 @@ class Schema(Saved):
     @staticmethod
     def precision(X: Any) -> str:
         """The type that latents and scores of X come in: "float32" where X has no more than that, else "float64"."""
-        if isinstance(X, np.ndarray):
-            return "float32" if X.dtype in (np.float32, np.float16) else "float64"
-        dtypes = (str(dtype).lower() for dtype in nw.from_native(X).schema.values())
-        return "float32" if all(dtype in ("float32", "float16") for dtype in dtypes) else "float64"
+        dtypes = {str(dtype).lower() for dtype in ([X.dtype] if isinstance(X, np.ndarray) else X.dtypes)}
+        return "float32" if dtypes <= {"float32", "float16"} else "float64"
 
     def packs_at_once(self, X: Any) -> bool:
         """Whether many parts of few rows are packed in the same time as one of many."""

@@ -112,10 +112,14 @@ class Table(AbstractModality):
         return self._layout
 
     def packs_at_once(self, X: Any) -> bool:
-        return isinstance(X, np.ndarray) and X.dtype.kind == "f" and self.layout.all_floats
+        dtypes = [X.dtype] if isinstance(X, np.ndarray) else X.dtypes
+        floats = (isinstance(dtype, np.dtype) and dtype.kind == "f" for dtype in dtypes)
+        return self.layout.all_floats and all(floats)
 
     def pack(self, X: Any) -> Packed:
         values = np.empty((len(X), len(self.variables)))
+        if not isinstance(X, np.ndarray) and self.packs_at_once(X):
+            X = X.to_numpy()
         for j, cells in self._cells(X, values):
             if (at := self.value_at[j]) is not None:
                 values[:, at] = self.columns[j].pack(cells)
@@ -125,8 +129,8 @@ class Table(AbstractModality):
 
     def _cells(self, X: Any, values: np.ndarray) -> Iterator[tuple[int, Cells]]:
         """Place and `Cells` of the columns that are not packed to values (n, n_variables) all at once."""
-        if self.packs_at_once(X):
-            # of an array of many columns, a series of each would take longer than all that follows
+        if isinstance(X, np.ndarray) and self.packs_at_once(X):
+            # of many columns, a series of each would take longer than all that follows
             left = self.layout.pack_affine(X, values)
             return ((j, Cells(X[:, j].astype(float), np.isnan(X[:, j]))) for j in left)
         series = as_frame(X).iter_columns()
