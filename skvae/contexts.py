@@ -19,8 +19,22 @@ def own_context() -> Iterator[None]:
     of_cpu, of_cuda = (torch.autocast(device, enabled=False) for device in ("cpu", "cuda"))
     # torch looks at every call while a default device is set by a context: we set one only where there is another
     device = nullcontext() if torch.get_default_device().type == "cpu" else torch.device("cpu")
-    with torch.inference_mode(False), torch.enable_grad(), of_cpu, of_cuda, device:
+    with torch.inference_mode(False), torch.enable_grad(), of_cpu, of_cuda, device, _single_precision():
         yield
+
+
+@contextmanager
+def _single_precision() -> Iterator[None]:
+    """What is made without a type is float32."""
+    dtype = torch.get_default_dtype()
+    if dtype == torch.float32:
+        yield
+        return
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(dtype)
 
 
 @contextmanager

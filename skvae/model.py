@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from skvae.contexts import own_context
 from skvae.decoders import FactorisedDecoder
 from skvae.generators import GENERATORS, AbstractGenerator
 from skvae.networks import MLP
@@ -35,7 +36,8 @@ def normal_noise(n: int, latent_dim: int) -> Tensor:
     """
     # of the first seeds, 0 has 64 points in the plane with which densities integrate to 1.02; and
     # a float32 engine rounds some points to exactly 0 or 1, where the inverse cdf is infinite
-    points = torch.quasirandom.SobolEngine(latent_dim, scramble=True, seed=1).draw(n, dtype=torch.float64)
+    with own_context():  # the engine scrambles in torch's default type
+        points = torch.quasirandom.SobolEngine(latent_dim, scramble=True, seed=1).draw(n, dtype=torch.float64)
     return torch.special.ndtri(points.clamp(1e-6, 1 - 1e-6))
 
 

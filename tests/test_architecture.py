@@ -40,7 +40,7 @@ RULES = {
     "views": ({"decoders", "images", "likelihoods", "networks", "rows", "scalings", "tables"}, {"torch"}),
     "priors": ({"training"}, {"torch"}),
     "generators": ({"autoregressive", "rows", "views"}, {"torch"}),
-    "model": ({"decoders", "generators", "networks", "priors", "rows", "views"}, {"torch"}),
+    "model": ({"contexts", "decoders", "generators", "networks", "priors", "rows", "views"}, {"torch"}),
     "fitting": ({"contexts", "model", "priors", "rows", "training"}, {"torch"}),
     # what a person touches
     "plotting": (set(), NUMPY_ONLY),
