@@ -5,7 +5,7 @@ import re
 import sys
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from scipy.special import ndtr
 
 from skvae.containers import N_SHOWN, Cells, CellType, plain, read_cells, shown, to_floats
 from skvae.persistence import Saved
-from skvae.scalings import SCALINGS, AbstractScaling, Affine, Variable, moments, value_range
+from skvae.scalings import SCALINGS, AbstractScaling, Affine, DensityScaling, Variable, moments, value_range
 
 MAX_CATEGORIES = 10_000  # unmeasured: a softmax over more takes longer than all else
 FARTHEST = 1e15  # standard deviations, beyond which float32 has no squares
@@ -36,13 +36,22 @@ class AbstractColumn(ABC, Saved):
     type : CellType
     """
 
-    likelihoods: tuple[str, ...] = ()  # that the kind can take, beside "auto"
     variable: Variable | None = None  # none: the column is not modelled
     empty = False  # whether `fit` saw missing cells only
     affine: Affine | None = None  # what packing is, if it is as simple as that
 
     def __init__(self, name: Any, type: CellType):
         self.name, self.type = name, type
+
+    @staticmethod
+    def likelihoods() -> tuple[str, ...]:
+        """Those that the kind is known to take, beside "auto"."""
+        return ()
+
+    @classmethod
+    def takes(cls, likelihood: str) -> bool:
+        """Whether cells of the kind may have a likelihood."""
+        return likelihood in cls.likelihoods()
 
     @abstractmethod
     def fit(self, values: np.ndarray, weight: np.ndarray, likelihood: str) -> None:
@@ -99,7 +108,9 @@ class AbstractColumn(ABC, Saved):
 
 
 class BooleanColumn(AbstractColumn):
-    likelihoods = ("bernoulli",)
+    @staticmethod
+    def likelihoods():
+        return ("bernoulli",)
 
     def fit(self, values, weight, likelihood):
         self.variable = Variable("bernoulli")
@@ -124,8 +135,15 @@ class NumericColumn(AbstractColumn):
     from the earliest.
     """
 
-    likelihoods = tuple(SCALINGS)
     scaling: AbstractScaling
+
+    @staticmethod
+    def likelihoods():
+        return tuple(SCALINGS)
+
+    @classmethod
+    def takes(cls, likelihood):
+        return likelihood not in CATEGORIES
 
     def fit(self, values, weight, likelihood):
         self.integer = values.dtype.kind in "iu"
@@ -137,7 +155,7 @@ class NumericColumn(AbstractColumn):
         if likelihood == "auto" or len(values) == 0:
             likelihood = "bernoulli" if self.binary else "histogram" if _wants_bins(numbers, self.integer) else "gaussian"
         spacing = 0.0 if self.decimals is None else 10.0**-self.decimals
-        self.scaling = SCALINGS[likelihood](self.name, likelihood, spacing, self.integer)
+        self.scaling = SCALINGS.get(likelihood, DensityScaling)(self.name, likelihood, spacing, self.integer)
         self.scaling.fit(numbers, weight)
         self.variable = self.scaling.variable
         found = np.unique(numbers)
@@ -245,7 +263,9 @@ class IdentifierColumn(AbstractColumn):
 class CategoricalColumn(AbstractColumn):
     """One of the values that `fit` saw: strings, numbers, booleans, or whatever a categorical dtype holds."""
 
-    likelihoods = ("categorical", "ordinal")
+    @staticmethod
+    def likelihoods():
+        return tuple(CATEGORIES)
 
     def fit(self, values, weight, likelihood):
         found = pd.unique(values)
@@ -257,12 +277,9 @@ class CategoricalColumn(AbstractColumn):
             )
         in_order = self._in_order(found)
         self.categories = np.fromiter(in_order, dtype=values.dtype, count=len(in_order))
-        size, unseen = max(1, len(self.categories)), 1 / (len(values) + 1)
-        if likelihood == "ordinal" and size > 1:
-            centre, scale = moments(self._codes(values), weight)
-            self.variable = Variable("ordinal", size, centre=centre, scale=scale, unseen=unseen)
-        else:
-            self.variable = Variable("categorical", size, coded=True, unseen=unseen)
+        # the only category has no order
+        likelihood = likelihood if likelihood in CATEGORIES and len(self.categories) > 1 else "categorical"
+        self.variable = CATEGORIES[likelihood](self._codes(values), weight, max(1, len(self.categories)))
 
     def _in_order(self, found: np.ndarray) -> list:
         """Values (k,) in the order of the dtype's levels, else sorted, numbers before texts."""
@@ -314,6 +331,18 @@ class CategoricalColumn(AbstractColumn):
     def levels(self):
         return self.categories, np.arange(float(len(self.categories)))
 
+
+def _unordered(codes: np.ndarray, weight: np.ndarray, size: int) -> Variable:
+    return Variable("categorical", size, coded=True, unseen=1 / (len(codes) + 1))
+
+
+def _ordered(codes: np.ndarray, weight: np.ndarray, size: int) -> Variable:
+    centre, scale = moments(codes, weight)
+    return Variable("ordinal", size, centre=centre, scale=scale, unseen=1 / (len(codes) + 1))
+
+
+# what the model must know of codes (n,) with weight (n,) below a size, by likelihood
+CATEGORIES: dict[str, Callable] = {"categorical": _unordered, "ordinal": _ordered}
 
 # by what the cells of a column are (`CellType.kind`)
 KINDS: dict[str, type[AbstractColumn]] = {

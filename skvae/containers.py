@@ -394,6 +394,8 @@ def _polars_frame(types, dtypes, cells, index, names):
 
 
 def _array(types, dtypes, cells, index, names):
+    if cells[0].values.ndim > 1:  # one column of arrays
+        return cells[0].values
     out = np.empty((len(cells[0].values), len(cells)), dtype=dtypes[0])
     for j, (found, (values, missing)) in enumerate(zip(types, cells, strict=True)):
         out[:, j] = _as_objects(values, found) if found.objects else values

@@ -22,6 +22,7 @@ from skvae.contexts import own_context, threads_for
 from skvae.fitting import Fit, FitInterrupted
 from skvae.generators import GENERATORS
 from skvae.generators import choose as choose_generator
+from skvae.images import check_shape
 from skvae.likelihoods import LIKELIHOODS
 from skvae.modalities import Packed
 from skvae.model import N_IMPORTANCE_SAMPLES, VAE, normal_noise
@@ -293,10 +294,11 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
     _parameter_constraints: ClassVar[dict] = {
         "latent_dim": [Interval(Integral, 1, None, closed="left")],
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions(set(ACTIVATIONS))],
-        "likelihood": [StrOptions({"auto", *LIKELIHOODS}), dict],
-        "generator": [StrOptions({"auto", *GENERATORS})],
-        "prior": [StrOptions(set(PRIORS))],
+        # views of the dicts: a row that is added later is an option as well
+        "activation": [StrOptions(ACTIVATIONS.keys())],
+        "likelihood": [StrOptions({"auto"}), StrOptions(LIKELIHOODS.keys()), dict],
+        "generator": [StrOptions({"auto"}), StrOptions(GENERATORS.keys())],
+        "prior": [StrOptions(PRIORS.keys())],
         "beta": [Interval(Real, 0, None, closed="left")],
         "categorical_features": [StrOptions({"from_dtype"}), "array-like", None],
         "image_shape": ["array-like", None],
@@ -475,8 +477,9 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         if going_on:
             self._check_unchanged()
         else:
-            modality, options = self._modality(X)
-            self._schema = Schema().fit(*representative(X, weight, stream), modality, options)
+            names = "likelihood", "categorical_features", "image_shape"
+            parameters = {name: getattr(self, name) for name in names}
+            self._schema = Schema().fit(*representative(X, weight, stream), parameters)
             self.ignored_features_ = self._schema.ignored
         self._architecture = self._model_parameters()
         return to_rows(self._schema, X, weight, self.device_), stream
@@ -511,17 +514,6 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
                     f"warm_start=True goes on with the fitted model, whose {name} is {former!r}. Got {value!r} instead: "
                     "set it back, or fit with warm_start=False."
                 )
-
-    def _modality(self, X):
-        """The modality of X, and what its class takes."""
-        if self.image_shape is None and len(X.shape) == 2:
-            options = {"likelihood": self.likelihood, "categorical": _categorical_names(X, self.categorical_features)}
-            return "table", options
-        if not isinstance(self.likelihood, str):
-            raise ValueError("likelihood must be a str for images, as all pixels share one. Got a dict instead.")
-        if self.categorical_features is not None and not isinstance(self.categorical_features, str):
-            raise ValueError("categorical_features must be None or 'from_dtype' for images, whose pixels are numbers.")
-        return "image", {"likelihood": self.likelihood, "image_shape": _image_shape(self.image_shape)}
 
     def _new_module(self, rows, stream):
         """A model at its start, in float32 whatever torch's default."""
@@ -952,7 +944,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
 
     def _validate(self, X, *, reset=False, min_rows=1):
         """X as a frame, or as an array (n, n_features), or (n, ...) when fitting images; checked as scikit-learn does."""
-        images = self.image_shape is not None if reset else self._schema.image_shape is not None
+        images = (self.image_shape if reset else self._schema.row_shape) is not None
         is_frame = not isinstance(X, np.ndarray) and nw.dependencies.is_into_dataframe(X)
         if is_frame:
             check_frame(X, min_rows, type(self).__name__)
@@ -963,7 +955,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         X = self._check_array(X, min_rows)
         if X.dtype.kind not in ("biuf" if images or X.ndim > 2 else "biufOU"):
             raise TypeError(f"X has dtype {X.dtype}, which is not supported. Convert it to numbers.")
-        self._check_image_shape(X.shape[1:], reset)
+        self._check_row_shape(X.shape[1:], reset)
         if not is_frame:
             validate_data(self, X.reshape(len(X), -1), reset=reset, skip_check_array=True)
         return X.astype(object) if X.dtype.kind == "U" else X
@@ -975,14 +967,14 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
             return check_array(X, dtype=object, estimator=self, input_name="X", **checks)
         return checked
 
-    def _check_image_shape(self, shape, reset):
-        """Rows are flat or have the image's shape; shape : that of a row. Counting features is `validate_data`'s."""
-        image_shape = _image_shape(self.image_shape) if reset else self._schema.image_shape
-        if image_shape is None:
+    def _check_row_shape(self, shape, reset):
+        """Rows are flat or have the shape of those of `fit`; shape : theirs. Counting features is `validate_data`'s."""
+        row_shape = check_shape(self.image_shape) if reset else self._schema.row_shape
+        if row_shape is None:
             fits, wanted = reset or len(shape) == 1, "flat rows"
         else:
-            flat = (math.prod(image_shape),) if reset else shape[:1]
-            fits, wanted = shape in (image_shape, flat), f"images of shape {image_shape}"
+            flat = (math.prod(row_shape),) if reset else shape[:1]
+            fits, wanted = shape in (row_shape, flat), f"images of shape {row_shape}"
         if not fits:
             raise ValueError(f"X has rows of shape {shape}, but {type(self).__name__} is expecting {wanted}.")
 
@@ -1104,15 +1096,6 @@ def _find_device(name, fallback=None):
     return name
 
 
-def _image_shape(shape):
-    if shape is None:
-        return None
-    shape = tuple(np.atleast_1d(shape).tolist())
-    if not shape or any(not isinstance(size, Integral) or isinstance(size, bool) or size < 1 for size in shape):
-        raise ValueError(f"image_shape must hold ints in the range [1, inf). Got {shape!r} instead.")
-    return shape
-
-
 def _layer_sizes(sizes):
     sizes = tuple(np.atleast_1d(sizes).tolist())
     if any(not isinstance(size, Integral) or isinstance(size, bool) or size < 1 for size in sizes):
@@ -1131,40 +1114,3 @@ def _weighted_rows(X, sample_weight, min_rows):
     if len(kept) < min_rows:
         raise ValueError(f"sample_weight is positive for {len(kept)} sample(s), while a minimum of {min_rows} is required.")
     return _safe_indexing(X, kept), weight[kept]
-
-
-def _categorical_names(X, categorical_features):
-    """Names of the columns that `categorical_features` points at, beside those of a categorical dtype."""
-    is_frame = not isinstance(X, np.ndarray)
-    names = list(nw.from_native(X).columns) if is_frame else [f"x{j}" for j in range(X.shape[1])]
-    if categorical_features is None or isinstance(categorical_features, str):
-        return ()
-    features = np.asarray(categorical_features)
-    if features.ndim != 1:
-        raise ValueError(f"categorical_features must have one axis, got an array of shape {features.shape}.")
-    if features.size == 0:
-        return ()
-    if features.dtype.kind == "b":
-        if len(features) != len(names):
-            raise ValueError(
-                f"categorical_features set as a boolean mask must have shape (n_features,), got: {features.shape}"
-            )
-        return tuple(name for name, is_category in zip(names, features, strict=True) if is_category)
-    if features.dtype.kind in "iu":
-        if features.max() >= len(names) or features.min() < 0:
-            raise ValueError("categorical_features set as integer indices must be in [0, n_features - 1]")
-        return tuple(names[j] for j in features)
-    if features.dtype.kind not in "UO" or not all(isinstance(f, str) for f in features.ravel()):
-        raise ValueError("categorical_features must be an array-like of bool, int or str.")
-    if not is_frame:
-        raise ValueError(
-            "categorical_features should be passed as an array of integers or as a boolean mask when the model is fitted "
-            "on data without feature names."
-        )
-    for feature in features:
-        if feature not in names:
-            raise ValueError(
-                f"categorical_features has an item value '{feature}' which is not a valid feature name of the training "
-                f"data. Observed feature names: {names}"
-            )
-    return tuple(features.tolist())

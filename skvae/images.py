@@ -1,7 +1,10 @@
 """Images without torch: which values pixels take, and how they are packed."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral
+from typing import Any
 
 import numpy as np
 
@@ -42,10 +45,23 @@ class Images(AbstractModality):
         Shape of an image where X is flat.
     """
 
-    likelihoods = ("auto", "gaussian", "bernoulli")
-
     def __init__(self, likelihood: str = "auto", image_shape: tuple[int, ...] | None = None):
         self.likelihood, self.image_shape = likelihood, image_shape
+
+    @classmethod
+    def options(cls, X: Any, parameters: dict) -> dict | None:
+        image_shape, likelihood = parameters["image_shape"], parameters["likelihood"]
+        if image_shape is None and len(X.shape) == 2:
+            return None
+        if not isinstance(likelihood, str):
+            raise ValueError("likelihood must be a str for images, as all pixels share one. Got a dict instead.")
+        if parameters["categorical_features"] is not None and not isinstance(parameters["categorical_features"], str):
+            raise ValueError("categorical_features must be None or 'from_dtype' for images, whose pixels are numbers.")
+        return {"likelihood": likelihood, "image_shape": check_shape(image_shape)}
+
+    @property
+    def row_shape(self) -> tuple[int, ...] | None:
+        return self.image_shape
 
     @property
     def spec(self) -> ImageSpec:
@@ -56,9 +72,9 @@ class Images(AbstractModality):
         return [CellType("image")]
 
     def fit(self, X: np.ndarray, weight: np.ndarray) -> "Images":
-        if self.likelihood not in self.likelihoods:
+        if self.likelihood not in ("auto", *PIXELS):
             raise ValueError(
-                f"The likelihood of images must be a str among {{{', '.join(map(repr, self.likelihoods))}}}. "
+                f"The likelihood of images must be a str among {{{', '.join(map(repr, ('auto', *PIXELS)))}}}. "
                 f"Got {self.likelihood!r} instead."
             )
         self.shape, self.dtype = X.shape[1:], X.dtype
@@ -66,10 +82,8 @@ class Images(AbstractModality):
         levels = np.unique(X)
         levels = levels[~np.isnan(levels)].astype(float) if len(levels) else levels
         self._find_lattice(levels)
-        if self.likelihood == "bernoulli" or (self.likelihood == "auto" and len(levels) == 2):
-            self._fit_bernoulli(levels)
-        else:
-            self._fit_gaussian(X.reshape(len(X), -1), weight)
+        automatic = "bernoulli" if len(levels) == 2 else "gaussian"
+        PIXELS[automatic if self.likelihood == "auto" else self.likelihood](self, X.reshape(len(X), -1), weight, levels)
         return self
 
     def _find_lattice(self, levels: np.ndarray) -> None:
@@ -89,7 +103,7 @@ class Images(AbstractModality):
                 return natural
         return self.lower, self.upper
 
-    def _fit_bernoulli(self, levels: np.ndarray) -> None:
+    def _fit_bernoulli(self, X: np.ndarray, weight: np.ndarray, levels: np.ndarray) -> None:
         if len(levels) != 2:
             levels = np.array([0.0, 255.0 if self.dtype == np.uint8 else 1.0])
         self.centre, self.scale, self.bounded = levels[0], levels[1] - levels[0], True
@@ -102,7 +116,7 @@ class Images(AbstractModality):
             )
         self.variable, self.jacobian = Variable("bernoulli"), 0.0
 
-    def _fit_gaussian(self, X: np.ndarray, weight: np.ndarray) -> None:
+    def _fit_gaussian(self, X: np.ndarray, weight: np.ndarray, levels: np.ndarray) -> None:
         seen = ~np.isnan(X)
         self.centre, self.scale = moments(X[seen].astype(float), np.broadcast_to(weight[:, None], X.shape)[seen])
         lattice = {}
@@ -161,6 +175,10 @@ class Images(AbstractModality):
         return jacobian if packed.observed is None else jacobian * packed.observed
 
 
+# how pixels (n, n_pixels) with weight (n,) and sorted levels (k,) are fitted for a likelihood
+PIXELS: dict[str, Callable] = {"gaussian": Images._fit_gaussian, "bernoulli": Images._fit_bernoulli}
+
+
 def _spacing(levels: np.ndarray) -> float:
     """Spacing of sorted levels (k,) if they lie on at most 256 evenly spaced ones, else 0."""
     if not 2 <= len(levels) <= N_LEVELS:
@@ -169,3 +187,13 @@ def _spacing(levels: np.ndarray) -> float:
     places = (levels - levels[0]) / spacing
     even = np.abs(places - places.round()).max() < 1e-3 and places[-1] < N_LEVELS
     return float((levels[-1] - levels[0]) / places[-1].round()) if even else 0.0
+
+
+def check_shape(shape: Any) -> tuple[int, ...] | None:
+    """The `image_shape` of the estimator as a tuple of ints; refused if it is none."""
+    if shape is None:
+        return None
+    shape = tuple(np.atleast_1d(shape).tolist())
+    if not shape or any(not isinstance(size, Integral) or isinstance(size, bool) or size < 1 for size in shape):
+        raise ValueError(f"image_shape must hold ints in the range [1, inf). Got {shape!r} instead.")
+    return shape

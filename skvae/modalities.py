@@ -44,6 +44,16 @@ class AbstractModality(ABC, Saved):
 
     types: list[CellType]
 
+    @classmethod
+    @abstractmethod
+    def options(cls, X: Any, parameters: dict) -> dict | None:
+        """What the class is made with for rows X, of parameters of the estimator; None where X is of another modality."""
+
+    @property
+    def row_shape(self) -> tuple[int, ...] | None:
+        """The shape that a row of an array may have beside a flat one, if any."""
+        return None
+
     @property
     @abstractmethod
     def spec(self) -> Any: ...

@@ -138,16 +138,16 @@ class AbstractScaling(ABC, Saved):
             )
 
 
-class StandardScaling(AbstractScaling):
+class _Standardised(AbstractScaling):
     """Mean zero, standard deviation one."""
 
     def fit(self, values, weight):
         self.centre, self.scale = moments(values, weight)
-        spacing = self.spacing / self.scale if self.discrete else 0.0
-        # on a lattice much finer than the spread, the mass of a cell is its density times the spacing
-        mass = self.likelihood == "gaussian" and spacing > FINE
-        least_scale = LEAST_SCALE if mass else max(LEAST_SCALE, min(spacing, 1.0))
-        self.variable = Variable(self.likelihood, spacing=spacing if mass else 0.0, least_scale=least_scale)
+        self.variable = self._variable(self.spacing / self.scale if self.discrete else 0.0)
+
+    @abstractmethod
+    def _variable(self, spacing: float) -> Variable:
+        """What the model must know; spacing : of discrete numbers, in packed units, 0 of others."""
 
     @property
     def affine(self):
@@ -163,6 +163,23 @@ class StandardScaling(AbstractScaling):
         if self.variable.spacing:
             return 0.0
         return (math.log(self.spacing) if self.discrete else 0.0) - math.log(self.scale)
+
+
+class DensityScaling(_Standardised):
+    """Standardised numbers with a density; that of a discrete one, times the spacing, is its probability."""
+
+    def _variable(self, spacing):
+        return Variable(self.likelihood, least_scale=max(LEAST_SCALE, min(spacing, 1.0)))
+
+
+class LatticeScaling(_Standardised):
+    """Standardised numbers; discrete ones have the probability of their cell of the lattice."""
+
+    def _variable(self, spacing):
+        # on a lattice much finer than the spread, the mass of a cell is its density times the spacing
+        if spacing > FINE:
+            return Variable(self.likelihood, spacing=spacing)
+        return Variable(self.likelihood, least_scale=max(LEAST_SCALE, spacing))
 
 
 class LogarithmScaling(AbstractScaling):
@@ -409,10 +426,10 @@ def moments(values: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
     return float(mean) * size, max(deviation, LEAST_DEVIATION * (upper / 2 - lower / 2)) or 1.0
 
 
-# how the numbers of a column are packed for a likelihood
+# how the numbers of a column are packed for a likelihood; for one that is not listed, as `DensityScaling` does
 SCALINGS: dict[str, type[AbstractScaling]] = {
-    "gaussian": StandardScaling,
-    "student_t": StandardScaling,
+    "gaussian": LatticeScaling,
+    "student_t": DensityScaling,
     "log_normal": LogarithmScaling,
     "bernoulli": ShareScaling,
     "continuous_bernoulli": ShareScaling,

@@ -17,7 +17,8 @@ from skvae.modalities import AbstractModality, Packed
 from skvae.persistence import Saved
 from skvae.tables import Table
 
-MODALITIES: dict[str, type[AbstractModality]] = {"table": Table, "image": Images}
+# the first that has options for rows takes them
+MODALITIES: dict[str, type[AbstractModality]] = {"image": Images, "table": Table}
 
 
 class Schema(Saved):
@@ -26,7 +27,7 @@ class Schema(Saved):
     Attributes, after `fit`
     -----------------------
     container : str
-        A key of CONTAINERS, or "images" for an array of them.
+        A key of CONTAINERS.
     names : sequence
         The native column names; None of an array.
     dtypes : list
@@ -35,16 +36,22 @@ class Schema(Saved):
         By the key of MODALITIES.
     """
 
-    def fit(self, X: Any, weight: np.ndarray, modality: str, options: dict) -> "Schema":
-        """Learn the form of X, an array or a frame, with weight (n,); options : the arguments of the modality."""
-        self.container, self.names = "images", None
-        if modality == "table":
+    def fit(self, X: Any, weight: np.ndarray, parameters: dict) -> "Schema":
+        """Learn the form of X, an array or a frame, with weight (n,).
+
+        parameters : those of the estimator that say what rows are, by name: `likelihood`, `categorical_features` and
+        `image_shape`.
+        """
+        if isinstance(X, np.ndarray):
+            self.container, self.names, self.dtypes = "numpy", None, [X.dtype] * X.shape[1]
+        else:
             frame = as_frame(X)
             native = frame.to_native()
-            self.container = "numpy" if isinstance(X, np.ndarray) else str(frame.implementation)
-            self.names = native.columns
-            self.dtypes = [X.dtype if self.container == "numpy" else native[name].dtype for name in frame.columns]
-        self.parts = {modality: MODALITIES[modality](**options).fit(X, weight)}
+            self.container, self.names = str(frame.implementation), native.columns
+            self.dtypes = [native[name].dtype for name in frame.columns]
+        found = ((name, cls, cls.options(X, parameters)) for name, cls in MODALITIES.items())
+        name, cls, options = next((name, cls, options) for name, cls, options in found if options is not None)
+        self.parts = {name: cls(**options).fit(X, weight)}
         return self
 
     @property
@@ -57,10 +64,10 @@ class Schema(Saved):
         return sum(spec.n_variables for spec in self.specs.values())
 
     @property
-    def image_shape(self) -> tuple[int, ...] | None:
-        """The shape of the images, where rows are images."""
-        image = self.parts.get("image")
-        return None if image is None else image.image_shape  # type: ignore[attr-defined]
+    def row_shape(self) -> tuple[int, ...] | None:
+        """The shape that a row of an array may have beside a flat one, if any."""
+        [part] = self.parts.values()
+        return part.row_shape
 
     @property
     def ignored(self) -> list:
@@ -92,9 +99,8 @@ class Schema(Saved):
             raise TypeError(f"given must be a dict or a DataFrame, got {type(given).__name__}.")
         if not given:
             raise ValueError("given must name at least one column. Got none.")
-        series = CONTAINERS["numpy" if self.names is None else self.container].series
-        dtypes = [] if self.names is None else self.dtypes
-        return tuple(part.pack_given(given, dtypes, series) for part in self.parts.values())
+        series = CONTAINERS[self.container].series
+        return tuple(part.pack_given(given, self.dtypes, series) for part in self.parts.values())
 
     def levels(self, name: Any) -> tuple[int, int | None, np.ndarray, np.ndarray]:
         """As in `AbstractModality`."""
@@ -116,8 +122,6 @@ class Schema(Saved):
     def _assemble(self, parts: list, index: Any) -> Any:
         """The cells of every part's columns in the fitted container."""
         cells = [one for part in parts for one in part]
-        if self.container == "images":
-            return cells[0].values
         types = [one for part in self.parts.values() for one in part.types]
         return CONTAINERS[self.container].table(types, self.dtypes, cells, index, self.names)
 

@@ -44,6 +44,13 @@ class Table(AbstractModality):
     def __init__(self, likelihood: str | dict = "auto", categorical: Collection = ()):
         self.likelihood, self.categorical = likelihood, categorical
 
+    @classmethod
+    def options(cls, X: Any, parameters: dict) -> dict | None:
+        if parameters["image_shape"] is not None or len(X.shape) != 2:
+            return None
+        categorical = categorical_names(X, parameters["categorical_features"])
+        return {"likelihood": parameters["likelihood"], "categorical": categorical}
+
     @property
     def spec(self) -> TableSpec:
         return TableSpec(tuple(self.variables))
@@ -78,11 +85,11 @@ class Table(AbstractModality):
     def _fit_column(self, name: Any, found: CellType, values: np.ndarray, weight: np.ndarray) -> AbstractColumn:
         wanted = self.likelihood.get(name, "auto") if isinstance(self.likelihood, dict) else self.likelihood
         column = new_column(name, found, values, wanted, name in self.categorical)
-        if wanted not in ("auto", "identifier", *column.likelihoods):
+        if wanted not in ("auto", "identifier") and not column.takes(wanted):
             if isinstance(self.likelihood, dict):
                 raise ValueError(
                     f"The likelihood of column {name!r} must be a str among "
-                    f"{{{', '.join(map(repr, ('auto', *column.likelihoods)))}}}. Got {wanted!r} instead."
+                    f"{{{', '.join(map(repr, ('auto', *column.likelihoods())))}}}. Got {wanted!r} instead."
                 )
             wanted = "auto"
         column.fit(values, weight, wanted)
@@ -344,3 +351,40 @@ def _warn_of_repeated_names(name: Any, values: np.ndarray) -> None:
             UserWarning,
             stacklevel=2,
         )
+
+
+def categorical_names(X: Any, categorical_features: Any) -> tuple:
+    """Names of the columns that `categorical_features` points at, beside those of a categorical dtype."""
+    is_frame = not isinstance(X, np.ndarray)
+    names = list(nw.from_native(X).columns) if is_frame else [f"x{j}" for j in range(X.shape[1])]
+    if categorical_features is None or isinstance(categorical_features, str):
+        return ()
+    features = np.asarray(categorical_features)
+    if features.ndim != 1:
+        raise ValueError(f"categorical_features must have one axis, got an array of shape {features.shape}.")
+    if features.size == 0:
+        return ()
+    if features.dtype.kind == "b":
+        if len(features) != len(names):
+            raise ValueError(
+                f"categorical_features set as a boolean mask must have shape (n_features,), got: {features.shape}"
+            )
+        return tuple(name for name, is_category in zip(names, features, strict=True) if is_category)
+    if features.dtype.kind in "iu":
+        if features.max() >= len(names) or features.min() < 0:
+            raise ValueError("categorical_features set as integer indices must be in [0, n_features - 1]")
+        return tuple(names[j] for j in features)
+    if features.dtype.kind not in "UO" or not all(isinstance(f, str) for f in features.ravel()):
+        raise ValueError("categorical_features must be an array-like of bool, int or str.")
+    if not is_frame:
+        raise ValueError(
+            "categorical_features should be passed as an array of integers or as a boolean mask when the model is fitted "
+            "on data without feature names."
+        )
+    for feature in features:
+        if feature not in names:
+            raise ValueError(
+                f"categorical_features has an item value '{feature}' which is not a valid feature name of the training "
+                f"data. Observed feature names: {names}"
+            )
+    return tuple(features.tolist())

@@ -53,7 +53,7 @@ RULES = {
     ),
     "estimator": (
         {
-            *("containers", "contexts", "fitting", "generators", "likelihoods", "modalities", "model", "networks"),
+            *("containers", "contexts", "fitting", "generators", "images", "likelihoods", "modalities", "model", "networks"),
             *("persistence", "priors", "rows", "schema", "views", "_version"),
         },
         {"torch", "narwhals", "sklearn"},

@@ -8,6 +8,7 @@ from torch.testing import assert_close
 
 import skvae.autoregressive
 from skvae.autoregressive import Basis, CellPerceptrons, Chain, _Row
+from skvae.contexts import differentiated_by_torch
 from skvae.rows import Part
 from skvae.scalings import Variable
 
@@ -255,3 +256,35 @@ def test_messages_and_outputs_are_mixed_of_a_basis(perceptrons, generator):
     out = net(codes, numbers, before)
     assert_close(out[:, 0], out[:, 1])
     assert_close(out[:, 3], out[:, 4])
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_perceptrons_are_differentiated_by_hand_as_by_torch(perceptrons, generator, is_whole):
+    net, (codes, numbers, before, observed) = perceptrons, inputs(generator)
+    dropped = torch.rand(5, 8, generator=generator)
+
+    def run():
+        out = net(codes, numbers, before, None if is_whole else observed, dropped)
+        weight = torch.linspace(0.5, 1.5, out.numel()).view_as(out)
+        return out, *torch.autograd.grad((out * weight).sum(), list(net.parameters()))
+
+    by_hand = run()
+    with differentiated_by_torch():
+        by_torch = run()
+    for own, wanted in zip(by_hand, by_torch, strict=True):
+        assert_close(own, wanted, atol=1e-5, rtol=1e-4)
+
+
+def test_gradients_of_every_row_of_a_chain_go_through_torch_func(chain):
+    parameters = dict(chain.named_parameters())
+    rows = ROWS[:6]
+
+    def loss(parameters, row):
+        return -torch.func.functional_call(chain, parameters, (row[None],)).sum()
+
+    chain.forward = lambda x: chain.log_prob(Part(x))
+    with differentiated_by_torch():
+        each = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(parameters, rows)
+        whole = torch.func.grad(loss)(parameters, rows[3])
+    for name, gradient in each.items():
+        assert_close(gradient[3], whole[name])

@@ -15,7 +15,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits, load_iris
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import GridSearchCV, train_test_split
+from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 
 from skvae import VAETransformer
@@ -313,6 +313,66 @@ def test_frames_of_pixels_are_images():
     assert of_frame.sample(2).shape == (2, 64)
     assert_array_equal(of_frame.feature_names_in_, digits.columns)
     assert_array_equal(of_frame.transform(digits), of_array.transform(digits.to_numpy()))
+
+
+def test_a_level_beyond_the_greatest_that_fit_saw_is_a_pixel_too():
+    """As far as the natural range: one bright pixel does not make a fold NaN, and is no likelier than the greatest seen."""
+    rng = np.random.default_rng(0)
+    for X, brighter, beyond in (
+        (rng.integers(0, 16, (200, 6, 6)).astype(float), 16.0, 256.0),
+        (rng.integers(0, 200, (200, 6, 6)) / 255, 1.0, 1.1),
+        (rng.integers(0, 100, (200, 6, 6)), 255, 300),
+    ):
+        vae = VAETransformer(max_iter=2, random_state=0).fit(X)
+        bright, own = X[:5].copy(), X[:5].copy()
+        bright[:, 0, 0], own[:, 0, 0] = brighter, X.max()
+        assert (vae.score_cells(bright)[:, 0, 0] <= vae.score_cells(own)[:, 0, 0]).all()
+        assert np.isfinite(vae.transform(bright)).all()
+        assert vae.sample(50).max() <= X.max()
+        bright[0, 0, 0] = beyond
+        with pytest.raises(ValueError, match=f"got {beyond:g}. Scale X"):
+            vae.transform(bright)
+
+
+def test_folds_of_bright_and_dark_images_have_scores():
+    images = load_digits().images[:300] * (np.arange(300) < 299)[:, None, None] * 0.5
+    images[-1] = load_digits().images[-1]
+    images = images.round()
+    scores = cross_val_score(VAETransformer(max_iter=2, random_state=0), images, cv=3, error_score="raise")
+    assert np.isfinite(scores).all()
+
+
+def test_the_start_looks_at_rows_of_every_kind_where_they_are_sorted():
+    """Images of more than a thousand pixels, dark ones first: the encoder's centre is the mean of all."""
+    rng = np.random.default_rng(0)
+    X = (np.linspace(0, 200, 4000)[:, None] + rng.normal(20, 5, (4000, 1025))).clip(0, 255).astype(np.uint8)
+    vae = VAETransformer(1, image_shape=(25, 41), hidden_layer_sizes=(), early_stopping=False, random_state=0)
+    stream = np.random.RandomState(0)
+    rows, _ = vae._prepare(X, None, False, 2)
+    module = vae._new_module(rows, stream)
+    spread = module.read(rows).parts[0].x.mean(1).std()
+    assert module.autoencoder.encoder.embeddings[0].centre.abs().max() < 0.15 * spread
+    bias = module.autoencoder.decoders[0].path.bias
+    assert bias.abs().max() < 0.05 * spread
+
+
+def test_the_encoder_is_a_module_by_itself(X):
+    """From packed cells to latents, in the order of `transform`: it can be exported."""
+    vae = VAETransformer(3, max_iter=5, random_state=0).fit(X)
+    encoder = vae.module_.autoencoder.encoder
+    packed = torch.tensor(vae._schema.pack(X)[0].values, dtype=torch.float32)
+    exported = torch.export.export(encoder, (packed, None)).module()
+    with torch.no_grad():
+        mean, log_scale = exported(packed, None)
+    assert_allclose(mean.numpy(), vae.transform(X), atol=1e-5)
+    assert log_scale.shape == mean.shape
+    holed = np.where(np.random.default_rng(0).random(X.shape) < 0.2, np.nan, X)
+    vae = VAETransformer(3, max_iter=5, random_state=0).fit(holed)
+    values, observed, _ = vae._schema.pack(holed)[0]
+    inputs = torch.tensor(values, dtype=torch.float32), torch.tensor(observed)
+    exported = torch.export.export(vae.module_.autoencoder.encoder, inputs).module()
+    with torch.no_grad():
+        assert_allclose(exported(*inputs)[0].numpy(), vae.transform(holed), atol=1e-5)
 
 
 @pytest.mark.parametrize("X", [np.full((40, 3, 3), 7), np.zeros((40, 3, 3), bool), np.zeros((40, 3, 3), np.uint8)])

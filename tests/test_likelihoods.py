@@ -1,6 +1,7 @@
 """One body over LIKELIHOODS: every one is a normalised distribution with the support, draws and mode that it claims."""
 
 import math
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import pairwise
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from skvae.contexts import differentiated_by_torch
 from skvae.likelihoods import LIKELIHOODS
 from skvae.scalings import Variable
 
@@ -355,3 +357,49 @@ def test_calibration_makes_codes_as_probable_as_they_are_frequent(name):
         assert likelihood.log_prob(theta.new_full((1, 1), cell), theta + shift).exp().mean() == pytest.approx(
             wanted, abs=2e-3
         )
+
+
+# --- derivatives written by hand -------------------------------------------------------------------------------------
+
+
+def both_ways(function, *inputs):
+    """Values and gradients of a function, by hand and by torch."""
+    out = []
+    for context in (nullcontext, differentiated_by_torch):
+        with context():
+            value = function(*inputs)
+        weight = torch.linspace(0.5, 1.5, value.numel(), dtype=value.dtype).view_as(value)
+        out.append((value, *torch.autograd.grad((value * weight).sum(), inputs)))
+    return zip(*out, strict=True)
+
+
+def test_bernoulli_is_differentiated_by_hand_as_by_torch():
+    x = torch.rand(20, 3, generator=torch.Generator().manual_seed(0))
+    theta = torch.randn(4, 20, 3, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    likelihood = LIKELIHOODS["bernoulli"]([Variable("bernoulli")] * 3)
+    for by_hand, by_torch in both_ways(lambda theta: likelihood.log_prob(x, theta), theta):
+        assert_close(by_hand, by_torch)
+
+
+def test_bins_are_differentiated_by_hand_as_by_torch(relative):
+    likelihood, theta = relative
+    x = torch.linspace(0.05, 2.95, 30).double()[:, None].expand(-1, 2)
+    theta = theta.detach().expand(30, -1).clone().requires_grad_()
+    for by_hand, by_torch in both_ways(lambda theta: likelihood.log_prob(x, theta), theta):
+        assert_close(by_hand, by_torch, atol=2e-5, rtol=1e-4)
+
+
+def test_gradients_of_every_row_go_through_torch_func():
+    """As a private fit needs them: one gradient a row, all at once."""
+    likelihood = LIKELIHOODS["bernoulli"]([Variable("bernoulli")] * 3)
+    weight = torch.randn(3, 2, generator=torch.Generator().manual_seed(0))
+    z, x = torch.randn(10, 2, generator=torch.Generator().manual_seed(1)), torch.ones(10, 3)
+
+    def loss(weight, z, x):
+        return -likelihood.log_prob(x, weight @ z).sum()
+
+    with differentiated_by_torch():
+        rows = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0, 0))(weight, z, x)
+    for row in range(10):
+        own = weight.clone().requires_grad_()
+        assert_close(rows[row], torch.autograd.grad(loss(own, z[row], x[row]), own)[0])

@@ -85,10 +85,12 @@ COLUMNS = {
 class Fitted:
     """A schema of one part, with the methods of that part but for the container."""
 
-    def __init__(self, X, modality, weight, options):
-        self.schema = Schema().fit(X, np.ones(len(X)) if weight is None else weight, modality, options)
+    def __init__(self, X, weight, likelihood, image_shape=None, categorical=None):
+        parameters = {"likelihood": likelihood, "image_shape": image_shape, "categorical_features": categorical}
+        self.schema = Schema().fit(X, np.ones(len(X)) if weight is None else weight, parameters)
         [self.part] = self.schema.parts.values()
-        self.variables = self.part.variables if modality == "table" else [self.part.variable] * self.part.spec.n_variables
+        [view] = [VIEWS[name](spec) for name, spec in self.schema.specs.items()]
+        self.variables = view.variables
 
     def __getattr__(self, name):
         return getattr(self.part, name)
@@ -100,12 +102,12 @@ class Fitted:
         return self.part.log_jacobian(Packed(values))
 
 
-def table(X, likelihood="auto", categorical=(), weight=None):
-    return Fitted(X, "table", weight, {"likelihood": likelihood, "categorical": categorical})
+def table(X, likelihood="auto", categorical=None, weight=None):
+    return Fitted(X, weight, likelihood, categorical=categorical)
 
 
 def images(X, likelihood="auto", image_shape=None):
-    return Fitted(X, "image", None, {"likelihood": likelihood, "image_shape": image_shape})
+    return Fitted(X, None, likelihood, image_shape=X.shape[1:] if image_shape is None else image_shape)
 
 
 def round_trip(schema, X):
@@ -146,7 +148,7 @@ def test_numbers_come_back_through_every_likelihood(likelihood):
     schema = table(frame, likelihood)
     pd.testing.assert_frame_equal(round_trip(schema, frame), frame)
     assert {v.likelihood for v in schema.variables} == {
-        likelihood if likelihood in NumericColumn.likelihoods else "histogram"
+        likelihood if likelihood in NumericColumn.likelihoods() else "histogram"
     }
 
 
@@ -348,7 +350,7 @@ def test_shares_of_yes_outside_their_range_are_refused():
 
 
 def test_every_kind_names_likelihoods_that_exist():
-    assert {name for kind in KINDS.values() for name in kind.likelihoods} <= set(LIKELIHOODS)
+    assert {name for kind in KINDS.values() for name in kind.likelihoods()} <= set(LIKELIHOODS)
 
 
 def test_packed_columns_are_in_the_order_that_the_model_expects(mixed_frame):

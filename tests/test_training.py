@@ -2,6 +2,7 @@
 
 import math
 from contextlib import contextmanager
+from copy import deepcopy
 
 import pytest
 import torch
@@ -275,3 +276,35 @@ def test_an_interrupt_while_weights_are_rounded_leaves_them_in_float32(problem, 
     monkeypatch.setattr(skvae.training, "_in_bfloat16", interrupted)
     assert train(module, loss, data, **options(n_epochs=1)).interrupted
     assert module.slope.dtype == torch.float32
+
+
+def test_a_hook_sees_all_gradients_before_the_step_and_decides_what_is_stepped_with(problem):
+    """Doubled rows and halved gradients are the same steps; a hook of zeros takes none."""
+    module, (x, y), loss = problem
+    seen = []
+
+    def hook(gradients):
+        seen.append([gradient.clone() for gradient in gradients])
+        return [gradient / 2 for gradient in gradients]
+
+    double = deepcopy(module)
+    train(module, loss, (x, y), **options(n_epochs=3, batch_size=300))
+    train(double, lambda x, y: 2 * loss_of(double, x, y), (x, y), on_gradients=hook, **options(n_epochs=3, batch_size=300))
+    assert_close(double.slope.data, module.slope.data)
+    assert [gradient.shape for gradient in seen[0]] == [p.shape for p in module.parameters()]
+    still = deepcopy(module)
+    train(
+        still, lambda x, y: loss_of(still, x, y), (x, y), on_gradients=lambda gs: [0 * g for g in gs], **options(n_epochs=2)
+    )
+    assert_close(still.slope.data, module.slope.data)
+
+
+def loss_of(module, x, y):
+    return (x @ module.slope - y).square().mean()
+
+
+def test_a_hook_of_a_stream(problem):
+    module, (x, y), loss = problem
+    stream = {"batch_size": 50, "learning_rate": 0.1, "rng": torch.Generator().manual_seed(1)}
+    train_further(module, loss, (x, y), None, on_gradients=lambda gradients: [0 * g for g in gradients], **stream)
+    assert_close(module.slope.data, torch.zeros(2))
