@@ -8,7 +8,8 @@ matter less; what counts are ratios within a run. Peers that are not installed h
 
 classic: seconds until the classic example (grey MNIST, 784-512-2-512-784, relu, Bernoulli) reaches a bound of -151.1 nats
 on the test images, or the bound where it stopped. epoch, table: one epoch over its products of matrices alone. transform:
-rows a second over those of the products. small: fits of default constructors. import: after what it imports. rows: an
+rows a second over those of the products. one_row: milliseconds of one row. busy: a fit on two cores, alone and beside a
+busy process (not to be pinned). small: fits of default constructors. import: after what it imports. rows: an
 epoch of tables on disk of up to 10^7 rows, and the memory beside the table's own.
 """
 
@@ -196,6 +197,7 @@ def classic_skvae(seed, **changes):
     import torch
 
     from skvae import VAETransformer
+    from skvae.rows import Part
 
     X, test = mnist()
     options = {"hidden_layer_sizes": (512,), "activation": "relu", "likelihood": "bernoulli", "early_stopping": False}
@@ -204,9 +206,9 @@ def classic_skvae(seed, **changes):
     clock = Clock()
     vae = VAETransformer(2, **options).fit(X)
     seconds = clock.seconds
-    x, generator = torch.tensor(test.reshape(-1, 784)) / 255, torch.Generator().manual_seed(seed)
+    parts, rng = (Part(torch.tensor(test.reshape(-1, 784)) / 255),), torch.Generator().manual_seed(seed)
     with torch.inference_mode():
-        terms = [vae.module_.elbo(x, None, torch.randn(len(x), 2, generator=generator)) for _ in range(2)]
+        terms = [vae.module_.autoencoder.elbo(parts, torch.randn(len(test), 2, generator=rng)) for _ in range(2)]
     return seconds, float(np.mean([(log_likelihood - kl).mean().item() for log_likelihood, kl in terms]))
 
 
@@ -244,14 +246,14 @@ def products(widths, n_rows, batch_size, half, *, backward=True):
 
 def epoch_seconds(X, half, **options):
     """Seconds of an epoch within a fit, the median of some; and rows a step. To be run alone: what it patches remains."""
-    import skvae.estimator
+    import skvae.fitting
     import skvae.training
     from skvae import VAETransformer
 
     if not half:
         skvae.training._multiplies_bfloat16 = lambda device: False
-    stamps, sizes, train = [], [], skvae.estimator.train
-    skvae.estimator.train = lambda *given, **named: sizes.append(named["batch_size"]) or train(*given, **named)
+    stamps, sizes, train = [], [], skvae.fitting.train
+    skvae.fitting.train = lambda *given, **named: sizes.append(named["batch_size"]) or train(*given, **named)
 
     class Stamps:
         def setup(self, estimator, context):
@@ -291,7 +293,8 @@ def table_ratio():
     X = adult_like()
     seconds, size = epoch_seconds(X, True, latent_dim=16)
     module = VAETransformer(16, max_iter=1, random_state=0).fit(X[:5000]).module_
-    n_out = len(module.decoder.network.path.bias)
+    [decoder] = module.autoencoder.decoders
+    n_out = len(decoder.path.bias)
     widths = [(X.shape[1], 256), (256, 256), (256, 32), (16, 256), (256, 256), (256, n_out)]
     return seconds, seconds / products(widths, len(X), size, False)
 
@@ -325,6 +328,61 @@ def transform_ratio():
 def part_transform(seeds):
     for _ in range(seeds):
         yield "transform of grey MNIST, float32", alone("transform_ratio"), "rows a s, over the bound's"
+
+
+def one_row_milliseconds(dtype):
+    """Of `transform` of one row of thirty columns, and of the products of matrices that it takes."""
+    from sklearn.datasets import load_breast_cancer
+
+    from skvae import VAETransformer
+
+    X = load_breast_cancer(as_frame=dtype == "frame").data
+    X = X if dtype == "frame" else X.astype(dtype)
+    vae = VAETransformer(max_iter=1, random_state=0).fit(X)
+    vae.transform(X[:1])
+    seconds = []
+    for _ in range(500):
+        start = time.perf_counter()
+        vae.transform(X[:1])
+        seconds.append(time.perf_counter() - start)
+    alone_ = products([(30, 256), (256, 256), (256, 4)], 1, 1, False, backward=False)
+    return 1e3 * float(np.median(seconds)), 1e3 * alone_
+
+
+def part_one_row(seeds):
+    for dtype in ("float64", "float32", "frame"):
+        for _ in range(seeds):
+            yield f"transform of one row, {dtype}", alone("one_row_milliseconds", dtype), "ms, ms of its products"
+
+
+def busy_seconds(is_busy):
+    """Of a fit of 1,000 rows like Adult's on two threads, by itself or beside a process that computes on both cores."""
+    import torch
+
+    from skvae import VAETransformer
+
+    os.sched_setaffinity(0, os.sched_getaffinity(os.getppid()))
+    torch.set_num_threads(2)
+    X = adult_like(1000)
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(is_busy)]
+    try:
+        start = time.perf_counter()
+        VAETransformer(random_state=0).fit(X)
+        return (time.perf_counter() - start,)
+    finally:
+        for process in busy:
+            process.kill()
+
+
+def part_busy(seeds):
+    """Not on one pinned core, but on two."""
+    for _ in range(seeds):
+        for is_busy in (0, 1):
+            yield (
+                f"a fit of 1,000 rows, {'beside a busy process' if is_busy else 'alone'}",
+                alone("busy_seconds", is_busy),
+                "s",
+            )
 
 
 # --- small fits, import, rows -------------------------------------------------------------------------------------------

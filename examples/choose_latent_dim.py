@@ -17,8 +17,8 @@ from skvae import VAETransformer
 # A grid search without y, and the same for PCA
 # ---------------------------------------------
 # `score` is in nats per row and in the units of the data that the estimator is given, so that models of any size can be
-# compared, with each other and with PCA, on the same standardised columns. With generator="latent" it is the score of the
-# latents; the default decoder sees every column itself, whatever their number.
+# compared, with each other and with PCA, on the same standardised columns. It is the score of the autoencoder; the
+# generator, which draws rows, is not wanted here, and generator="latent" saves its training.
 
 X = load_wine().data
 folds = KFold(5, shuffle=True, random_state=0)

@@ -16,13 +16,13 @@ from skvae.mixtures import NormalMixture, log_odds, one_normal
 from skvae.networks import side_by_side
 from skvae.rows import Part
 from skvae.scalings import Variable
+from skvae.sizes import N_COVARIANCES_AT_ONCE
 
 N_ROWS_START, N_CELLS_START = 100_000, 5_000_000  # rows that the start looks at, and cells of them; unmeasured
 N_CALIBRATION = 20_000  # rows drawn at most for calibration: they know shares within .3 %
-N_NUMBERS_CALIBRATED = 2**22  # numbers at most of these rows' widest cell or covariances; a bound of memory
 N_CANDIDATES = 8  # rows that one is chosen from, where known cells come late in the chain; unmeasured
-NOISE = 0.03  # standard deviation of the noise on numbers in training (Magic: .5 of 100 rows less remembered)
-DROPOUT, FEW_ROWS = (0.1, 0.2), 3000  # share of hidden units dropped: with many rows, and with as few (Adult, Ames)
+NOISE = 0.03  # standard deviation of the noise on numbers in training (Magic, benchmarks/tables.py)
+DROPOUT, FEW_ROWS = (0.1, 0.2), 3000  # share of hidden units dropped: of many rows, and of as few; unmeasured
 
 
 class Chain(nn.Module):
@@ -232,7 +232,7 @@ class Chain(nn.Module):
         widest = max(max(likelihood.n_codes) for likelihood in self.blocks)
         if observed is not None:  # rows may have as many covariances
             widest = max(widest, self.n_numbers**2 // 4)
-        n_rows = min(N_CALIBRATION, max(1000, 4 * len(x)), N_NUMBERS_CALIBRATED // widest)
+        n_rows = min(N_CALIBRATION, max(1000, 4 * len(x)), N_COVARIANCES_AT_ONCE // widest)
         drawn = x.new_zeros(n_rows, self.n_variables)
         state = _Row(self, drawn, torch.zeros_like(drawn, dtype=torch.bool))
         for j in self.first_order.tolist():

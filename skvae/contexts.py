@@ -6,9 +6,7 @@ from contextvars import ContextVar
 
 import torch
 
-# multiplications at a time, for each thread, from which another thread is worth having: by itself a fit of MNIST gains a
-# third from a second one and a fit of Adult a quarter, but beside a busy process both then take two to three times as long
-MIN_PRODUCTS_A_THREAD = 2**27
+from skvae.sizes import MIN_PRODUCTS_A_THREAD
 
 _PLAIN: ContextVar[bool] = ContextVar("plain_derivatives", default=False)
 

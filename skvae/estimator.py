@@ -30,7 +30,6 @@ from skvae.networks import ACTIVATIONS
 from skvae.persistence import FORMAT, check_format, from_fields, to_fields
 from skvae.priors import PRIORS
 from skvae.rows import (
-    N_ROWS_AT_ONCE,
     Part,
     joined,
     local_stream,
@@ -46,6 +45,7 @@ from skvae.rows import (
     whole_packed,
 )
 from skvae.schema import Schema, figures_like
+from skvae.sizes import N_ROWS_AT_ONCE
 from skvae.views import VIEWS
 
 

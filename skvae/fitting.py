@@ -15,18 +15,16 @@ from torch import Generator, nn
 from skvae.contexts import threads_for
 from skvae.model import VAE, normal_noise
 from skvae.priors import name_of
-from skvae.rows import N_CELLS_AT_ONCE, Rows, log_jacobian, n_rows_in_cache
+from skvae.rows import Rows, log_jacobian, n_rows_in_cache
+from skvae.sizes import MAX_BATCH, MIN_BATCH, N_CELLS_AT_ONCE, N_HIDDEN_A_STEP, SMALL_NETWORK
 from skvae.training import DivergedError, History, Moments, train, train_further
 
-GENERATOR_RATE = 2.0  # learning rate of the generator beside the autoencoder's (Adult, Magic)
+GENERATOR_RATE = 2.0  # learning rate of the generator beside the autoencoder's (Adult and Magic, benchmarks/tables.py)
 # the generator stops after so many epochs, but at least steps, without a gain of so many nats a variable: longer, it learns
-# rows by heart (Ames, Adult)
+# rows by heart (Adult, Ames and Magic, benchmarks/tables.py)
 GENERATOR_PATIENCE, GENERATOR_STEPS, GENERATOR_TOL = 3, 500, 3e-4
 STEPS_AFTER_STOP = 500  # that a generator trains for after a callback stopped the fit before its turn; unmeasured
-MIN_BATCH, MAX_BATCH = 128, 2048
-SMALL = 2**18  # weights of a network whose steps take longer than their products: twice the rows take little more time
-N_HIDDEN_A_STEP = 2**20  # hidden units of a generator in a step: the layers of more would leave the processor's cache
-N_VALIDATION_SAMPLES, N_VALIDATION_DRAWS = 8, 8000  # of noise for each held-out row, at most, and for all of them
+N_VALIDATION_SAMPLES, N_VALIDATION_DRAWS = 8, 8000  # of noise, at most, for each held-out row and for all; unmeasured
 
 
 class FitInterrupted(KeyboardInterrupt):
@@ -198,7 +196,7 @@ class Fit:
             noise = torch.randn(len(batch), model.latent_dim, generator=rng, device=module.device)
             return -model.objective(batch, noise.to(module.dtype)) - constant
 
-        times = 2 if sum(parameter.numel() for parameter in model.parameters()) <= SMALL else 1
+        times = 2 if sum(parameter.numel() for parameter in model.parameters()) <= SMALL_NETWORK else 1
         return Task(
             "autoencoder",
             model,

@@ -11,14 +11,15 @@ from skvae.abstract_likelihood import Rectangle, Softmax, draw_index, log_mass_o
 from skvae.contexts import plain_derivatives
 
 LOGISTIC = math.sqrt(3) / math.pi  # the scale of a logistic distribution of standard deviation one
-# of the logistic distributions that bins begin with: log-weights, and log-scales beside that of the normal
+# the logistic distributions that bins begin with: log-weights, and log-scales beside that of the base normal (flights and
+# Ames, benchmarks/tables.py)
 WEIGHTS, SCALES = (0.0, -2.0), (0.0, -1.5)
-NARROWEST = 1e-4  # scale of a relative distribution inside a bin, in normal scores
-N_BUMPS, WIDEST_BUMP = 20, 3.0  # of a histogram's basis: how many, and the normal scores that they reach from and to
-FLATTEST = 3.0  # log-scale of a logistic distribution beside that of the normal, at most: masses of bins keep their digits
-STEEPEST = 15.0  # of bins that tilt a logistic distribution, the largest log-odds of two
-FARTHEST = 2 * STEEPEST  # scales from where a logistic distribution is, that it counts to: no tilt makes up for more
-APART = 0.1  # of the step that a bump learns by, that of a bin by itself: so it learns where there are many rows
+NARROWEST = 1e-4  # scale of such a distribution, in normal scores; unmeasured
+N_BUMPS, WIDEST_BUMP = 20, 3.0  # how many bumps mix a bin, between which normal scores; unmeasured
+FLATTEST = 3.0  # log-scale of a logistic distribution beside that of the base: of flatter ones masses lose their digits
+STEEPEST = 15.0  # largest log-odds of two bins, by which a softmax tilts; unmeasured
+FARTHEST = 2 * STEEPEST  # scales from the location, up to which mass is counted: no tilt makes up for more
+APART = 0.1  # learning rate of a bin by itself beside that of a bump, so that it learns where rows are many; unmeasured
 
 
 class NormalScores(nn.Module):

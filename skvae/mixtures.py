@@ -7,10 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-MAX_COMPONENTS = 5
-# of rows: beyond, a perceptron finds what there is to find by itself; and of a component, a column: fewer tell nothing
+from skvae.sizes import N_COVARIANCES_AT_ONCE
+
+MAX_COMPONENTS = 5  # unmeasured
+# rows at most, as of more a perceptron finds the clusters by itself; and rows of a component for each column; unmeasured
 MAX_ROWS_CLUSTERED, MIN_ROWS_CLUSTERED = 2000, 3
-N_NUMBERS_AT_ONCE = 2**22  # of covariances, one for each row with a missing cell
 LEAST_VARIANCE = 1e-2  # of a component, beside the variance of all rows; unmeasured
 MOST_RIDGE = 5.0  # rows of independent cells, beside one of the data, from which numbers are taken to be independent
 
@@ -91,7 +92,7 @@ class NormalMixture(nn.Module):
         both = (patterns[:, :, None] & patterns[:, None, :]) | torch.eye(u.shape[2], dtype=torch.bool, device=u.device)
         lower = torch.linalg.cholesky(covariance[:, None] * both)
         parts = []
-        for rows in torch.arange(u.shape[1], device=u.device).split(max(1, N_NUMBERS_AT_ONCE // lower[:, 0].numel())):
+        for rows in torch.arange(u.shape[1], device=u.device).split(max(1, N_COVARIANCES_AT_ONCE // lower[:, 0].numel())):
             mean, scale = _innovate((u[:, rows] * observed[rows])[:, :, None], lower[:, of_row[rows]])
             parts.append((mean[:, :, 0], scale[:, :, 0]))
         mean, scale = (torch.cat(part, 1) for part in zip(*parts, strict=True))

@@ -14,16 +14,17 @@ from skvae.decoders import FactorisedDecoder
 from skvae.generators import GENERATORS, AbstractGenerator
 from skvae.networks import MLP
 from skvae.priors import PRIORS, Latents, Posterior, normal_kl
-from skvae.rows import N_ROWS_IN_CACHE, Part, Rows
+from skvae.rows import Part, Rows
+from skvae.sizes import N_ROWS_IN_CACHE
 from skvae.views import VIEWS, AbstractView, TableEmbedding
 
-N_IMPORTANCE_SAMPLES = 64  # of `Autoencoder.log_likelihood`; documented in the estimator
+N_IMPORTANCE_SAMPLES = 64  # of `Autoencoder.log_likelihood` (benchmarks/density.py); documented in the estimator
 # the linear start looks at so many rows, and cells: its cost is rows times squared columns; unmeasured
 N_ROWS_START, N_CELLS_START = 100_000, 5_000_000
 # from so many features on, the start looks at so many rows: their spectrum is enough, and the cost stays below d³
-MANY_FEATURES, N_ROWS_SPECTRUM = 1000, 2000
+MANY_FEATURES, N_ROWS_SPECTRUM = 1000, 2000  # unmeasured
 N_ROWS_FINALISED = 50_000  # looked at for the information of latents, and for the thresholds of missing cells; unmeasured
-N_ROWS_THRESHOLDS = 512  # rows at a time for these thresholds
+N_ROWS_THRESHOLDS = 512  # rows at a time for these thresholds; a bound of memory
 LEAST_SHRINKAGE = 0.5  # of the encoder's means, that is undone: beyond, a latent tells little but noise; unmeasured
 N_ROWS_PRIOR = 50_000  # at most, that a prior is fitted to; unmeasured
 

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from skvae.contexts import plain_derivatives
+from skvae.sizes import MANY_CODES
 
 ACTIVATIONS = {
     "gelu": nn.GELU,
@@ -20,7 +21,6 @@ ACTIVATIONS = {
     "softplus": nn.Softplus,
     "tanh": nn.Tanh,
 }
-MANY_CODES = 256  # beyond which looking up their rows is faster than a product with one-hot codes (Adult, KDD Cup 99)
 
 
 def side_by_side(parts: list[Tensor]) -> Tensor:

@@ -13,14 +13,17 @@ from torch import Generator, Tensor, nn
 
 from skvae.training import train
 
-N_DRAWS = 5000  # of posteriors, that a mixture is fitted to
-MAX_COMPONENTS, MIN_ROWS_A_COMPONENT, MAX_FULL = 32, 20, 32  # the last: latents with full covariances
-LEAST_VARIANCE = 1e-3  # of a component, beside the variance of all draws
-N_NORMALS, WIDTH = 8, 96  # of the flow: components of a conditional, hidden units
-MAX_PASSES, N_ROWS_SEEN, N_ROWS_A_STEP, STEP = 40, 500_000, 256, 0.02  # of its training
-N_LEARNED = 50  # components of a prior that is learned with the bound
-MIN_ROWS_FLOW = 5000  # from which "auto" tries a flow
-MARGIN, N_ERRORS = 0.03, 2.0  # of a held-out gain that "auto" takes: nats, and standard errors beyond them
+# a mixture: draws of posteriors that it is fitted to, components at most, rows for each at least, and latents up to which
+# covariances are full (Adult; the docstring of `Mixture` has the figures)
+N_DRAWS, MAX_COMPONENTS, MIN_ROWS_A_COMPONENT, MAX_FULL = 5000, 32, 20, 32
+LEAST_VARIANCE = 1e-3  # of a component, beside the variance of all draws; unmeasured
+# a flow: components of a conditional, hidden units; passes over the rows at most, rows seen, rows a step, learning rate
+# (Adult; the docstring of `Flow` has the figures)
+N_NORMALS, WIDTH = 8, 96
+MAX_PASSES, N_ROWS_SEEN, N_ROWS_A_STEP, LEARNING_RATE = 40, 500_000, 256, 0.02
+N_LEARNED = 50  # components of a prior that is learned with the bound; unmeasured
+MIN_ROWS_FLOW = 5000  # from which "auto" tries a flow; unmeasured
+MARGIN, N_ERRORS = 0.03, 2.0  # of a held-out gain that "auto" takes: nats, and standard errors beyond them; unmeasured
 
 
 class Posterior(NamedTuple):
@@ -302,7 +305,7 @@ class Flow(AbstractPrior):
             score=score,
             n_epochs=min(MAX_PASSES, math.ceil(N_ROWS_SEEN / n_rows)),
             batch_size=min(n_rows, N_ROWS_A_STEP),
-            learning_rate=STEP,
+            learning_rate=LEARNING_RATE,
             rng=rng,
         )
         self.requires_grad_(False)

@@ -12,26 +12,21 @@ from sklearn.utils import _safe_indexing, check_random_state, gen_batches
 from torch import Generator, Tensor
 
 from skvae.modalities import Packed
-
-# Sizes that fit one processor's caches (1 MB a core; measured there by benchmarks/speed.py, parts rows and transform):
-# - cells of float64 between containers and tensors, of columns that are packed all at once; and of columns packed one by
-#   one, where more rows make up for looking at each column
-N_CELLS_AT_ONCE, N_CELLS_BY_COLUMN = 2**19, 2**22
-# - numbers of the widest layer while rows are scored, and how many tensors as wide are alive; beyond, scoring takes two to
-#   three times as long
-N_NUMBERS_IN_CACHE, N_TENSORS = 2**19, 12
-# - rows, copies counted, that make up for reading the weights
-LEAST_SCORED = 64
-# - rows drawn at once, and numbers of their widest layer: these bound memory, and decide nothing else
-N_ROWS_AT_ONCE, N_NUMBERS_AT_ONCE = 4096, 2**23
-# - rows of a network of common widths, whose layers stay in cache
-N_ROWS_IN_CACHE = 1024
+from skvae.sizes import (
+    LEAST_SCORED,
+    N_CELLS_AT_ONCE,
+    N_CELLS_BY_COLUMN,
+    N_NUMBERS_AT_ONCE,
+    N_NUMBERS_IN_CACHE,
+    N_ROWS_AT_ONCE,
+    N_TENSORS,
+)
 
 # of an array, rows and cells that its schema is learned from (KDD Cup 99: nothing changes beyond)
 MIN_ROWS_SCHEMA, N_CELLS_SCHEMA = 100_000, 20_000_000
 
 
-# epochs at most, and rows seen, where the least number of epochs would see more; unmeasured
+# epochs at most; and rows seen, where the least number of epochs would see more; unmeasured
 MAX_EPOCHS, MOST_ROWS_SEEN = 100, 20_000_000
 
 

@@ -12,16 +12,19 @@ from torch.autograd import grad
 from torch.nn.utils import get_total_norm
 from torch.optim.adam import adam
 
-MAX_ROLLBACKS = 5
-MOMENTUM, SPREAD, SMALLEST = 0.9, 0.99, 1e-8  # Adam's beta1, beta2 and epsilon
-BEFORE = MOMENTUM / (1 + MOMENTUM)  # of the gradient before, what is taken from this one, to look ahead
-LONGER = math.hypot(1 + MOMENTUM, MOMENTUM)  # steps: else they were so much shorter than Adam's where gradients are noise
-AVERAGED = 0.998  # of the running mean of weights, what a step leaves
-MAX_GRADIENT = 100.0  # norm, to which greater gradients are cut
-TINY, DROP_EVERY = 1e-20, 256  # moments that move no weight, and steps after which they are not yet subnormal numbers
-N_STEADY = 1000  # steps of a stream before its step falls
-NARROW = 128  # latents and few columns want all their digits, and a narrow product costs next to nothing
-MIN_PRODUCT = 2**25  # multiplications of a layer with a batch, from which bfloat16 gains more than its casts cost
+from skvae.sizes import MIN_PRODUCT_BFLOAT16, MIN_WIDTH_BFLOAT16
+
+MAX_ROLLBACKS = 5  # to the best weights, each with half the learning rate; unmeasured
+# Adam's beta1, beta2 and epsilon; the second was chosen on the classic example and on tables (benchmarks/speed.py)
+BETA1, BETA2, EPSILON = 0.9, 0.99, 1e-8
+# Nesterov's momentum: how much of the former gradient is taken off the present one, and by how much the step is longer, so
+# that it is as long as Adam's where gradients are noise
+LOOK_AHEAD, LONGER = BETA1 / (1 + BETA1), math.hypot(1 + BETA1, BETA1)
+AVERAGED = 0.998  # decay a step of the running mean of weights (Adult and Magic, benchmarks/tables.py)
+MAX_GRADIENT = 100.0  # norm that greater gradients are cut to; unmeasured
+# moments that move no weight, and after how many steps they are dropped: before they are subnormal numbers, which are slow
+TINY, DROP_EVERY = 1e-20, 256
+N_CONSTANT = 1000  # steps of a stream before its learning rate falls; unmeasured
 
 Loss = Callable[..., Tensor]
 GradientHook = Callable[[Sequence[Tensor]], Sequence[Tensor]]
@@ -275,17 +278,17 @@ class _Passes:
             factor = (MAX_GRADIENT / norm).clamp(max=1.0)
             gradients = tuple(gradient * factor for gradient in gradients)
         for part, gradient, former in zip(self.parts, gradients, moments.gradients or gradients, strict=True):
-            torch.sub(gradient, former, alpha=BEFORE, out=part)
+            torch.sub(gradient, former, alpha=LOOK_AHEAD, out=part)
         moments.gradients = gradients
         adam(
             *([self.weights], [self.gradient], [moments.mean], [moments.square], [], [moments.n_steps]),
             fused=self.weights.device.type in ("cpu", "cuda", "mps"),
             amsgrad=False,
-            beta1=MOMENTUM,
-            beta2=SPREAD,
+            beta1=BETA1,
+            beta2=BETA2,
             lr=rate * moments.rate_factor * LONGER,
             weight_decay=0.0,
-            eps=SMALLEST,
+            eps=EPSILON,
             maximize=False,
         )
 
@@ -336,13 +339,13 @@ def _warm_up_and_decay(learning_rate: float, n_steps: int) -> Callable[[int], fl
 
 
 def _warm_up_and_fall(learning_rate: float) -> Callable[[int], float]:
-    return lambda at: learning_rate * min((at + 1) / 20, math.sqrt(N_STEADY / max(at, N_STEADY)))
+    return lambda at: learning_rate * min((at + 1) / 20, math.sqrt(N_CONSTANT / max(at, N_CONSTANT)))
 
 
 def _gain_from_bfloat16(module: nn.Module, batch_size: int, device: torch.device) -> list[nn.Parameter]:
     """The weights that modules say (in `products`) to multiply inputs with, where these are large."""
     found = [getattr(part, name) for part in module.modules() for name in getattr(part, "products", ())]
-    wide = [p for p in found if min(p.shape) >= NARROW and p.numel() * batch_size >= MIN_PRODUCT]
+    wide = [p for p in found if min(p.shape) >= MIN_WIDTH_BFLOAT16 and p.numel() * batch_size >= MIN_PRODUCT_BFLOAT16]
     return wide if _multiplies_bfloat16(device) else []
 
 

@@ -112,8 +112,9 @@ class ImageView(AbstractView):
     def read(self, part, dtype):
         if part.x.dtype != torch.uint8:
             return part if part.x.dtype == dtype else Part(part.x.to(dtype), part.observed)
-        # in double precision, as other pixels are packed: bytes and floats of the same values are the same image
-        return Part(((part.x.double() - self.spec.centre) / self.spec.scale).to(dtype), part.observed)
+        x = part.x.to(dtype)
+        centred = x.sub_(self.spec.centre) if self.spec.centre else x
+        return Part(centred.mul_(1 / self.spec.scale), part.observed)
 
     def embedding(self, latent_dim, width, rng):
         return TableEmbedding(self.variables, latent_dim, width, rng)

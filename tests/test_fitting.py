@@ -352,7 +352,7 @@ def test_bfloat16_reaches_the_bound_of_float32(likelihood, monkeypatch):
     X = load_digits().data / 16
 
     def fit(least):
-        monkeypatch.setattr(skvae.training, "MIN_PRODUCT", least)
+        monkeypatch.setattr(skvae.training, "MIN_PRODUCT_BFLOAT16", least)
         vae = VAETransformer(4, likelihood=likelihood, max_iter=30, random_state=0, image_shape=(8, 8)).fit(X)
         return np.array(vae.validation_scores_)
 

@@ -231,7 +231,7 @@ def test_parameters_own_their_memory_again_and_hold_no_gradient(problem):
 
 def test_wide_layers_train_in_bfloat16_and_what_steps_change_remains_float32(monkeypatch):
     monkeypatch.setattr(skvae.training, "_multiplies_bfloat16", lambda device: True)
-    monkeypatch.setattr(skvae.training, "MIN_PRODUCT", 0)
+    monkeypatch.setattr(skvae.training, "MIN_PRODUCT_BFLOAT16", 0)
     generator = torch.Generator().manual_seed(0)
     module = nn.Sequential(Linear(3, 128, generator), nn.SiLU(), Linear(128, 128, generator), Linear(128, 1, generator))
     x, seen, scored = torch.randn(256, 3, generator=generator), [], []
