@@ -152,6 +152,8 @@ def _native_type(series: nw.Series) -> CellType:
     for one, kind in kinds.items():
         if dtype == one:
             return CellType(kind)
+    if str(native.dtype).startswith("decimal256"):  # nor for decimals of so many bits
+        return CellType("decimal")
     if getattr(native.dtype, "kind", "") == "f":  # half precision, which narwhals has no name for
         return CellType("float")
     if series.is_null().all():
@@ -186,7 +188,7 @@ def _read_native(series: nw.Series, found: CellType, unit: str) -> Cells:
         filled = series.fill_null(0 if found.kind == "integer" else False) if missing.any() else series
         return Cells(_whole_numbers(filled), missing)
     if found.kind in ("float", "decimal"):
-        values = _as_float64(series)
+        values = _as_float64(series, found)
         return Cells(values, missing | np.isnan(values))
     values = np.fromiter(series.to_list(), dtype=object, count=len(series))
     return Cells(values, pd.isna(values))
@@ -202,9 +204,9 @@ def _whole_numbers(series: nw.Series) -> np.ndarray:
     return np.array(values, dtype=np.int64)
 
 
-def _as_float64(series: nw.Series) -> np.ndarray:
+def _as_float64(series: nw.Series, found: CellType) -> np.ndarray:
     native = series.to_native()
-    if series.dtype == nw.Decimal and isinstance(native, pd.Series):
+    if found.kind == "decimal" and isinstance(native, pd.Series):
         # arrow casts no decimal of 256 bits to a float
         return np.array([np.nan if pd.isna(value) else float(value) for value in native], dtype=float)
     if isinstance(native, pd.Series) and not isinstance(native.dtype, pd.api.extensions.ExtensionDtype):
@@ -383,11 +385,10 @@ def _polars_frame(types, dtypes, cells, index, names):
 
     built = []
     for at, (found, dtype, (values, missing)) in enumerate(zip(types, dtypes, cells, strict=True)):
-        if found.is_time:
-            series = pl.Series(str(at), values.astype(np.int64)).cast(dtype)
-        else:
-            series = pl.Series(str(at), values.tolist(), dtype=dtype, strict=False)
-        built.append(series.set(pl.Series(missing), None) if missing.any() else series)
+        ticks = found.is_time and not found.objects
+        plain_values = values if not missing.any() else np.where(missing, None, values)
+        series = pl.Series(str(at), plain_values.tolist(), dtype=pl.Int64 if ticks else dtype, strict=False)
+        built.append(series.cast(dtype) if ticks else series)
     frame = pl.DataFrame(built)
     frame.columns = list(names)  # polars would give a column without a name one
     return frame

@@ -64,7 +64,7 @@ IMPOSSIBLE = {
     "text for dates": (
         lambda X: X.assign(d="2020-01-01"),
         ValueError,
-        "Column 'd' was fitted with datetimes, got dtype str",
+        "Column 'd' was fitted with datetimes, got dtype (str|object)",
     ),
     "text for booleans": (lambda X: X.assign(flag="no"), ValueError, "Column 'flag' was fitted with booleans, got 'no'"),
     "infinity": (lambda X: X.assign(a=-np.inf), ValueError, "Input X contains infinity .* in column 'a'"),

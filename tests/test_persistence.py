@@ -42,7 +42,7 @@ def write_golden():
     computed = {name: getattr(vae, name)(frame) for name in ("transform", "score_samples", "log_density")}
     GOLDEN.mkdir(exist_ok=True)
     path = GOLDEN / f"vae-{skvae.__version__}.pickle"
-    path.write_bytes(pickle.dumps({"estimator": vae, **computed}, protocol=5))
+    path.write_bytes(pickle.dumps({"pandas": pd.__version__, "estimator": pickle.dumps(vae), **computed}, protocol=5))
 
 
 def test_a_pickle_of_every_version_opens_for_ever():
@@ -50,8 +50,10 @@ def test_a_pickle_of_every_version_opens_for_ever():
     files = sorted(GOLDEN.glob("*.pickle"))
     assert files
     for file in files:
-        held = pickle.loads(file.read_bytes())
-        vae, frame = held["estimator"], golden_frame()
+        held, frame = pickle.loads(file.read_bytes()), golden_frame()
+        if int(held["pandas"].split(".")[0]) > int(pd.__version__.split(".")[0]):
+            pytest.skip(f"pandas {held['pandas']} wrote the dtypes in {file.name}, which an older one does not know")
+        vae = pickle.loads(held["estimator"])
         assert_allclose(vae.transform(frame), held["transform"], atol=1e-5)
         assert_allclose(vae.score_samples(frame), held["score_samples"], atol=1e-4)
         assert_allclose(vae.log_density(frame), held["log_density"], atol=1e-4)

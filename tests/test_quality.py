@@ -521,7 +521,7 @@ REFUSED = {
     "infinity of an array": ([np.ones((5, 2)), np.full((5, 2), -np.inf)], {}, "Input synthetic .* infinity .* column 'x0'"),
     "an infinite object": ([FRAME.assign(x=np.array([np.inf] * 80, dtype=object)), FRAME], {}, "Input real .* column 'x'"),
     "a huge int": (
-        [FRAME.assign(x=[10**400, *[1] * 79]), FRAME],
+        [FRAME.assign(x=pd.Series([10**400, *[1] * 79], dtype=object)), FRAME],
         {},
         "In real: Column 'x' holds Python ints beyond 64 bits",
     ),
