@@ -386,8 +386,8 @@ def _polars_frame(types, dtypes, cells, index, names):
     built = []
     for at, (found, dtype, (values, missing)) in enumerate(zip(types, dtypes, cells, strict=True)):
         ticks = found.is_time and not found.objects
-        plain_values = values if not missing.any() else np.where(missing, None, values)
-        series = pl.Series(str(at), plain_values.tolist(), dtype=pl.Int64 if ticks else dtype, strict=False)
+        with_gaps: Any = np.where(missing, None, values) if missing.any() else values
+        series = pl.Series(str(at), with_gaps.tolist(), dtype=pl.Int64 if ticks else dtype, strict=False)
         built.append(series.cast(dtype) if ticks else series)
     frame = pl.DataFrame(built)
     frame.columns = list(names)  # polars would give a column without a name one
