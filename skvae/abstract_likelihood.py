@@ -39,6 +39,9 @@ class AbstractLikelihood(nn.Module, ABC):
         The layout of theta, one after the other.
     n_codes : list of int
         How many `codes` each variable has.
+    log_odds_at : list of list of int
+        Of each variable, where in theta the log-odds of its codes stand, which a linear function of others may move; empty
+        where there are none, or where they are relative to a base.
     features : nn.Module
         What networks see of cells, (..., n_variables) to the same: numbers of scale one, or codes.
     takes_base : bool
@@ -62,6 +65,7 @@ class AbstractLikelihood(nn.Module, ABC):
         self.variables, self.relative, self.n_variables = list(variables), relative, len(variables)
         self.rectangles = [Rectangle(list(range(self.n_variables)), 1)]
         self.n_codes = [1] * self.n_variables
+        self.log_odds_at: list[list[int]] = [[]] * self.n_variables
         self.features = self.features_of(self.variables)
 
     @staticmethod
@@ -119,6 +123,13 @@ class AbstractLikelihood(nn.Module, ABC):
         theta : (..., n_params); location, scale : (..., n_variables).
         """
         return theta
+
+    def start_on_base(self, deviations: Tensor, weight: Tensor) -> None:
+        """Begin with cells that are so many standard deviations from the mean of their base, NaN where missing.
+
+        deviations : (n, n_variables); weight : (n,). Called without gradients; by default, nothing is learned of it.
+        """
+        return
 
     def calibration(self, theta: Tensor, x: Tensor, weight: Tensor) -> Tensor:
         """Of a single variable: what to add to theta for codes to be as probable, on average, as they are frequent in x.

@@ -14,6 +14,7 @@ from skvae.contexts import plain_derivatives
 from skvae.decoders import Blocks
 from skvae.mixtures import NormalMixture, log_odds, one_normal
 from skvae.networks import side_by_side
+from skvae.regressions import MAX_LEVELS_REGRESSED, CodeRegressions
 from skvae.rows import Part
 from skvae.scalings import Variable
 from skvae.sizes import N_COVARIANCES_AT_ONCE
@@ -65,28 +66,80 @@ class Chain(nn.Module):
         self.normal = NormalMixture(self.n_numbers)
         self.slopes = nn.Parameter(torch.zeros(self.n_numbers, self.n_numbers))
         self.register_buffer("indicators", torch.tensor([v.indicator for v in variables]), persistent=False)
-        rank = torch.tensor([likelihood.chain_rank for likelihood in self.blocks for _ in likelihood.variables])
-        self.register_buffer("first_order", rank.to(torch.uint8).argsort(stable=True), persistent=False)
+        starts = torch.tensor([0, *self.blocks.n_params]).cumsum(0).tolist()
+        self.log_odds_at = [  # of each variable, in theta
+            [start + at for at in places] if len(places) <= MAX_LEVELS_REGRESSED else []
+            for start, likelihood in zip(starts, self.blocks, strict=False)
+            for places in likelihood.log_odds_at
+        ]
+        n_logits = [len(places) for places in self.log_odds_at]
+        self.regressions = CodeRegressions(n_logits, n_logits, self.n_numbers)
+        places = torch.tensor([at for places in self.log_odds_at for at in places], dtype=torch.long)
+        self.register_buffer("log_odds_places", places, persistent=False)
+        self.register_buffer("first_order", self._ranks().argsort(stable=True), persistent=False)
+
+    def _ranks(self) -> Tensor:
+        """By which cells are ordered, (n_variables,): few categories, numbers, many categories.
+
+        Numbers given their class are simple, a class given thirty numbers is not.
+        """
+        numbers = [likelihood.chain_rank for likelihood in self.blocks for _ in likelihood.variables]
+        pairs = zip(self.log_odds_at, numbers, strict=True)
+        last = max(numbers) + 2
+        ranks = [0 if places else last if j >= self.n_numbers else 1 + rank for j, (places, rank) in enumerate(pairs)]
+        return torch.tensor(ranks).to(torch.uint8)
 
     @torch.no_grad()
     def start(self, part: Part, weight: Tensor, means: Tensor) -> None:
-        """Fit the normal distribution; elsewhere, begin at the marginals.
+        """Fit the regressions and the normal distribution; of many categories, begin at the marginals.
 
         part : n rows, with weight (n,); means : (n_features,), of numbers and of one-hot codes.
         """
         k, x = self.n_numbers, part.x
+        codes, numbers = self._codes_and_numbers(x)
+        constants = self.regressions.start(codes, x, numbers.T, part.observed, weight, self.first_order)
+        design = self.regressions.design(codes, x, part.observed)
+        locations = self.regressions.locations(design)
+        residuals, explained = numbers.T - locations, weight @ locations.square() / weight.sum()
         continuous = [likelihood.takes_mixture for likelihood in self.blocks for _ in range(likelihood.n_variables)][:k]
         seen = None if part.observed is None else part.observed[:, :k]
         clustered = torch.tensor(continuous, dtype=torch.bool, device=x.device)
-        self.normal.fit(self.blocks.features(x)[:, :k], seen, weight, clustered)
+        self.normal.fit(residuals, seen, weight, clustered, explained)
+        self._start_on_base(residuals, part.observed, weight)
         biases = iter(self.network.biases_of_outputs())
+        theta = self._marginal_theta(means).index_copy(0, self.log_odds_places, constants)
+        for likelihood, bias in self.blocks.split((theta, self.blocks.n_params)):
+            for numbers in bias.split([len(columns) * width for columns, width, _ in likelihood.rectangles]):
+                rectangle = next(biases)
+                rectangle.copy_(numbers.view_as(rectangle))
+
+    def _start_on_base(self, residuals: Tensor, observed: Tensor | None, weight: Tensor) -> None:
+        """Tell likelihoods how far numbers are from the normal distribution; residuals : (n, n_numbers) of them."""
+        k = self.n_numbers
+        if k == 0 or len(self.normal.log_weight) > 1:
+            return
+        seen = None if observed is None else observed[:, :k]
+        _, mean, scale = self.normal.in_order(residuals, seen, self.first_order[self.first_order < k])
+        deviations = ((residuals - mean) / scale)[0]
+        deviations = deviations if seen is None else deviations.masked_fill(~seen, math.nan)
+        blocks = list(self.blocks)
+        while sum(likelihood.n_variables for likelihood in blocks) > k:
+            blocks.pop()
+        for likelihood, part in zip(blocks, deviations.split([b.n_variables for b in blocks], 1), strict=True):
+            likelihood.start_on_base(part, weight)
+
+    def _marginal_theta(self, means: Tensor) -> Tensor:
+        """Theta (n_params,) of cells that know nothing of each other; zeros where it is relative to the normal distribution.
+
+        means : as in `start`.
+        """
+        parts = []
         for likelihood, mean in self.blocks.split((means, self.blocks.n_features)):
             bias = means.new_zeros(likelihood.n_params)
             if not likelihood.takes_base:
                 bias, _ = likelihood.start(mean, mean.new_zeros(len(mean), 0), means.new_ones(()))
-            for numbers in bias.split([len(columns) * width for columns, width, _ in likelihood.rectangles]):
-                rectangle = next(biases)
-                rectangle.copy_(numbers.view_as(rectangle))
+            parts.append(bias)
+        return torch.cat(parts)
 
     @property
     def n_rows_start(self) -> int:
@@ -116,7 +169,10 @@ class Chain(nn.Module):
         before = (place[:, None] > place[None, :]).to(x.dtype)
         blurred, dropped = self._disturbed(numbers, rng)
         theta = self.network(codes, blurred, before, None if observed is None else observed.T, dropped)
-        normals = [(normal, blocks.widths) for normal in self._normals_in_order(numbers.T, observed, order, before)]
+        logits, locations = self.regressions(self.regressions.design(codes, x, observed), before)
+        theta = theta.index_add(1, self.log_odds_places, logits)
+        in_order = self._normals_in_order(numbers.T, locations, observed, order, before)
+        normals = [(normal, blocks.widths) for normal in in_order]
         split = blocks.split((theta, blocks.n_params), (x, blocks.widths), *normals)
         return blocks.count(side_by_side([_log_prob(*arguments) for arguments in split]), part, theta)
 
@@ -138,20 +194,22 @@ class Chain(nn.Module):
         return numbers + noise, kept.to(numbers.dtype) / (1 - share)
 
     def _normals_in_order(
-        self, numbers: Tensor, observed: Tensor | None, order: Tensor, before: Tensor
+        self, numbers: Tensor, locations: Tensor, observed: Tensor | None, order: Tensor, before: Tensor
     ) -> tuple[Tensor, ...]:
         """Log-weights, means and standard deviations of each cell's normals, any of categories: (m, n, n_variables) each.
 
-        numbers : (n, n_numbers); before : (n_variables, n_variables), one where the cell of the row sees that of the column.
+        numbers, and locations that they are normal around : (n, n_numbers); before : (n_variables, n_variables), one where
+        the cell of the row sees that of the column.
         """
         k, rest = self.n_numbers, self.n_variables - self.n_numbers
         if k == 0:
             zero = numbers.new_zeros(1, len(numbers), rest)
             return zero, zero, zero + 1
         seen = None if observed is None else observed[:, :k]
-        log_weight, location, scale = self.normal.in_order(numbers, seen, order[order < k])
-        seen_numbers = numbers if seen is None else numbers * seen
-        location = location + scale * F.linear(seen_numbers, self.slopes * before[:k, :k])
+        residuals = numbers - locations
+        log_weight, location, scale = self.normal.in_order(residuals, seen, order[order < k])
+        seen_residuals = residuals if seen is None else residuals * seen
+        location = locations + location + scale * F.linear(seen_residuals, self.slopes * before[:k, :k])
         parts = torch.broadcast_tensors(log_weight, location, scale)
         return tuple(F.pad(part, (0, rest), value=value) for part, value in zip(parts, (0.0, 0.0, 1.0), strict=True))
 
@@ -263,6 +321,9 @@ class Chain(nn.Module):
         """
         likelihood = state.likelihood(j)
         theta = self.network.single(j, state.context, [width for _, width, _ in likelihood.rectangles])
+        if self.log_odds_at[j]:
+            at = theta.new_tensor(likelihood.log_odds_at[0], dtype=torch.long)
+            theta = theta.index_add(1, at, self.regressions.logits(state.design, j))
         normals = (part[..., None] for part in state.normals(j))
         log_weight, location, scale = _mixture_for(likelihood, *normals)
         return likelihood, log_weight[..., 0], likelihood.on_base(theta.expand(len(location), -1, -1), location, scale)
@@ -310,6 +371,7 @@ class _Row:
     context : (n, width), the sum of the messages of the known cells.
     decided : (n, n_variables), which cells are there.
     numbers : (n, k), features of the numbers.
+    design : (n, n_sources), what regressions see of the known cells; locations : (n, k), those of numbers by them.
     log_weight : (m, n), of the normals, given the numbers that are there.
     log_prob : (n,), nats of what was drawn, where scored.
     """
@@ -326,7 +388,9 @@ class _Row:
         self.context = chain.network.messages(self.table, codes, numbers, known.T).sum(0)
         self.numbers = numbers.T.clone(memory_format=torch.contiguous_format)  # features may be the cells themselves
         self.decided = known.clone()
-        self.log_weight = chain.normal.weigh(self.numbers, self._numbers_decided)
+        self.design = chain.regressions.design(codes, self.x, known)
+        self.locations = chain.regressions.locations(self.design)
+        self.log_weight = chain.normal.weigh(self._residuals, self._numbers_decided)
 
     @property
     def _numbers_decided(self) -> Tensor:
@@ -349,11 +413,17 @@ class _Row:
             zero = torch.zeros_like(self.x[None, :, 0])
             return zero, zero, zero + 1
         location, scale = self._normal(j)
-        return self.log_weight, location + scale * ((self.numbers * self._numbers_decided) @ self.chain.slopes[j]), scale
+        corrected = location + scale * ((self._residuals * self._numbers_decided) @ self.chain.slopes[j])
+        return self.log_weight, self.locations[:, j] + corrected, scale
+
+    @property
+    def _residuals(self) -> Tensor:
+        """Numbers less their locations, (n, k)."""
+        return self.numbers - self.locations
 
     def _normal(self, j: int) -> tuple[Tensor, Tensor]:
-        """Means and standard deviations of number j before the correction, (m, n) each."""
-        return self.chain.normal.given(self.numbers, self._numbers_decided, j)
+        """Means and standard deviations of the residual of number j before the correction, (m, n) each."""
+        return self.chain.normal.given(self._residuals, self._numbers_decided, j)
 
     def set_(self, j: int, values: Tensor, drawn: Tensor) -> None:
         """Take values (n,) for variable j, known from now on where drawn, (n,)."""
@@ -362,9 +432,21 @@ class _Row:
         self.context = self.context + message * drawn.unsqueeze(-1)
         if j < self.chain.n_numbers:
             if len(self.log_weight) > 1:
-                self.log_weight = torch.where(drawn, log_odds((self.log_weight, *self._normal(j)), numbers), self.log_weight)
+                seen = log_odds((self.log_weight, *self._normal(j)), numbers - self.locations[:, j])
+                self.log_weight = torch.where(drawn, seen, self.log_weight)
             self.numbers[:, j] = torch.where(drawn, numbers, self.numbers[:, j])
         self.decided[:, j] |= drawn
+        if self.chain.log_odds_at[j]:
+            self._see_code(j, drawn)
+
+    def _see_code(self, j: int, drawn: Tensor) -> None:
+        """Regressions see the category of variable j from now on where drawn, (n,)."""
+        regressions, likelihood = self.chain.regressions, self.likelihood(j)
+        seen = regressions.design_of(j, likelihood.codes(self.x[:, j : j + 1])[:, 0], self.x[:, j])
+        columns = slice(*regressions.columns_of(j))
+        self.design = self.design.clone()
+        self.design[:, columns] = torch.where(drawn.unsqueeze(-1), seen, self.design[:, columns])
+        self.locations = regressions.locations(self.design)
 
     def mark_present(self, j: int, drawn: Tensor) -> None:
         """Variable j counts as not missing from now on, where drawn, (n,)."""
@@ -372,7 +454,7 @@ class _Row:
         if at >= 0:
             self.context = self.context - self._message(at)[0] * (drawn & self.known[:, at]).unsqueeze(-1)
             self.set_(at, torch.where(drawn, 0.0, self.x[:, at]), drawn)
-            self.log_weight = self.chain.normal.weigh(self.numbers, self._numbers_decided)
+            self.log_weight = self.chain.normal.weigh(self._residuals, self._numbers_decided)
 
     def _message(self, j: int) -> tuple[Tensor, Tensor]:
         """The message of variable j, (n, width), and its features, (n,)."""

@@ -13,14 +13,19 @@ import pandas as pd
 from scipy.special import ndtr
 
 from skvae.containers import N_SHOWN, Cells, CellType, plain, read_cells, shown, to_floats
+from skvae.curves import natural_bounds
+from skvae.moments import moments, value_range
 from skvae.persistence import Saved
-from skvae.scalings import SCALINGS, AbstractScaling, Affine, DensityScaling, Variable, moments, value_range
+from skvae.scalings import SCALINGS, AbstractScaling, Affine, DensityScaling, Variable
 
 MAX_CATEGORIES = 10_000  # unmeasured: a softmax over more takes longer than all else
 FARTHEST = 1e15  # standard deviations, beyond which float32 has no squares
 # rows from which bins beat a normal on held-out score (Adult, Ames, bike sharing, Titanic), of numbers that repeat and of
 # others
-MIN_ROWS_BINS, MIN_ROWS_SMOOTH = 200, 1000
+MIN_ROWS_HEAVY, MIN_ROWS_BINS, MIN_ROWS_SMOOTH = 50, 200, 1000
+COARSE = 0.2  # standard deviations between neighbours on a lattice, up to which it may count as a continuum; unmeasured
+MIN_VALUES_GRID = 10  # different ones that show the step of a grid: so many share one by chance in one of 500 tables
+LAST_DAYS = -354285, 2932896  # 1000-01-01 and 9999-12-31, from 1970
 MIN_IDENTIFIERS = 50  # fewer different texts may be categories; unmeasured
 NEARLY_ALL = 0.9  # share of texts that are different, above which they name rows; unmeasured
 MAX_LEVELS = 20  # values of a number column that count as its levels; unmeasured
@@ -137,6 +142,15 @@ class NumericColumn(AbstractColumn):
 
     scaling: AbstractScaling
 
+    @property
+    def counts_time(self) -> bool:
+        """Whether numbers count from a day that means nothing, so that their sign means nothing."""
+        return self.type.is_time
+
+    def counted(self, cells: Cells) -> Cells:
+        """Cells as the numbers that are modelled."""
+        return cells
+
     @staticmethod
     def likelihoods():
         return tuple(SCALINGS)
@@ -147,15 +161,19 @@ class NumericColumn(AbstractColumn):
 
     def fit(self, values, weight, likelihood):
         self.integer = values.dtype.kind in "iu"
-        self.origin, self.unit = _lattice(values, self.type.is_time) if self.integer else (0, 1)
-        numbers = self._numbers(Cells(values, np.zeros(len(values), bool)))
+        cells = self.counted(Cells(values, np.zeros(len(values), bool)))
+        self.origin, self.unit = _lattice(cells.values, self.counts_time) if self.integer else (0, 1)
+        numbers = self._numbers(cells)
         self.lower, self.upper = value_range(numbers)
+        lower, upper = (-math.inf, math.inf) if self.counts_time else natural_bounds(cells.values)
+        self.bounds = (lower - self.origin) / self.unit, (upper - self.origin) / self.unit
         self.decimals = 0 if self.integer else _decimals(numbers)
+        self.step, self.offset = (1.0, 0.0) if self.decimals is None else _grid(numbers, self.decimals)
         self.binary = likelihood == "auto" and _is_binary(numbers)
-        if likelihood == "auto" or len(values) == 0:
-            likelihood = "bernoulli" if self.binary else "histogram" if _wants_bins(numbers, self.integer) else "gaussian"
-        spacing = 0.0 if self.decimals is None else 10.0**-self.decimals
-        self.scaling = SCALINGS.get(likelihood, DensityScaling)(self.name, likelihood, spacing, self.integer)
+        spacing = 0.0 if self.decimals is None else self.step
+        if likelihood == "auto" or not len(values):
+            likelihood = "bernoulli" if self.binary else _likelihood_of(numbers, spacing, self.integer)
+        self.scaling = SCALINGS.get(likelihood, DensityScaling)(self.name, likelihood, spacing, self.integer, self.bounds)
         self.scaling.fit(numbers, weight)
         self.variable = self.scaling.variable
         found = np.unique(numbers)
@@ -184,7 +202,7 @@ class NumericColumn(AbstractColumn):
         return (to_floats(cells, self.name) - self.origin) / self.unit
 
     def pack(self, cells):
-        values = self._numbers(cells)
+        values = self._numbers(self.counted(cells))
         unseen = (values != 0) & (values != 1) & ~np.isnan(values) if self.binary else np.zeros(len(values), bool)
         self._warn_unseen(cells.values, unseen)
         packed = self.scaling.pack(np.where(unseen, np.nan, values))
@@ -194,7 +212,7 @@ class NumericColumn(AbstractColumn):
         return np.where(unseen, UNSEEN, packed)
 
     def check_range(self, cells):
-        values = self._numbers(cells)
+        values = self._numbers(self.counted(cells))
         beyond = (values < self.lower) | (values > self.upper)
         if beyond.any():
             value, lower, upper = self._with_range(values[beyond][0])
@@ -213,14 +231,13 @@ class NumericColumn(AbstractColumn):
     def unpack(self, packed):
         values = self.scaling.unpack(packed)
         if self.decimals is not None:
-            values = values.round(self.decimals) + 0.0  # not -0.0
-        if self.scaling.bounded:
-            values = values.clip(self.lower, self.upper)
-        return self._from_origin(values)
+            on_grid = np.round((values - self.offset) / self.step) * self.step + self.offset
+            values = on_grid.round(self.decimals) + 0.0  # not -0.0
+        return self._from_origin(values.clip(*self.bounds))
 
     def _from_origin(self, values: np.ndarray) -> np.ndarray:
         """Numbers (n,) counted from the origin to values (n,)."""
-        return _sum(values, self.origin, self.unit, unsigned=self.type.unsigned) if self.integer else values
+        return _sum(values, self.origin, self.unit, self.type.unsigned, self.type.bits) if self.integer else values
 
     def log_jacobian(self, packed):
         return self.scaling.log_jacobian(packed)
@@ -229,6 +246,34 @@ class NumericColumn(AbstractColumn):
         if self.few is None or not len(self.few):
             return None
         return self._from_origin(self.few), self.scaling.pack(self.few)
+
+
+class CalendarColumn(NumericColumn):
+    """Integers that are dates, 20261125 for 25 November 2026: they are counted in days, so that every draw is a date."""
+
+    counts_time = True
+
+    @staticmethod
+    def holds(values: np.ndarray) -> bool:
+        """Whether integers (n,) are dates: all of them, and enough different ones for that to be no chance."""
+        return len(np.unique(values)) >= MIN_VALUES_GRID and not np.isnat(_days(values)).any()
+
+    @property
+    def _fitted_with(self):
+        return "dates as integers, such as 20261125"
+
+    def counted(self, cells):
+        values = to_floats(Cells(cells.values, cells.missing), self.name)
+        days = _days(values)
+        if (wrong := np.isnat(days) & ~cells.missing).any():
+            raise self.refuse(cells.values[wrong][0])
+        return Cells(np.where(cells.missing, 0, days.astype(np.int64)), cells.missing)
+
+    def _from_origin(self, values):
+        days = super()._from_origin(values).clip(*LAST_DAYS).astype("datetime64[D]")
+        months = days.astype("datetime64[M]")
+        year, month = np.divmod(months.astype(np.int64) + 12 * 1970, 12)
+        return year * 10_000 + (month + 1) * 100 + (days - months).astype(np.int64) + 1
 
 
 class IdentifierColumn(AbstractColumn):
@@ -370,8 +415,17 @@ def new_column(
         return IdentifierColumn(name, found)
     if category:
         return CategoricalColumn(name, found)
+    if likelihood == "auto" and found.kind == "integer" and CalendarColumn.holds(values):
+        return CalendarColumn(name, found)
     names_rows = likelihood == "auto" and found.kind == "text" and are_identifiers(values)
     return (IdentifierColumn if names_rows else KINDS[found.kind])(name, found)
+
+
+def _days(values: np.ndarray) -> np.ndarray:
+    """Numbers (n,) such as 20261125 as days, datetime64; NaT where they are no date from 1000 to 9999."""
+    eight_digits = (values >= 10_000_000) & (values < 100_000_000) & (values == np.floor(values))
+    texts = pd.Series(np.where(eight_digits, values, 0).astype(np.int64)).astype(str)
+    return pd.to_datetime(texts, format="%Y%m%d", errors="coerce").to_numpy().astype("datetime64[D]")
 
 
 def are_identifiers(texts: np.ndarray) -> bool:
@@ -385,20 +439,32 @@ def _is_binary(values: np.ndarray) -> bool:
     return np.array_equal(found, (0, 1)) and counts.min() >= max(3, 0.01 * len(values))
 
 
-def _wants_bins(values: np.ndarray, integer: bool) -> bool:
-    """Whether numbers (n,) are better off in bins: integers, few values, or one much heavier than those beside it.
+def _likelihood_of(values: np.ndarray, spacing: float, integer: bool) -> str:
+    """The likelihood of numbers (n,) on a lattice of a spacing, 0 for none; integer : whether cells have a probability.
 
-    So it is on held-out score (Adult, Ames, bike sharing, Titanic), while a smooth column of few rows is better off with a
-    normal: bins want rows to be counted from. With many, they follow a shape that is not normal.
+    A smooth column of few rows is best off with normal scores, by held-out score: bins want rows to be counted from. With
+    many, they follow any shape.
     """
-    if len(values) < MIN_ROWS_BINS:
+    if not len(values):
+        return "gaussian"
+    n, deviation = len(values), moments(values, np.ones(len(values)))[1]
+    coarse = spacing > COARSE * deviation
+    if n >= MIN_ROWS_SMOOTH and (integer or _distance_from_normal(values) > 1.5 / math.sqrt(n)):
+        return "histogram"
+    if _has_heavy_values(values) or (integer and coarse and n >= MIN_ROWS_BINS):
+        return "histogram"
+    return "gaussian" if integer and coarse else "normal_scores"
+
+
+def _has_heavy_values(values: np.ndarray) -> bool:
+    """Whether numbers (n,) have few values, or one much heavier than those beside it (Adult, Ames, bikes, Titanic)."""
+    if len(values) < MIN_ROWS_HEAVY:
         return False
-    if integer or (len(values) >= MIN_ROWS_SMOOTH and _distance_from_normal(values) > 1.5 / math.sqrt(len(values))):
-        return True
     counts = np.unique(values, return_counts=True)[1]
     beside = np.maximum(np.append(counts[1:], 0), np.append(0, counts[:-1]))
-    heavy = (counts >= 0.05 * len(values)) & (counts >= 4 * beside)
-    return len(counts) <= max(20, len(values) // 20) or bool(heavy.any())
+    heavy = (counts >= 0.05 * len(values)) & (counts >= (4 if len(values) >= MIN_ROWS_BINS else 8) * beside)
+    few = len(values) >= MIN_ROWS_BINS and len(counts) <= max(20, len(values) // 20)
+    return few or bool(heavy.any())
 
 
 def _distance_from_normal(values: np.ndarray) -> float:
@@ -414,6 +480,16 @@ def _decimals(values: np.ndarray) -> int | None:
         single = values.astype(np.float32)
         values = single if np.array_equal(single, values) else values  # 0.1 in float32 is 0.1 to float32 only
         return next((d for d in range(7) if np.array_equal(values.round(d), values)), None)
+
+
+def _grid(values: np.ndarray, decimals: int) -> tuple[float, float]:
+    """The step and the offset of the coarsest grid that numbers (n,) of so many decimals lie on: prices end in .99."""
+    unit = 10.0**-decimals
+    counts = np.unique(np.round(values / unit)) if len(values) and np.abs(values).max() < 2**53 * unit else np.zeros(0)
+    if len(counts) < MIN_VALUES_GRID:
+        return unit, 0.0
+    step = int(np.gcd.reduce(np.diff(counts).astype(np.int64)))
+    return step * unit, float(counts[0] % step) * unit
 
 
 def _lattice(values: np.ndarray, is_time: bool) -> tuple[int, int]:
@@ -432,9 +508,9 @@ def _difference(values: np.ndarray, origin: int) -> np.ndarray:
     return np.where(values >= origin, (unsigned - zero).astype(float), -(zero - unsigned).astype(float))
 
 
-def _sum(counts: np.ndarray, origin: int, unit: int, unsigned: bool) -> np.ndarray:
-    """origin + unit * counts (n,) in 64-bit integers: the nearest within their range."""
-    least, greatest = (0, 2**64 - 1) if unsigned else (-(2**63), 2**63 - 1)
+def _sum(counts: np.ndarray, origin: int, unit: int, unsigned: bool, bits: int) -> np.ndarray:
+    """origin + unit * counts (n,) in 64-bit integers: the nearest within the range of those of so many bits."""
+    least, greatest = (0, 2**bits - 1) if unsigned else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
     beyond = np.abs(counts) >= 2.0**64
     size = np.where(beyond, 0.0, np.abs(counts)).astype(np.uint64)
     size[beyond] = 2**64 - 1

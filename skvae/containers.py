@@ -2,6 +2,7 @@
 
 import decimal
 import numbers
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -72,6 +73,8 @@ class CellType(Saved):
         Of dates, where they have one.
     unsigned : bool
         Whether integers have no sign.
+    bits : int
+        Of integers, at most 64.
     levels : tuple, optional
         All categories that the dtype has a place for, in its order.
     objects : bool
@@ -84,6 +87,7 @@ class CellType(Saved):
     unit: str = ""
     time_zone: str = ""
     unsigned: bool = False
+    bits: int = 64
     levels: tuple | None = None
     objects: bool = False
     decimals: int = 0
@@ -145,7 +149,8 @@ def _native_type(series: nw.Series) -> CellType:
     if isinstance(native.dtype, pd.DatetimeTZDtype):  # of a zone that narwhals has no name for
         return CellType("datetime", native.dtype.unit, str(native.dtype.tz))
     if dtype.is_integer():
-        return CellType("integer", unsigned=dtype.is_unsigned_integer())
+        bits = min(64, int(re.sub(r"\D", "", str(dtype))))
+        return CellType("integer", unsigned=dtype.is_unsigned_integer(), bits=bits)
     if dtype in (nw.Categorical, nw.Enum):
         return CellType("category", levels=_levels(series))
     kinds = {nw.Boolean: "boolean", nw.String: "text", nw.Decimal: "decimal", nw.Float32: "float", nw.Float64: "float"}

@@ -214,7 +214,8 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
 
     generator_loss_curve_ : list of float or None
         The negative log-likelihood of the generator on the training rows, in nats per row and in the data's own units, by
-        epoch. None where the autoencoder generates.
+        epoch. None where the autoencoder generates; empty where training gained nothing on held-out rows beside the closed
+        form that it starts from, which then is the generator.
 
     explained_information_ : ndarray of shape (latent_dim,)
         Mean KL divergence of each latent from N(0, 1) on the training rows (of more than 50,000, on as many of them),

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Generator, nn
+from torch import Generator, Tensor, nn
 
 from skvae.contexts import threads_for
 from skvae.model import VAE, normal_noise
@@ -102,8 +102,9 @@ class Fit:
         seeds = {name: int(stream.randint(2**31 - 1)) for name in ("autoencoder", "generator", "calibration", "prior")}
         tasks = self.tasks()
         self.epochs = Epochs(self, sum(task.n_epochs for task in tasks), arguments)
-        for task in tasks:
-            self._unless_interrupted(self._train, task, seeds[task.name])
+        self._unless_interrupted(self._train, tasks[0], seeds["autoencoder"])
+        for task in tasks[1:]:
+            self._unless_interrupted(self._train_generator, task, seeds["generator"], all_rows)
         for finish, name in ((self._calibrate, "calibration"), (self._fit_prior, "prior")):
             self._unless_interrupted(finish, all_rows, torch.Generator(self.module.device).manual_seed(seeds[name]))
         return self.results(self.module, self.histories, all_rows)
@@ -144,6 +145,35 @@ class Fit:
             )
         self.interrupted = history.interrupted
         self.histories.append(history)
+
+    def _train_generator(self, task: Task, seed: int, all_rows: Rows) -> None:
+        """Train it, and keep that only where held-out rows say that it was worth it.
+
+        Where it was not, by more than a standard error of the mean gain, its start in closed form is the model: which then
+        is fitted to the held-out rows too.
+        """
+        generator = self.module.generator
+        before, at_start = deepcopy(generator.state_dict()), self._held_out_densities()
+        self._train(task, seed)
+        if at_start is None:
+            return
+        gain = self._held_out_densities() - at_start
+        if len(gain) == 1 or gain.mean() <= gain.std() / math.sqrt(len(gain)):
+            generator.load_state_dict(before)
+            self.module.start_generator(all_rows)
+            self.histories[-1] = History(start_score=self.histories[-1].start_score)
+
+    def _held_out_densities(self) -> Tensor | None:
+        """Nats of every held-out row by the generator, (n,), times its weight; None without such rows."""
+        rows, module = self.held_out, self.module
+        if rows is None:
+            return None
+        size = n_rows_in_cache(module.widest, module.device.type, 1)
+        noise = normal_noise(1, module.autoencoder.latent_dim).to(module.device, torch.float32)
+        with torch.inference_mode():
+            batches = (module.read(batch) for batch in rows.batches(size))
+            nats = [module.generator.log_prob(b.parts, module.autoencoder, noise) * b.weight for b in batches]
+        return torch.cat(nats).double()
 
     def _calibrate(self, all_rows: Rows, rng: Generator) -> None:
         """What follows the training of the generator: draws get the data's marginals."""

@@ -10,8 +10,9 @@ import numpy as np
 
 from skvae.containers import Cells, CellType
 from skvae.modalities import AbstractModality, Packed
+from skvae.moments import moments, value_range
 from skvae.persistence import Saved
-from skvae.scalings import Variable, moments, value_range
+from skvae.scalings import Variable
 
 N_LEVELS = 256  # levels that pixels lie on, at most, to be discrete: those of a byte
 

@@ -23,6 +23,7 @@ from skvae.abstract_likelihood import (
 from skvae.contexts import plain_derivatives
 from skvae.histogram import Histogram
 
+DF_AT_START, DF_TRIED = 50.0, (2.0, 3.0, 5.0, 8.0, 15.0, 30.0, 100.0)  # degrees of freedom, less one; unmeasured
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
@@ -142,6 +143,34 @@ class StudentT(_LocationScale):
         return mean, loadings
 
 
+class RobustNormal(StudentT):
+    """Nearly normal: Student's t whose degrees of freedom begin high, so that a cell far from all others costs a few nats.
+
+    Beside a narrow normal it would cost thousands, and one such row would be the mean score of all.
+    """
+
+    def __init__(self, variables, relative=False):
+        super().__init__(variables, relative)
+        nn.init.constant_(self.log_df, math.log(DF_AT_START))
+
+    def start(self, mean, loadings, noise):
+        self.log_scale.copy_(noise.log() - self.least_scale / noise)
+        return mean, loadings
+
+    def start_on_base(self, deviations, weight):
+        best = deviations.new_full((self.n_variables,), -math.inf)
+        for df in DF_TRIED:
+            log_scale = 0.5 * math.log(1 - 2 / (1 + df))
+            theta = torch.cat([torch.zeros_like(deviations)] * 2, -1)
+            log_df, shift = self.log_df.clone(), self.log_scale.clone()
+            self.log_df.fill_(math.log(df))
+            self.log_scale.fill_(log_scale)
+            told = weight @ self.log_prob(deviations, theta).nan_to_num()
+            self.log_df.copy_(torch.where(told > best, self.log_df, log_df))
+            self.log_scale.copy_(torch.where(told > best, self.log_scale, shift))
+            best = torch.maximum(told, best)
+
+
 class _ExpectedLogProb(torch.autograd.Function):
     """x theta - log(1 + exp(theta)), differentiated by hand: half of the passes over memory, and one exponential of two.
 
@@ -164,6 +193,10 @@ class _ExpectedLogProb(torch.autograd.Function):
 
 class Bernoulli(AbstractLikelihood):
     """A yes or no. A cell between 0 and 1 is the share of yes: its log-probability is the expected one."""
+
+    def __init__(self, variables, relative=False):
+        super().__init__(variables, relative)
+        self.log_odds_at = [[j] for j in range(self.n_variables)]
 
     def log_prob(self, x, theta):
         return x * theta - F.softplus(theta) if plain_derivatives() else _ExpectedLogProb.apply(x, theta)
@@ -308,6 +341,7 @@ class Categorical(Softmax):
     def __init__(self, variables, relative=False):
         super().__init__(variables, relative)
         self._buffers_of(variables, "unseen")
+        self.log_odds_at = [part.tolist() for part in self.get_buffer("places").split(self.sizes)]
 
     def log_prob_of_unseen(self, theta):
         def least(log_probs, columns):
@@ -389,6 +423,7 @@ class Ordinal(AbstractLikelihood):
 
 LIKELIHOODS: dict[str, type[AbstractLikelihood]] = {
     "gaussian": Gaussian,
+    "normal_scores": RobustNormal,  # its cells are normal scores
     "student_t": StudentT,
     "log_normal": Gaussian,  # its cells are logarithms
     "continuous_bernoulli": ContinuousBernoulli,

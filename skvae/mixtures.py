@@ -13,6 +13,8 @@ MAX_COMPONENTS = 5  # unmeasured
 # rows at most, as of more a perceptron finds the clusters by itself; and rows of a component for each column; unmeasured
 MAX_ROWS_CLUSTERED, MIN_ROWS_CLUSTERED = 2000, 3
 LEAST_VARIANCE = 1e-2  # of a component, beside the variance of all rows; unmeasured
+N_FOLDS, SHRINKAGES = 5, (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)  # rows of independent cells, tried
+MAX_ROWS_SHRUNKEN = 5000  # rows at most for which that is tried: of more, a row or two of others change nothing; unmeasured
 MOST_RIDGE = 5.0  # rows of independent cells, beside one of the data, from which numbers are taken to be independent
 
 
@@ -43,15 +45,16 @@ class NormalMixture(nn.Module):
         self.register_buffer("covariance", torch.eye(k)[None])
 
     @torch.no_grad()
-    def fit(self, u: Tensor, observed: Tensor | None, weight: Tensor, continuous: Tensor) -> None:
+    def fit(self, u: Tensor, observed: Tensor | None, weight: Tensor, continuous: Tensor, explained: Tensor) -> None:
         """Moments of rows, by component.
 
         u : (n, k); observed : the same, bool, or None; weight : (n,); continuous : (k,), bool, the numbers in which clusters
-        may show: those of few values are clusters by themselves.
+        may show: those of few values are clusters by themselves; explained : (k,), variances that were taken out of u by
+        regressions, and that one row more might bring back.
         """
         seen = torch.ones_like(u, dtype=torch.bool) if observed is None else observed
         shares = _responsibilities(u[:, continuous], seen[:, continuous])
-        parts = [_moments(u, seen, weight * share) for share in shares.T]
+        parts = [_moments(u, seen, weight * share, explained) for share in shares.T]
         mean, covariance = (torch.stack(part).to(u.dtype) for part in zip(*parts, strict=True))
         total = weight @ shares
         self.log_weight, self.mean, self.covariance = (total / total.sum()).log().to(u.dtype), mean, covariance
@@ -168,25 +171,52 @@ def _log_normal(x: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
     return -0.5 * ((x - mean) / scale).square() - scale.log() - 0.5 * math.log(2 * math.pi)
 
 
-def _moments(u: Tensor, seen: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean (k,) and covariance (k, k), as if one more row, of independent cells, were seen.
+def _moments(u: Tensor, seen: Tensor, weight: Tensor, explained: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean (k,) and covariance (k, k), as if one row more, of independent cells, were seen; or several, if that is likelier.
 
-    u, and seen, bool : (n, k); weight : (n,).
+    u, and seen, bool : (n, k); weight : (n,); explained : (k,).
     """
     counted = seen.double() * weight[:, None].double()
     mean = (counted * u).sum(0) / counted.sum(0).clamp(min=1e-12)
     rows = (u - mean) * counted.sqrt()
     pairs = (counted.sqrt().T @ counted.sqrt()).clamp(min=1.0)
     covariance = rows.T @ rows / pairs
-    variance = covariance.diagonal().clamp(min=1e-6)
+    variance = covariance.diagonal().clamp(min=1e-6) + explained
     # correlations of pairs seen in different rows may contradict each other: towards independence until they do not
-    ridge = (weight.square().sum() / weight.sum().square().clamp(min=1e-12)).clamp(1e-9, 1.0).item()
+    one_row = (weight.square().sum() / weight.sum().square().clamp(min=1e-12)).clamp(1e-9, 1.0).item()
+    ridge = one_row * _best_shrinkage(rows, explained, one_row)
     while ridge < MOST_RIDGE:
         mixed = covariance / (1 + ridge) + torch.diag(variance) * ridge / (1 + ridge)
         if torch.linalg.cholesky_ex(mixed - 0.1 * ridge * torch.diag(variance)).info == 0:
             return mean, mixed
         ridge *= 2
     return mean, torch.diag(variance)
+
+
+def _best_shrinkage(rows: Tensor, explained: Tensor, one_row: float) -> float:
+    """How many rows of independent cells, beside those of the data, a covariance is to be shrunken by, for held-out rows to
+    be likeliest, of five folds.
+
+    rows : (n, k), of mean zero, zero where missing, times the square roots of their weight; explained : (k,); one_row : the
+    share of a row.
+    """
+    n, k = rows.shape
+    if k < 2 or n > MAX_ROWS_SHRUNKEN:
+        return 1.0
+    fold = torch.randperm(n, generator=torch.Generator().manual_seed(0)).to(rows.device) % N_FOLDS
+    told = torch.zeros(len(SHRINKAGES), dtype=rows.dtype)
+    for one in range(N_FOLDS):
+        held_out, others = rows[fold == one], rows[fold != one]
+        if not len(held_out) or not len(others):
+            return 1.0
+        covariance = others.T @ others / len(others)
+        variance = covariance.diagonal().clamp(min=1e-6) + explained
+        ridges = one_row * torch.tensor(SHRINKAGES, dtype=rows.dtype, device=rows.device)[:, None, None]
+        mixed = (covariance + ridges * variance.diag()) / (1 + ridges)
+        lower, _ = torch.linalg.cholesky_ex(mixed)
+        white = torch.linalg.solve_triangular(lower, held_out.T.expand(len(lower), -1, -1), upper=False)
+        told -= (0.5 * white.square().sum((1, 2)) + len(held_out) * lower.diagonal(dim1=1, dim2=2).log().sum(1)).cpu()
+    return SHRINKAGES[int(told.nan_to_num(nan=-math.inf).argmax())]
 
 
 def _responsibilities(u: Tensor, seen: Tensor) -> Tensor:

@@ -197,13 +197,13 @@ class Autoencoder(nn.Module):
     # --- the start ---------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def start(self, rows: Rows, read: Any) -> list[Tensor]:
+    def start(self, rows: Rows, read: Any) -> None:
         """Set both linear paths to the probabilistic-PCA optimum of the features (Tipping & Bishop, 1999, eqs. 7 to 9).
 
         Its posterior has independent latents, as the encoder's has: before the first step the bound equals the linear
         model's log-likelihood, where cells are Gaussian.
 
-        read : rows as kept in memory to rows of floats. Returns the means of every part's features, (n_features,) each.
+        read : rows as kept in memory to rows of floats.
         """
         embeddings = self.encoder.embeddings
         n_features = sum(one.n_features for one in embeddings)
@@ -221,7 +221,7 @@ class Autoencoder(nn.Module):
             self.latent_dim,
             1e-3 if continuous else 0.1,
         )
-        means = [self._feature_means(rows, read, at) for at in range(len(embeddings))]
+        means = self.feature_means(rows, read)
         widths = [part.values.shape[1] for part in parts]
         split = zip(*(tensor.split(widths) for tensor in (mean, loadings, slope)), strict=True)
         for at, (part_mean, part_loadings, part_slope) in enumerate(split):
@@ -229,7 +229,10 @@ class Autoencoder(nn.Module):
             embeddings[at].start(part_mean, part_slope, places, log_scale if at == 0 else torch.zeros_like(log_scale))
             slopes = loadings.new_zeros(len(means[at]), self.latent_dim).index_copy(0, places, part_loadings)
             self.decoders[at].start(means[at], slopes, noise)
-        return means
+
+    def feature_means(self, rows: Rows, read: Any) -> list[Tensor]:
+        """Of every part's features, (n_features,) each. read : rows as kept in memory to rows of floats."""
+        return [self._feature_means(rows, read, at) for at in range(len(self.encoder.embeddings))]
 
     def _feature_means(self, rows: Rows, read: Any, at: int) -> Tensor:
         """Means of the features of a part, (n_features,)."""
@@ -477,5 +480,9 @@ class VAE(nn.Module):
 
     def start(self, rows: Rows) -> None:
         """Begin both models where a linear one ends."""
-        means = self.autoencoder.start(rows, self.read)
-        self.generator.start(rows, means, self.read)
+        self.autoencoder.start(rows, self.read)
+        self.start_generator(rows)
+
+    def start_generator(self, rows: Rows) -> None:
+        """Begin where linear models end."""
+        self.generator.start(rows, self.autoencoder.feature_means(rows, self.read), self.read)

@@ -8,16 +8,18 @@ from abc import ABC, abstractmethod
 from bisect import bisect_left
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from scipy.special import ndtri
 
+from skvae.curves import fit_curve, rooms, straight, towards
+from skvae.moments import moments
 from skvae.persistence import Saved
 
 # in standard deviations, both unmeasured: the spacing of a lattice up to which it counts as a continuum, and the smallest
 # scale of a density on one
 FINE, LEAST_SCALE = 0.02, 0.01
-LEAST_DEVIATION = 1e-6  # of a column beside half its range: rows of equal weight never have less
 
 
 @dataclass(frozen=True)
@@ -100,13 +102,21 @@ class AbstractScaling(ABC, Saved):
         Distance between neighbours on the lattice that the numbers lie on; 0 for a continuum.
     discrete : bool
         Whether a cell has a probability (integers) or a density.
+    bounds : (float, float)
+        That numbers keep by their nature.
     """
 
     variable: Variable
-    bounded = True  # whether unpacked numbers are to stay within the bounds that `fit` saw
 
-    def __init__(self, name, likelihood: str, spacing: float, discrete: bool):
-        self.name, self.likelihood, self.spacing, self.discrete = name, likelihood, spacing, discrete
+    def __init__(
+        self,
+        name: Any,
+        likelihood: str,
+        spacing: float,
+        discrete: bool,
+        bounds: tuple[float, float] = (-math.inf, math.inf),
+    ):
+        self.name, self.likelihood, self.spacing, self.discrete, self.bounds = name, likelihood, spacing, discrete, bounds
 
     @abstractmethod
     def fit(self, values: np.ndarray, weight: np.ndarray) -> None:
@@ -182,6 +192,23 @@ class LatticeScaling(_Standardised):
         return Variable(self.likelihood, least_scale=max(LEAST_SCALE, spacing))
 
 
+class NormalScoreScaling(AbstractScaling):
+    """Normal scores by a smooth curve, which have a density (the nonparanormal of Liu et al., 2009, of one column)."""
+
+    def fit(self, values, weight):
+        self.curve = fit_curve(values, weight, self.bounds)
+        self.variable = Variable(self.likelihood)
+
+    def pack(self, values):
+        return self.curve.to_scores(values)
+
+    def unpack(self, packed):
+        return self.curve.to_values(packed)
+
+    def log_jacobian(self, packed):
+        return (math.log(self.spacing) if self.discrete else 0.0) - self.curve.log_slope(packed)
+
+
 class LogarithmScaling(AbstractScaling):
     """Standardised logarithm of positive numbers."""
 
@@ -203,9 +230,7 @@ class LogarithmScaling(AbstractScaling):
 
 
 class ShareScaling(AbstractScaling):
-    """Numbers from 0 to 1, as they are. What is drawn may be 0 or 1 where `fit` saw shares between them."""
-
-    bounded = False
+    """Numbers from 0 to 1, as they are."""
 
     def fit(self, values, weight):
         self.pack(values)
@@ -244,31 +269,32 @@ class BinScaling(AbstractScaling):
 
     Inside a bin, places are shares of its rows, read off knots; so the map from numbers to packed ones is one rising,
     piecewise linear function, and the density is honest. A value that repeats has a piece of its own, one lattice cell (or
-    half the gap to the next value) wide: what is drawn there is that value. Other pieces hold some 80 rows; a thousandth of
-    every bin is spread evenly over it, for values that `fit` did not see. Past each end lie as many draws as three rows,
-    falling off exponentially: of as many draws as rows, 19 in 20 times some reach the bound, which they are clipped to.
+    half the gap to the next value) wide: what is drawn there is that value. Other pieces hold some 80 rows, ever fewer
+    towards the ends of the data and towards a gap beside a heavy value; a thousandth of every bin is spread evenly over it,
+    for values that `fit` did not see. Past an end that does not repeat lies as much as one row of one more than there are,
+    the expected share of draws beyond the greatest of n; it falls off exponentially, as the outermost rows do.
     """
 
     repeats = 5  # rows that give a value a piece of its own
     elsewhere = 0.001
-    past_ends, most_past_ends = 3, 0.5  # rows, and their share of a bin at most
+    most_past_ends = 0.5  # share of a bin at most
 
     def fit(self, values, weight):
+        self.n_rows = n = len(values)
         found, at = _distinct(values)
         share = np.bincount(at, weight) / weight.sum()
-        n = len(values)
         bounds = _quantile_groups(share, n_bins=int(np.clip(n // 50, 8, 64)), least=min(20 / n, 1.0))
         self._fit_pieces(found, share, bounds, np.bincount(at))
         self.edges = self.knots[np.searchsorted(self.packed_knots, np.arange(len(bounds)))]
         atoms = np.where(np.diff(bounds) == 1, found[bounds[:-1]], np.nan)
-        self.centre, self.tail = moments(values, weight)
+        self.centre, self.scale = moments(values, weight)
         mass = np.add.reduceat(share, bounds[:-1])
-        self.tails = np.minimum(self.past_ends / n / mass[[0, -1]], self.most_past_ends)
-        means = (np.add.reduceat(share * found, bounds[:-1]) / mass - self.centre) / self.tail
+        self.tails = np.minimum(1 / (n + 1) / mass[[0, -1]], self.most_past_ends) * np.isnan(self.spikes[[0, -1]])
+        means = (np.add.reduceat(share * found, bounds[:-1]) / mass - self.centre) / self.scale
         least = 0.25 / len(values)
         scores = ndtri(np.clip(np.concatenate([[0], mass.cumsum()]), least, 1 - least))
         places = np.interp(atoms, self.knots, self.packed_knots) - np.arange(len(mass))
-        knots = zip((self.knots - self.centre) / self.tail, self.packed_knots, strict=True)
+        knots = zip((self.knots - self.centre) / self.scale, self.packed_knots, strict=True)
         self.variable = Variable(
             self.likelihood,
             len(mass),
@@ -292,14 +318,17 @@ class BinScaling(AbstractScaling):
         first = np.union1d(_light_starts(share, bounds, counts.sum()), np.flatnonzero(repeated))
         first = np.union1d(first, np.flatnonzero(repeated[:-1]) + 1)  # of each run of values that share a piece
         last, alone = np.append(first[1:], len(found)) - 1, repeated[first]
-        # between two runs: the end of the left one, a place between, the start of the right one; where one of them is a
-        # value by itself, it ends with its cell, and the other reaches up to there
+        self.reaches = np.array([_mean_excess(found, counts), _mean_excess(-found[::-1], counts[::-1])])
+        # between two runs: the end of the left one, a place between, the start of the right one; a value by itself ends with
+        # its cell, and a run beside it as far from its own outermost value as rows lie from each other there
         between = self._between(found[last[:-1]], found[first[1:]])
         ends = np.minimum(found[last[:-1]] + half, between), np.maximum(found[first[1:]] - half, between)
-        right = np.where(alone[:-1], ends[0], np.where(alone[1:], ends[1], between))
-        left = np.where(alone[1:], ends[1], right)
+        to_left, to_right = _reaches(found, counts, first, last, alone)
+        near = np.minimum(ends[1], (found[last] + to_right)[:-1]), np.maximum(ends[0], (found[first] - to_left)[1:])
+        right = np.where(alone[:-1], ends[0], np.where(alone[1:], near[0], between))
+        left = np.where(alone[1:], ends[1], np.where(alone[:-1], near[1], between))
         inner = np.column_stack([right, between.clip(right, left), left]).ravel()
-        outer = (self.spacing or gaps[0]) / 2, (self.spacing or gaps[-1]) / 2
+        outer = self._outer(found, gaps, half * alone[[0, -1]])
         knots = np.concatenate([[found[0] - outer[0]], inner, [found[-1] + outer[1]]])
         runs = np.arange(len(first)).repeat(3)[1:-1]  # which of them each piece belongs to; every third one holds values
         mass, spikes = np.zeros(len(runs)), np.full(len(runs), np.nan)
@@ -315,6 +344,17 @@ class BinScaling(AbstractScaling):
         ends_of_bins = np.append(0, np.flatnonzero(np.append(np.diff(bin_of[kept]), 1)) + 1)
         self.packed_knots[ends_of_bins] = np.arange(len(bounds))  # sums of shares, but for rounding
 
+    def _outer(self, found, gaps, cells):
+        """How far the first and the last piece go beyond their outermost value; sets `rooms`, that are left from there.
+
+        cells : (2,), half the width of the cell of a value that is by itself there, else 0.
+        """
+        below, above = rooms(found, self.bounds)
+        outer = [cell or (self.spacing or gap) / 2 for cell, gap in zip(cells, gaps[[0, -1]], strict=True)]
+        outer = min(outer[0], below / 2), min(outer[1], above / 2)
+        self.rooms = below - outer[0], above - outer[1]
+        return outer
+
     def _between(self, left, right):
         """A knot between values (k,) and the next ones (k,)."""
         if not self.spacing:
@@ -325,8 +365,11 @@ class BinScaling(AbstractScaling):
         codes = np.searchsorted(self.edges[1:-1], values, side="right")
         # float32 must not round a place up into the next bin
         packed = codes + (np.interp(values, self.knots, self.packed_knots) - codes).clip(0, 1 - 2**-16)
-        packed = np.where(values < self.edges[0], (values - self.edges[0]) / self.tail, packed)
-        return np.where(values > self.edges[-1], self._n_bins + (values - self.edges[-1]) / self.tail, packed)
+        first, last = self.edges[[0, -1]]
+        below = straight(np.maximum(first - values, 0), self.rooms[0]) / self.reaches[0]
+        above = straight(np.maximum(values - last, 0), self.rooms[1]) / self.reaches[1]
+        packed = np.where(values < first, -below, packed)
+        return np.where(values > last, self._n_bins + above, packed)
 
     @property
     def _n_bins(self):
@@ -336,8 +379,13 @@ class BinScaling(AbstractScaling):
         return (np.searchsorted(self.packed_knots, packed, side="right") - 1).clip(0, len(self.spikes) - 1)
 
     def unpack(self, packed):
-        spikes = self.spikes[self._pieces(packed)]
-        return np.where(np.isnan(spikes), np.interp(packed, self.packed_knots, self.knots), spikes)
+        spikes, (below, above) = self.spikes[self._pieces(packed)], self._past(packed)
+        values = np.where(np.isnan(spikes), np.interp(packed, self.packed_knots, self.knots), spikes)
+        return values - towards(below, self.rooms[0]) + towards(above, self.rooms[1])
+
+    def _past(self, packed):
+        """How far packed numbers are past the first and past the last edge, in units of the values; without bounds."""
+        return np.maximum(-packed, 0) * self.reaches[0], np.maximum(packed - self._n_bins, 0) * self.reaches[1]
 
     def log_jacobian(self, packed):
         piece = self._pieces(packed)
@@ -345,8 +393,11 @@ class BinScaling(AbstractScaling):
         codes = np.floor(packed).astype(int).clip(0, self._n_bins - 1)
         below, above = self.tails
         density += np.log1p(-below * (codes == 0) - above * (codes == self._n_bins - 1))
-        past, share = np.where(packed < 0, -packed, packed - self._n_bins), np.where(packed < 0, below, above)
-        density = np.where(past > 0, np.log(share / self.tail) - past, density)
+        past = np.where(packed < 0, -packed, packed - self._n_bins)
+        # past an end that repeats nothing is drawn: a number there is as likely as the least that may lie past an end
+        share = np.maximum(self.tails, self.elsewhere / self.n_rows) / self.reaches
+        bend = sum(distance / room for distance, room in zip(self._past(packed), self.rooms, strict=True))
+        density = np.where(past > 0, np.log(np.where(packed < 0, *share)) - past + bend, density)
         return density + (math.log(self.spacing) if self.discrete else 0.0)
 
 
@@ -357,12 +408,39 @@ def _distinct(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return found[is_new], (is_new.cumsum() - 1)[at]
 
 
+def _mean_excess(found: np.ndarray, counts: np.ndarray) -> float:
+    """How far the outermost rows of the least values lie from the innermost of them, on average: the scale of an
+    exponential tail (its maximum likelihood estimate). found : (k,), ascending, with counts (k,).
+    """
+    rows = min(max(counts.sum() // 50, 4), 20)
+    end = int(np.searchsorted(counts.cumsum(), rows)) + 1
+    distance = found[min(end, len(found)) - 1] - found[:end]
+    n_inner = max(counts[: end - 1].sum(), 1)
+    return float((distance * counts[:end]).sum() / n_inner) or float(np.diff(found).min(initial=1.0))
+
+
+def _reaches(found: np.ndarray, counts: np.ndarray, first: np.ndarray, last: np.ndarray, alone: np.ndarray):
+    """How far runs of values go on where a value by itself is beside them: below their first value, and above their last.
+
+    found : (k,), ascending, with counts (k,); first, last : the places there of those of each run, (m,); alone : (m,), bool,
+    which runs are a value by itself. Returns two of (m,), 0 where there is none beside.
+    """
+    below, above = np.zeros(len(first)), np.zeros(len(first))
+    turns = np.flatnonzero(np.diff(np.concatenate([[True], alone, [True]]).astype(int)))
+    for start, end in zip(turns[::2], turns[1::2] - 1, strict=True):  # the runs between two values by themselves
+        inner = slice(first[start], last[end] + 1)
+        below[start] = _mean_excess(found[inner], counts[inner])
+        above[end] = _mean_excess(-found[inner][::-1], counts[inner][::-1])
+    return below, above
+
+
 def _light_starts(share: np.ndarray, bounds: np.ndarray, n_rows: int) -> np.ndarray:
     """Where bins start, and pieces in them: of values with shares (k,), bin b from bounds[b] to bounds[b + 1] - 1."""
-    starts, last = [bounds[:-1]], len(bounds) - 2
+    starts, alone = [bounds[:-1]], np.diff(bounds) == 1
+    before, after = np.append(True, alone[:-1]), np.append(alone[1:], True)  # an end of the data, or a value by itself
     for k, (first, end) in enumerate(pairwise(bounds)):
         cumulated = share[first:end].cumsum()
-        starts.append(first + _inner_knots(cumulated / cumulated[-1], cumulated[-1] * n_rows, k == 0, k == last))
+        starts.append(first + _inner_knots(cumulated / cumulated[-1], cumulated[-1] * n_rows, before[k], after[k]))
     return np.unique(np.concatenate(starts))
 
 
@@ -409,26 +487,10 @@ def _groups_below(cumulated: np.ndarray, size: float) -> np.ndarray:
     return np.array(bounds)
 
 
-def value_range(values: np.ndarray) -> tuple[float, float]:
-    """Least and greatest of values (n,); zeros where there are none."""
-    return (float(values.min()), float(values.max())) if len(values) else (0.0, 0.0)
-
-
-def moments(values: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
-    """Weighted mean and standard deviation of values (n,); deviation 1 where they do not vary."""
-    lower, upper = value_range(values)
-    if lower == upper:
-        return lower, 1.0
-    size = max(-lower, upper)  # squares of numbers near 1e300, or 1e-300, leave the range of float64
-    mean = np.average(values / size, weights=weight)
-    deviation = math.sqrt(np.average((values / size - mean) ** 2, weights=weight)) * size
-    # where one row outweighs all others, theirs are still numbers that can be squared
-    return float(mean) * size, max(deviation, LEAST_DEVIATION * (upper / 2 - lower / 2)) or 1.0
-
-
 # how the numbers of a column are packed for a likelihood; for one that is not listed, as `DensityScaling` does
 SCALINGS: dict[str, type[AbstractScaling]] = {
     "gaussian": LatticeScaling,
+    "normal_scores": NormalScoreScaling,
     "student_t": DensityScaling,
     "log_normal": LogarithmScaling,
     "bernoulli": ShareScaling,

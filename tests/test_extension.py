@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.base import clone
 from numpy.testing import assert_array_equal
 from torch.distributions import Laplace as TorchLaplace
 
@@ -188,11 +189,12 @@ class Repeated(AbstractGenerator):
 def test_a_generator_is_a_class_and_a_row(monkeypatch):
     monkeypatch.setitem(GENERATORS, "repeated", Repeated)
     X = np.random.default_rng(0).normal([1.0, -2.0], size=(100, 2))
-    vae = VAETransformer(1, generator="repeated", max_iter=2, early_stopping=False, random_state=0).fit(X)
+    vae = VAETransformer(1, generator="repeated", likelihood="gaussian", max_iter=2, random_state=0)
+    vae.set_params(early_stopping=False).fit(X)
     assert vae.sample(3) == pytest.approx(np.tile(X.mean(0), (3, 1)), abs=1e-5)
     assert vae.sample(1, given={"x0": 0.5})[0] == pytest.approx([0.5, X[:, 1].mean()], abs=1e-5)
     assert vae.log_density(X).argmax() == np.square((X - X.mean(0)) / X.std(0)).sum(1).argmin()
-    same = VAETransformer(1, generator="latent", max_iter=2, early_stopping=False, random_state=0).fit(X)
+    same = clone(vae).set_params(generator="latent").fit(X)
     assert_array_equal(same.score_samples(X), vae.score_samples(X))  # the autoencoder's own
 
 

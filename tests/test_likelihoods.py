@@ -39,6 +39,7 @@ CASES = {
     ),
     "log_normal": ([Variable("log_normal")] * 2, REALS, 0.01),
     "student_t": ([Variable("student_t"), Variable("student_t")], torch.arange(-20_000, 20_000, 0.05), 0.05),
+    "normal_scores": ([Variable("normal_scores")] * 2, torch.arange(-2000, 2000, 0.05), 0.05),
     "bernoulli": ([Variable("bernoulli")] * 3, torch.tensor([0.0, 1.0]), 1.0),
     "continuous_bernoulli": ([Variable("continuous_bernoulli")] * 2, UNIT, 0.001),
     "poisson": ([Variable("poisson"), Variable("poisson", centre=1.0, scale=0.5)], COUNTS, 1.0),
@@ -189,7 +190,7 @@ def test_float32_keeps_the_digits_of_float64(case):
 
 
 # likelihoods whose parameters are one Newton step from the mean they are asked for
-STARTING = "gaussian", "log_normal", "student_t", "bernoulli", "continuous_bernoulli", "categorical"
+STARTING = "gaussian", "log_normal", "student_t", "normal_scores", "bernoulli", "continuous_bernoulli", "categorical"
 
 
 @pytest.mark.parametrize("name", STARTING)
