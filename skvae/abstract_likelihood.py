@@ -68,6 +68,11 @@ class AbstractLikelihood(nn.Module, ABC):
         self.log_odds_at: list[list[int]] = [[]] * self.n_variables
         self.features = self.features_of(self.variables)
 
+    @classmethod
+    def of(cls, variables: Sequence, relative: bool) -> "AbstractLikelihood":
+        """That of a block of variables; by default, of this class."""
+        return cls(variables, relative)
+
     @staticmethod
     def features_of(variables: Sequence) -> nn.Module:
         """`features` of a block of variables: by default the cells themselves."""

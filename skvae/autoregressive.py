@@ -1,7 +1,7 @@
 """A chain over the cells of a table: each given those before it, in any order; exact densities, draws, completions."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from typing import cast
 
@@ -21,7 +21,10 @@ from skvae.sizes import N_COVARIANCES_AT_ONCE
 
 N_ROWS_START, N_CELLS_START = 100_000, 5_000_000  # rows that the start looks at, and cells of them; unmeasured
 N_CALIBRATION = 20_000  # rows drawn at most for calibration: they know shares within .3 %
-N_CANDIDATES = 8  # rows that one is chosen from, where known cells come late in the chain; unmeasured
+# candidates a row, where known cells come late in the chain: so many, and so many more until their effective number suffices
+# (Kong, 1992), which is that of the rows and some more; and of a condition at least; and cells of candidates in memory;
+# unmeasured
+CANDIDATES, LEAST_EFFECTIVE, LEAST_CANDIDATES, N_CELLS_OF_CANDIDATES = (4, 12, 48), 20, 64, 4_000_000
 NOISE = 0.03  # standard deviation of the noise on numbers in training (Magic, benchmarks/tables.py)
 DROPOUT, FEW_ROWS = (0.1, 0.2), 3000  # share of hidden units dropped: of many rows, and of as few; unmeasured
 
@@ -99,8 +102,8 @@ class Chain(nn.Module):
         codes, numbers = self._codes_and_numbers(x)
         constants = self.regressions.start(codes, x, numbers.T, part.observed, weight, self.first_order)
         design = self.regressions.design(codes, x, part.observed)
-        locations = self.regressions.locations(design)
-        residuals, explained = numbers.T - locations, weight @ locations.square() / weight.sum()
+        locations, scales = self.regressions.normals(design)
+        residuals, explained = (numbers.T - locations) / scales, weight @ (locations / scales).square() / weight.sum()
         continuous = [likelihood.takes_mixture for likelihood in self.blocks for _ in range(likelihood.n_variables)][:k]
         seen = None if part.observed is None else part.observed[:, :k]
         clustered = torch.tensor(continuous, dtype=torch.bool, device=x.device)
@@ -169,9 +172,9 @@ class Chain(nn.Module):
         before = (place[:, None] > place[None, :]).to(x.dtype)
         blurred, dropped = self._disturbed(numbers, rng)
         theta = self.network(codes, blurred, before, None if observed is None else observed.T, dropped)
-        logits, locations = self.regressions(self.regressions.design(codes, x, observed), before)
+        logits, *around = self.regressions(self.regressions.design(codes, x, observed), before)
         theta = theta.index_add(1, self.log_odds_places, logits)
-        in_order = self._normals_in_order(numbers.T, locations, observed, order, before)
+        in_order = self._normals_in_order(numbers.T, *around, observed, order, before)
         normals = [(normal, blocks.widths) for normal in in_order]
         split = blocks.split((theta, blocks.n_params), (x, blocks.widths), *normals)
         return blocks.count(side_by_side([_log_prob(*arguments) for arguments in split]), part, theta)
@@ -194,11 +197,17 @@ class Chain(nn.Module):
         return numbers + noise, kept.to(numbers.dtype) / (1 - share)
 
     def _normals_in_order(
-        self, numbers: Tensor, locations: Tensor, observed: Tensor | None, order: Tensor, before: Tensor
+        self,
+        numbers: Tensor,
+        locations: Tensor,
+        scales: Tensor,
+        observed: Tensor | None,
+        order: Tensor,
+        before: Tensor,
     ) -> tuple[Tensor, ...]:
         """Log-weights, means and standard deviations of each cell's normals, any of categories: (m, n, n_variables) each.
 
-        numbers, and locations that they are normal around : (n, n_numbers); before : (n_variables, n_variables), one where
+        numbers, and locations and scales that they have by regressions : (n, n_numbers); before : (n_variables, n_variables), one where
         the cell of the row sees that of the column.
         """
         k, rest = self.n_numbers, self.n_variables - self.n_numbers
@@ -206,30 +215,74 @@ class Chain(nn.Module):
             zero = numbers.new_zeros(1, len(numbers), rest)
             return zero, zero, zero + 1
         seen = None if observed is None else observed[:, :k]
-        residuals = numbers - locations
+        residuals = (numbers - locations) / scales
         log_weight, location, scale = self.normal.in_order(residuals, seen, order[order < k])
         seen_residuals = residuals if seen is None else residuals * seen
-        location = locations + location + scale * F.linear(seen_residuals, self.slopes * before[:k, :k])
+        location = location + scale * F.linear(seen_residuals, self.slopes * before[:k, :k])
+        location, scale = locations + scales * location, scales * scale
         parts = torch.broadcast_tensors(log_weight, location, scale)
         return tuple(F.pad(part, (0, rest), value=value) for part, value in zip(parts, (0.0, 0.0, 1.0), strict=True))
 
     def sample(self, x: Tensor, known: Tensor, rng: Generator) -> Tensor:
         """Rows whose unknown cells are drawn given the known ones.
 
-        The chain in its first order, which scores and free draws have, knows best how cells depend on each other. Where a
-        known cell comes late in it, rows are drawn that see the known cells from the start, several a row; one of these is
-        taken by how much likelier the first order makes the whole row (sampling-importance-resampling: Rubin, 1988).
+        The chain in its first order, which scores and free draws have, is the model. Where a known cell comes late in it,
+        candidates are drawn that see the known cells from the start, and taken as often as the first order makes the whole
+        row likelier than they were drawn (sampling-importance-resampling: Rubin, 1988).
 
         x : (n, n_variables), unknown cells anything in the support; known : the same, bool. A cell that is known to be
         missing is not known, but that it is missing is. Returns (n, n_variables).
         """
         if not self._known_after_unknown(x, known):
             return self._chain(_Row(self, x, known), rng).x
-        rows = _Row(self, x.repeat_interleave(N_CANDIDATES, 0), known.repeat_interleave(N_CANDIDATES, 0), scored=True)
-        rows = self._chain(rows, rng)
-        log_weight = self.log_prob(Part(rows.x, None if rows.decided.all() else rows.decided)).sum(-1) - rows.log_prob
-        chosen = torch.multinomial(log_weight.view(-1, N_CANDIDATES).softmax(1), 1, generator=rng)[:, 0]
-        return rows.x.view(len(x), N_CANDIDATES, -1)[torch.arange(len(x), device=x.device), chosen]
+        return self._resampled(self._chain, x, known, rng)
+
+    def _resampled(self, draw: Callable, x: Tensor, known: Tensor, rng: Generator) -> Tensor:
+        """Rows of the first order given what is known, by candidates. draw : fills in a `_Row`; the others as in `sample`.
+
+        Rows of which the same is known share their candidates.
+        """
+        told = torch.cat([torch.where(known, x, 0.0), known.to(x.dtype)], 1)
+        _, condition, wanted = told.unique(dim=0, return_inverse=True, return_counts=True)
+        rows = condition.argsort(stable=True)  # those of a condition side by side
+        first = rows[wanted.cumsum(0) - wanted]
+        out = x.clone()
+        for n in wanted.unique().tolist():
+            which = (wanted == n).nonzero()[:, 0]
+            ends = wanted.cumsum(0)[which]
+            places = rows[ends[:, None] - n + torch.arange(n, device=x.device)]
+            for part, at in zip(
+                first[which].split(self._n_conditions_at_once(n)), places.split(self._n_conditions_at_once(n)), strict=True
+            ):
+                out[at] = self._pick(draw, x[part], known[part], n, rng)
+        return out
+
+    def _n_conditions_at_once(self, n: int) -> int:
+        """How many conditions of n rows each are drawn together: so that memory stays small."""
+        return max(1, N_CELLS_OF_CANDIDATES // (n * CANDIDATES[0] * self.n_variables))
+
+    def _pick(self, draw: Callable, x: Tensor, known: Tensor, n: int, rng: Generator) -> Tensor:
+        """n rows of each of c conditions: (c, n, n_variables). x, known : (c, n_variables)."""
+        pool, log_weight = x.new_zeros(len(x), 0, self.n_variables), x.new_zeros(len(x), 0)
+        needy, out = torch.arange(len(x), device=x.device), x.new_zeros(len(x), n, self.n_variables)
+        for more in CANDIDATES:
+            m = max(more * n, LEAST_CANDIDATES)
+            state = _Row(self, x[needy].repeat_interleave(m, 0), known[needy].repeat_interleave(m, 0), scored=True)
+            state = draw(state, rng)
+            part = Part(state.x, None if state.decided.all() else state.decided)
+            told = (self.log_prob(part).sum(-1) - state.log_prob).view(-1, m)
+            pool = torch.cat([pool, state.x.view(len(needy), m, -1)], 1)
+            log_weight = torch.cat([log_weight, told], 1)
+            share = log_weight.softmax(1)
+            done = 1 / share.square().sum(1) >= LEAST_EFFECTIVE + n
+            done |= torch.full_like(done, more == CANDIDATES[-1])
+            if done.any():
+                chosen = torch.multinomial(share[done], n, replacement=True, generator=rng)
+                out[needy[done]] = pool[done].gather(1, chosen.unsqueeze(-1).expand(-1, -1, self.n_variables))
+            if done.all():
+                break
+            needy, pool, log_weight = needy[~done], pool[~done], log_weight[~done]
+        return out
 
     def _known_after_unknown(self, x: Tensor, known: Tensor) -> bool:
         """Whether a known cell comes after one that is to be drawn. x, known : as in `sample`."""
@@ -251,16 +304,22 @@ class Chain(nn.Module):
         x, known, and what is returned : as in `sample`. The seldom missing come first, and a cell counts as missing until
         its turn: a house without pool or alley shall not have both when the width of its plot is drawn.
         """
-        state = _Row(self, x, known)
+        out, rows = x.clone(), (~known).any(1).nonzero()[:, 0]
+        if len(rows):
+            out[rows] = self._resampled(self._fill, x[rows], known[rows], rng)
+        return out
+
+    def _fill(self, state: "_Row", rng: Generator) -> "_Row":
+        """Draw what is not known, also what is known to be missing."""
         # the mean of the indicator is the share of missing cells
         means = F.pad(self.normal.log_weight.exp() @ self.normal.mean, (0, 1))
         share = torch.where(self.indicators < 0, -torch.inf, means[self.indicators])
         for j in share.argsort(stable=True).tolist():
-            drawn = ~known[:, j]
+            drawn = ~state.known[:, j]
             if drawn.any():
                 state.mark_present(j, drawn)
                 self._draw(j, state, drawn, rng)
-        return state.x
+        return state
 
     def _draw(self, j: int, state: "_Row", drawn: Tensor, rng: Generator) -> None:
         """Draw variable j of some rows, (n,)."""
@@ -371,7 +430,7 @@ class _Row:
     context : (n, width), the sum of the messages of the known cells.
     decided : (n, n_variables), which cells are there.
     numbers : (n, k), features of the numbers.
-    design : (n, n_sources), what regressions see of the known cells; locations : (n, k), those of numbers by them.
+    design : (n, n_sources), what regressions see of the known cells; locations, scales : (n, k), of numbers by them.
     log_weight : (m, n), of the normals, given the numbers that are there.
     log_prob : (n,), nats of what was drawn, where scored.
     """
@@ -389,7 +448,7 @@ class _Row:
         self.numbers = numbers.T.clone(memory_format=torch.contiguous_format)  # features may be the cells themselves
         self.decided = known.clone()
         self.design = chain.regressions.design(codes, self.x, known)
-        self.locations = chain.regressions.locations(self.design)
+        self.locations, self.scales = chain.regressions.normals(self.design)
         self.log_weight = chain.normal.weigh(self._residuals, self._numbers_decided)
 
     @property
@@ -414,12 +473,12 @@ class _Row:
             return zero, zero, zero + 1
         location, scale = self._normal(j)
         corrected = location + scale * ((self._residuals * self._numbers_decided) @ self.chain.slopes[j])
-        return self.log_weight, self.locations[:, j] + corrected, scale
+        return self.log_weight, self.locations[:, j] + self.scales[:, j] * corrected, self.scales[:, j] * scale
 
     @property
     def _residuals(self) -> Tensor:
-        """Numbers less their locations, (n, k)."""
-        return self.numbers - self.locations
+        """Numbers less their locations, over their scales, (n, k)."""
+        return (self.numbers - self.locations) / self.scales
 
     def _normal(self, j: int) -> tuple[Tensor, Tensor]:
         """Means and standard deviations of the residual of number j before the correction, (m, n) each."""
@@ -432,7 +491,8 @@ class _Row:
         self.context = self.context + message * drawn.unsqueeze(-1)
         if j < self.chain.n_numbers:
             if len(self.log_weight) > 1:
-                seen = log_odds((self.log_weight, *self._normal(j)), numbers - self.locations[:, j])
+                residual = (numbers - self.locations[:, j]) / self.scales[:, j]
+                seen = log_odds((self.log_weight, *self._normal(j)), residual)
                 self.log_weight = torch.where(drawn, seen, self.log_weight)
             self.numbers[:, j] = torch.where(drawn, numbers, self.numbers[:, j])
         self.decided[:, j] |= drawn
@@ -446,7 +506,7 @@ class _Row:
         columns = slice(*regressions.columns_of(j))
         self.design = self.design.clone()
         self.design[:, columns] = torch.where(drawn.unsqueeze(-1), seen, self.design[:, columns])
-        self.locations = regressions.locations(self.design)
+        self.locations, self.scales = regressions.normals(self.design)
 
     def mark_present(self, j: int, drawn: Tensor) -> None:
         """Variable j counts as not missing from now on, where drawn, (n,)."""

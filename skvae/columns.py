@@ -449,7 +449,7 @@ def _likelihood_of(values: np.ndarray, spacing: float, integer: bool) -> str:
         return "gaussian"
     n, deviation = len(values), moments(values, np.ones(len(values)))[1]
     coarse = spacing > COARSE * deviation
-    if n >= MIN_ROWS_SMOOTH and (integer or _distance_from_normal(values) > 1.5 / math.sqrt(n)):
+    if integer and n >= MIN_ROWS_SMOOTH:
         return "histogram"
     if _has_heavy_values(values) or (integer and coarse and n >= MIN_ROWS_BINS):
         return "histogram"

@@ -28,7 +28,7 @@ class Blocks(nn.Module):
     def __init__(self, variables: Sequence[Variable], relative: bool):
         super().__init__()
         blocks = [(name, list(block)) for name, block in groupby(variables, lambda v: v.likelihood)]
-        likelihoods = [LIKELIHOODS[name](block, relative) for name, block in blocks]
+        likelihoods = [LIKELIHOODS[name].of(block, relative) for name, block in blocks]
         self.likelihoods = nn.ModuleList(likelihoods)
         self.widths = [len(block) for _, block in blocks]  # packed columns a block
         self.n_params = [likelihood.n_params for likelihood in likelihoods]

@@ -21,7 +21,7 @@ from skvae.abstract_likelihood import (
     normal_like,
 )
 from skvae.contexts import plain_derivatives
-from skvae.histogram import Histogram
+from skvae.histogram import Histogram, TiltedScores
 
 DF_AT_START, DF_TRIED = 50.0, (2.0, 3.0, 5.0, 8.0, 15.0, 30.0, 100.0)  # degrees of freedom, less one; unmeasured
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
@@ -148,6 +148,11 @@ class RobustNormal(StudentT):
 
     Beside a narrow normal it would cost thousands, and one such row would be the mean score of all.
     """
+
+    @classmethod
+    def of(cls, variables, relative):
+        # rows that are many can tell any shape that a cell has given others
+        return TiltedScores(variables) if relative and all(v.size for v in variables) else cls(variables, relative)
 
     def __init__(self, variables, relative=False):
         super().__init__(variables, relative)

@@ -12,14 +12,15 @@ MAX_LEVELS_REGRESSED = 64  # of a category that takes part; others have too few 
 MAX_ROWS_LOGISTIC = 20_000  # unmeasured
 LOGISTIC_PENALTY = 2.0  # half of it times the squared norm of coefficients, in nats beside those of the rows; unmeasured
 MAX_ITER_LOGISTIC = 60
+LEAST_RESIDUAL, MOST_LOG_SCALE = 1e-4, 2.0  # of a squared residual; of a log-scale, either way; unmeasured
 RIDGES = 10.0 ** np.arange(-3, 4.5, 0.5)  # rows that a coefficient of zero is worth, tried
 
 
 class CodeRegressions(nn.Module):
-    """Of every cell, a linear function of the codes of others: log-odds of its own codes, or the location of a number.
+    """Of every cell, linear functions of the codes of others: log-odds of its own codes; of a number, location and log-scale.
 
     Sources are the cells of few codes, each as its one-hot code less the mean of that, and booleans less their mean: so a
-    cell that is not seen counts as the average one. Targets are the log-odds of those cells, and all numbers.
+    cell that is not seen counts as the average one. Targets are the log-odds of those cells, and two of every number.
 
     Parameters
     ----------
@@ -42,7 +43,8 @@ class CodeRegressions(nn.Module):
         cells = torch.arange(len(self.n_codes))
         self.register_buffer("of_source", cells.repeat_interleave(torch.tensor(self.n_codes)), persistent=False)
         of_logit = cells.repeat_interleave(torch.tensor(self.n_logits))
-        self.register_buffer("of_target", torch.cat([of_logit, torch.arange(n_numbers)]), persistent=False)
+        self.register_buffer("of_target", torch.cat([of_logit, *[torch.arange(n_numbers)] * 2]), persistent=False)
+        self.widths = [len(of_logit), n_numbers, n_numbers]
         sources = torch.tensor([j for j, n in enumerate(self.n_codes) if n], dtype=torch.long)
         offsets = torch.tensor([0, *self.n_codes]).cumsum(0)[:-1]
         self.register_buffer("sources", sources, persistent=False)
@@ -72,23 +74,24 @@ class CodeRegressions(nn.Module):
         out = x[:, None] if end - start == 1 else torch.nn.functional.one_hot(codes, end - start).to(x)
         return out - self.means[start:end]
 
-    def forward(self, design: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-odds (n, n_logits), and locations of numbers (n, n_numbers).
+    def forward(self, design: Tensor, before: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Log-odds (n, n_logits), and locations and scales of numbers, (n, n_numbers) each.
 
         design : (n, n_sources); before : (n_variables, n_variables), one where the cell of the row sees that of the column.
         """
         seen = before[self.of_target][:, self.of_source].T
-        out = design @ (self.weight * seen)
-        return out.split([out.shape[1] - self.n_numbers, self.n_numbers], 1)
+        logits, location, log_scale = (design @ (self.weight * seen)).split(self.widths, 1)
+        return logits, location, log_scale.clamp(-MOST_LOG_SCALE, MOST_LOG_SCALE).exp()
 
     def logits(self, design: Tensor, j: int) -> Tensor:
         """Log-odds of cell j, (n, its number of them). design : (n, n_sources)."""
         start = sum(self.n_logits[:j])
         return design @ self.weight[:, start : start + self.n_logits[j]]
 
-    def locations(self, design: Tensor) -> Tensor:
-        """Locations of numbers, (n, n_numbers). design : (n, n_sources)."""
-        return design @ self.weight[:, len(self.of_target) - self.n_numbers :]
+    def normals(self, design: Tensor) -> tuple[Tensor, Tensor]:
+        """Locations and scales of numbers, (n, n_numbers) each. design : (n, n_sources)."""
+        location, log_scale = (design @ self.weight[:, self.widths[0] :]).split(self.widths[1:], 1)
+        return location, log_scale.clamp(-MOST_LOG_SCALE, MOST_LOG_SCALE).exp()
 
     @torch.no_grad()
     def start(
@@ -104,12 +107,17 @@ class CodeRegressions(nn.Module):
         seen = torch.ones_like(raw) if observed is None else observed[:, self.of_source].to(raw)
         self.means.copy_((weight @ raw) / (weight @ seen).clamp(min=1e-12))
         design = self.design(codes, x, observed).double()
-        n_logits = len(self.of_target) - self.n_numbers
-        if len(self.of_source):
+        n_logits = self.widths[0]
+        if len(self.of_source) and self.n_numbers:
             is_number = self.of_target.new_tensor([n == 0 for n in self.n_codes[: self.n_numbers]], dtype=torch.bool)
             there = None if observed is None else observed[:, : self.n_numbers]
-            slopes = _ridge(design, numbers.double(), there, weight.double()) * is_number
-            self.weight[:, n_logits:] = slopes.to(self.weight)
+            numbers = numbers.double()
+            slopes = _ridge(design, numbers, there, weight.double()) * is_number
+            # half of the log of a squared residual is the log-scale plus noise (Harvey, 1976)
+            residuals = numbers - (weight.double() @ numbers) / weight.sum() - design @ slopes
+            log_sizes = 0.5 * (residuals.square() + LEAST_RESIDUAL).log()
+            spreads = _ridge(design, log_sizes, there, weight.double()) * is_number
+            self.weight[:, n_logits:] = torch.cat([slopes, spreads], 1).to(self.weight)
         if not n_logits:
             return self.weight.new_zeros(0)
         place = order.argsort()

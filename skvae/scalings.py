@@ -20,6 +20,7 @@ from skvae.persistence import Saved
 # in standard deviations, both unmeasured: the spacing of a lattice up to which it counts as a continuum, and the smallest
 # scale of a density on one
 FINE, LEAST_SCALE = 0.02, 0.01
+FARTHEST_SCORE = 100.0  # an edge that no normal score is beyond
 
 
 @dataclass(frozen=True)
@@ -195,9 +196,19 @@ class LatticeScaling(_Standardised):
 class NormalScoreScaling(AbstractScaling):
     """Normal scores by a smooth curve, which have a density (the nonparanormal of Liu et al., 2009, of one column)."""
 
+    min_rows_bins, rows_a_bin, max_bins = 1000, 50, 64  # of rows that suffice to learn by how much bins are likelier
+
     def fit(self, values, weight):
         self.curve = fit_curve(values, weight, self.bounds)
-        self.variable = Variable(self.likelihood)
+        n_bins = min(len(values) // self.rows_a_bin, self.max_bins)
+        self.variable = self._in_bins(n_bins) if len(values) >= self.min_rows_bins else Variable(self.likelihood)
+
+    def _in_bins(self, n_bins: int) -> Variable:
+        """With bins of scores, which hold equal shares of a normal distribution."""
+        inner = ndtri(np.arange(1, n_bins) / n_bins)
+        scores = np.concatenate([[-FARTHEST_SCORE], inner, [FARTHEST_SCORE]])
+        means = -np.diff(np.exp(-0.5 * scores**2)) / math.sqrt(2 * math.pi) * n_bins
+        return Variable(self.likelihood, n_bins, edge_scores=_plain_tuple(scores), bin_means=_plain_tuple(means))
 
     def pack(self, values):
         return self.curve.to_scores(values)
