@@ -102,13 +102,13 @@ class Chain(nn.Module):
         codes, numbers = self._codes_and_numbers(x)
         constants = self.regressions.start(codes, x, numbers.T, part.observed, weight, self.first_order)
         design = self.regressions.design(codes, x, part.observed)
-        locations, scales = self.regressions.normals(design)
-        residuals, explained = (numbers.T - locations) / scales, weight @ (locations / scales).square() / weight.sum()
+        locations, _ = self.regressions.normals(design)
+        residuals, explained = numbers.T - locations, weight @ locations.square() / weight.sum()
         continuous = [likelihood.takes_mixture for likelihood in self.blocks for _ in range(likelihood.n_variables)][:k]
         seen = None if part.observed is None else part.observed[:, :k]
         clustered = torch.tensor(continuous, dtype=torch.bool, device=x.device)
         self.normal.fit(residuals, seen, weight, clustered, explained)
-        self._start_on_base(residuals, part.observed, weight)
+        self._start_on_base(design, residuals, part.observed, weight)
         biases = iter(self.network.biases_of_outputs())
         theta = self._marginal_theta(means).index_copy(0, self.log_odds_places, constants)
         for likelihood, bias in self.blocks.split((theta, self.blocks.n_params)):
@@ -116,20 +116,27 @@ class Chain(nn.Module):
                 rectangle = next(biases)
                 rectangle.copy_(numbers.view_as(rectangle))
 
-    def _start_on_base(self, residuals: Tensor, observed: Tensor | None, weight: Tensor) -> None:
-        """Tell likelihoods how far numbers are from the normal distribution; residuals : (n, n_numbers) of them."""
+    def _start_on_base(self, design: Tensor, residuals: Tensor, observed: Tensor | None, weight: Tensor) -> None:
+        """Learn from how far numbers are from the normal distribution: by which codes more, and how often very far.
+
+        design : (n, n_sources), what regressions see; residuals : (n, n_numbers).
+        """
         k = self.n_numbers
-        if k == 0 or len(self.normal.log_weight) > 1:
+        if k == 0:
             return
         seen = None if observed is None else observed[:, :k]
-        _, mean, scale = self.normal.in_order(residuals, seen, self.first_order[self.first_order < k])
-        deviations = ((residuals - mean) / scale)[0]
+        mean, scale = one_normal(*self.normal.in_order(residuals, seen, self.first_order[self.first_order < k]))
+        deviations = (residuals - mean) / scale
+        self.regressions.start_scales(design, deviations, seen, weight)
+        _, scales = self.regressions.normals(design)
+        deviations = deviations / scales
         deviations = deviations if seen is None else deviations.masked_fill(~seen, math.nan)
-        blocks = list(self.blocks)
+        blocks = [likelihood for likelihood in self.blocks if likelihood.n_variables]
         while sum(likelihood.n_variables for likelihood in blocks) > k:
             blocks.pop()
-        for likelihood, part in zip(blocks, deviations.split([b.n_variables for b in blocks], 1), strict=True):
-            likelihood.start_on_base(part, weight)
+        if len(self.normal.log_weight) == 1:  # several normals may have tails of their own
+            for likelihood, part in zip(blocks, deviations.split([b.n_variables for b in blocks], 1), strict=True):
+                likelihood.start_on_base(part, weight)
 
     def _marginal_theta(self, means: Tensor) -> Tensor:
         """Theta (n_params,) of cells that know nothing of each other; zeros where it is relative to the normal distribution.
@@ -215,11 +222,11 @@ class Chain(nn.Module):
             zero = numbers.new_zeros(1, len(numbers), rest)
             return zero, zero, zero + 1
         seen = None if observed is None else observed[:, :k]
-        residuals = (numbers - locations) / scales
+        residuals = numbers - locations
         log_weight, location, scale = self.normal.in_order(residuals, seen, order[order < k])
         seen_residuals = residuals if seen is None else residuals * seen
         location = location + scale * F.linear(seen_residuals, self.slopes * before[:k, :k])
-        location, scale = locations + scales * location, scales * scale
+        location, scale = locations + location, scales * scale
         parts = torch.broadcast_tensors(log_weight, location, scale)
         return tuple(F.pad(part, (0, rest), value=value) for part, value in zip(parts, (0.0, 0.0, 1.0), strict=True))
 
@@ -473,12 +480,12 @@ class _Row:
             return zero, zero, zero + 1
         location, scale = self._normal(j)
         corrected = location + scale * ((self._residuals * self._numbers_decided) @ self.chain.slopes[j])
-        return self.log_weight, self.locations[:, j] + self.scales[:, j] * corrected, self.scales[:, j] * scale
+        return self.log_weight, self.locations[:, j] + corrected, self.scales[:, j] * scale
 
     @property
     def _residuals(self) -> Tensor:
-        """Numbers less their locations, over their scales, (n, k)."""
-        return (self.numbers - self.locations) / self.scales
+        """Numbers less their locations, (n, k)."""
+        return self.numbers - self.locations
 
     def _normal(self, j: int) -> tuple[Tensor, Tensor]:
         """Means and standard deviations of the residual of number j before the correction, (m, n) each."""
@@ -491,7 +498,7 @@ class _Row:
         self.context = self.context + message * drawn.unsqueeze(-1)
         if j < self.chain.n_numbers:
             if len(self.log_weight) > 1:
-                residual = (numbers - self.locations[:, j]) / self.scales[:, j]
+                residual = numbers - self.locations[:, j]
                 seen = log_odds((self.log_weight, *self._normal(j)), residual)
                 self.log_weight = torch.where(drawn, seen, self.log_weight)
             self.numbers[:, j] = torch.where(drawn, numbers, self.numbers[:, j])

@@ -58,6 +58,10 @@ class Cells(NamedTuple):
     values: np.ndarray
     missing: np.ndarray
 
+    def repeat(self, n: int) -> "Cells":
+        """Each cell n times, one after the other."""
+        return Cells(self.values.repeat(n), self.missing.repeat(n))
+
 
 @dataclass(frozen=True)
 class CellType(Saved):

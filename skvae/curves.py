@@ -17,6 +17,7 @@ LEAST_SLOPE = 1e-3  # of a curve, in standard deviations of the numbers; unmeasu
 OUTSIDE = 2, 8  # rows outside of the outermost knots, at least and at most; unmeasured
 SMOOTHING = 0.6, 0.15  # bandwidth in knots' distances, and in normal scores at least; unmeasured
 BEND_PENALTY = 0.25  # one row more, a unit of score past the knot, that wants a straight line; unmeasured
+LEAST_GAIN = 2.0  # nats of all held-out numbers, that more knots must bring; unmeasured
 NEARLY = 1 - 1e-12  # share of the way to a bound, from which numbers count as beyond it
 
 
@@ -49,6 +50,11 @@ def straight(distance: np.ndarray, room: float) -> np.ndarray:
         return distance
     within = np.minimum(distance, NEARLY * room)
     return -room * np.log1p(-within / room) + (distance - within)
+
+
+def log_bend(distance: np.ndarray, room: float) -> np.ndarray:
+    """By how much `straight` stretches there, as a logarithm. distance : (n,), straight; returns the same."""
+    return np.where(distance <= -room * math.log(1 - NEARLY), distance / room, 0.0)
 
 
 @dataclass(frozen=True)
@@ -108,9 +114,9 @@ class NormalScoreCurve(Saved):
         scores, slopes = self.scores, self.slopes
         below, above = np.maximum(scores[0] - z, 0), np.maximum(z - scores[-1], 0)
         slope = np.where(z < scores[0], slopes[0] + self.bends[0] * below, slopes[-1] + self.bends[1] * above)
-        past = _distance(below, slopes[0], self.bends[0]) / self.rooms[0]
-        past = past + _distance(above, slopes[-1], self.bends[1]) / self.rooms[1]
-        out = np.log(slope) - past
+        stretched = log_bend(_distance(below, slopes[0], self.bends[0]), self.rooms[0])
+        stretched = stretched + log_bend(_distance(above, slopes[-1], self.bends[1]), self.rooms[1])
+        out = np.log(slope) - stretched
         inside = np.flatnonzero((z > scores[0]) & (z < scores[-1]))
         if len(inside):
             piece, _, width, first, last, steep = self._pieces(scores, z[inside])
@@ -160,9 +166,12 @@ def fit_curve(values: np.ndarray, weight: np.ndarray, bounds: tuple[float, float
             told = sum(w_ @ _curve(x, w, n_knots, bounds).log_density(x_) for x, w, x_, w_ in pairs if len(x_) and len(x))
         return float(told) if math.isfinite(told) else -math.inf
 
-    tried = [0, *(k for k in N_KNOTS if k <= len(values) / ROWS_A_KNOT)]
+    best, gained = 0, held_out(0)
+    for n_knots in (k for k in N_KNOTS if k <= len(values) / ROWS_A_KNOT):
+        if (told := held_out(n_knots)) > gained + LEAST_GAIN:
+            best, gained = n_knots, told
     with np.errstate(all="ignore"):
-        curve = _curve(values, weight, max(tried, key=held_out), bounds)
+        curve = _curve(values, weight, best, bounds)
     return curve if curve.is_finite() else _curve(values, weight, 0, bounds)
 
 

@@ -761,11 +761,11 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         _check_count(n_samples, "n_samples")
         rng = self._draws_rng(random_state)
         if given is not None:
-            packed = [one.repeat(int(n_samples)) for one in self._schema.pack_given(given)]
+            conditions, told = self._schema.pack_given(given)
+            packed = [one.repeat(int(n_samples)) for one in conditions]
+            told = [{at: cells.repeat(int(n_samples)) for at, cells in one.items()} for one in told]
             drawn = self._draw_unknown(self.module_.generator.complete, packed, rng)
-            # float32 would round what was given
-            pairs = zip(packed, drawn, strict=True)
-            return self._schema.unpack([np.where(one.known, one.values, cells) for one, cells in pairs])
+            return self._schema.unpack(drawn, told=told)
         module = self.module_
         with self._computing(n_samples):
             batches = gen_batches(int(n_samples), n_rows_at_once(module.widest))

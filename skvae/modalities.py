@@ -86,8 +86,10 @@ class AbstractModality(ABC, Saved):
     def by_column(self, figures: np.ndarray) -> np.ndarray:
         """Sums (n, n_columns) of figures (n, n_variables); of pixels, the figures themselves."""
 
-    def pack_given(self, given: dict, dtypes: list, series: Any) -> Packed:
-        """Values of some columns, {name: sequence (n,)}, as packed rows; `observed` : what is known, not None.
+    def pack_given(self, given: dict, dtypes: list, series: Any) -> tuple[Packed, dict[int, Cells]]:
+        """Values of some columns, {name: sequence (n,)}, as packed rows, and as cells by the place of their column.
+
+        Of packed rows, `observed` is what is known, not None; cells are exact, which packed numbers may not be.
 
         dtypes : the native dtypes of the columns; series : what makes a narwhals series of values, dtype and name.
         """

@@ -12,7 +12,7 @@ MAX_LEVELS_REGRESSED = 64  # of a category that takes part; others have too few 
 MAX_ROWS_LOGISTIC = 20_000  # unmeasured
 LOGISTIC_PENALTY = 2.0  # half of it times the squared norm of coefficients, in nats beside those of the rows; unmeasured
 MAX_ITER_LOGISTIC = 60
-LEAST_RESIDUAL, MOST_LOG_SCALE = 1e-4, 2.0  # of a squared residual; of a log-scale, either way; unmeasured
+LEAST_RESIDUAL, MOST_LOG_SCALE = 1e-1, 2.0  # of a squared residual; of a log-scale, either way; unmeasured
 RIDGES = 10.0 ** np.arange(-3, 4.5, 0.5)  # rows that a coefficient of zero is worth, tried
 
 
@@ -111,13 +111,8 @@ class CodeRegressions(nn.Module):
         if len(self.of_source) and self.n_numbers:
             is_number = self.of_target.new_tensor([n == 0 for n in self.n_codes[: self.n_numbers]], dtype=torch.bool)
             there = None if observed is None else observed[:, : self.n_numbers]
-            numbers = numbers.double()
-            slopes = _ridge(design, numbers, there, weight.double()) * is_number
-            # half of the log of a squared residual is the log-scale plus noise (Harvey, 1976)
-            residuals = numbers - (weight.double() @ numbers) / weight.sum() - design @ slopes
-            log_sizes = 0.5 * (residuals.square() + LEAST_RESIDUAL).log()
-            spreads = _ridge(design, log_sizes, there, weight.double()) * is_number
-            self.weight[:, n_logits:] = torch.cat([slopes, spreads], 1).to(self.weight)
+            slopes = _ridge(design, numbers.double(), there, weight.double()) * is_number
+            self.weight[:, n_logits : n_logits + self.n_numbers] = slopes.to(self.weight)
         if not n_logits:
             return self.weight.new_zeros(0)
         place = order.argsort()
@@ -128,6 +123,20 @@ class CodeRegressions(nn.Module):
         slopes, constants = _logistic(design[some], targets, mask, weight[some].double(), groups)
         self.weight[:, :n_logits] = torch.as_tensor(slopes).to(self.weight)
         return torch.as_tensor(constants).to(self.weight)
+
+    @torch.no_grad()
+    def start_scales(self, design: Tensor, deviations: Tensor, observed: Tensor | None, weight: Tensor) -> None:
+        """Fit the scales of numbers: half of the log of a squared deviation is the log-scale plus noise (Harvey, 1976).
+
+        design : (n, n_sources); deviations : (n, n_numbers), of numbers from what else is known of them, in standard
+        deviations; observed : the same, bool, or None; weight : (n,).
+        """
+        if not len(self.of_source) or not self.n_numbers:
+            return
+        log_sizes = 0.5 * (deviations.double().square() + LEAST_RESIDUAL).log()
+        slopes = _ridge(design.double(), log_sizes, observed, weight.double())
+        slopes[:, [n > 0 for n in self.n_codes[: self.n_numbers]]] = 0.0
+        self.weight[:, -self.n_numbers :] = slopes.to(self.weight)
 
     def _targets(self, codes: Tensor, x: Tensor, observed: Tensor | None) -> np.ndarray:
         """One-hot codes of every cell with log-odds, (n, n_logits), of a boolean itself; NaN where missing."""

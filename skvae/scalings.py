@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtri
 
-from skvae.curves import fit_curve, rooms, straight, towards
+from skvae.curves import fit_curve, log_bend, rooms, straight, towards
 from skvae.moments import moments
 from skvae.persistence import Saved
 
@@ -199,7 +199,9 @@ class NormalScoreScaling(AbstractScaling):
     min_rows_bins, rows_a_bin, max_bins = 1000, 50, 64  # of rows that suffice to learn by how much bins are likelier
 
     def fit(self, values, weight):
-        self.curve = fit_curve(values, weight, self.bounds)
+        self.centre, self.scale = moments(values, weight)
+        lower, upper = ((bound - self.centre) / self.scale for bound in self.bounds)
+        self.curve = fit_curve((values - self.centre) / self.scale, weight, (lower, upper))
         n_bins = min(len(values) // self.rows_a_bin, self.max_bins)
         self.variable = self._in_bins(n_bins) if len(values) >= self.min_rows_bins else Variable(self.likelihood)
 
@@ -211,13 +213,14 @@ class NormalScoreScaling(AbstractScaling):
         return Variable(self.likelihood, n_bins, edge_scores=_plain_tuple(scores), bin_means=_plain_tuple(means))
 
     def pack(self, values):
-        return self.curve.to_scores(values)
+        return self.curve.to_scores((values - self.centre) / self.scale)
 
     def unpack(self, packed):
-        return self.curve.to_values(packed)
+        return self.curve.to_values(packed) * self.scale + self.centre
 
     def log_jacobian(self, packed):
-        return (math.log(self.spacing) if self.discrete else 0.0) - self.curve.log_slope(packed)
+        lattice = math.log(self.spacing) if self.discrete else 0.0
+        return lattice - math.log(self.scale) - self.curve.log_slope(packed)
 
 
 class LogarithmScaling(AbstractScaling):
@@ -363,7 +366,7 @@ class BinScaling(AbstractScaling):
         below, above = rooms(found, self.bounds)
         outer = [cell or (self.spacing or gap) / 2 for cell, gap in zip(cells, gaps[[0, -1]], strict=True)]
         outer = min(outer[0], below / 2), min(outer[1], above / 2)
-        self.rooms = below - outer[0], above - outer[1]
+        self.rooms = float(below - outer[0]), float(above - outer[1])
         return outer
 
     def _between(self, left, right):
@@ -407,7 +410,7 @@ class BinScaling(AbstractScaling):
         past = np.where(packed < 0, -packed, packed - self._n_bins)
         # past an end that repeats nothing is drawn: a number there is as likely as the least that may lie past an end
         share = np.maximum(self.tails, self.elsewhere / self.n_rows) / self.reaches
-        bend = sum(distance / room for distance, room in zip(self._past(packed), self.rooms, strict=True))
+        bend = sum(log_bend(distance, room) for distance, room in zip(self._past(packed), self.rooms, strict=True))
         density = np.where(past > 0, np.log(np.where(packed < 0, *share)) - past + bend, density)
         return density + (math.log(self.spacing) if self.discrete else 0.0)
 

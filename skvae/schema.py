@@ -11,7 +11,7 @@ import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 
-from skvae.containers import CONTAINERS, as_frame, check_frame
+from skvae.containers import CONTAINERS, Cells, as_frame, check_frame
 from skvae.images import Images
 from skvae.modalities import AbstractModality, Packed
 from skvae.persistence import Saved
@@ -88,8 +88,8 @@ class Schema(Saved):
         """Rows of the fitted form to packed parts."""
         return tuple(part.pack(X) for part in self.parts.values())
 
-    def pack_given(self, given: Any) -> tuple[Packed, ...]:
-        """A dict of values, or a frame of conditions, as packed rows; `observed` : what is known, not None."""
+    def pack_given(self, given: Any) -> tuple[tuple[Packed, ...], list[dict[int, Cells]]]:
+        """A dict of values, or a frame of conditions, as packed rows and as cells, as in `AbstractModality`, of each part."""
         if isinstance(given, dict):
             given = {name: [value] for name, value in given.items()}
         elif nw.dependencies.is_into_dataframe(given):
@@ -100,7 +100,8 @@ class Schema(Saved):
         if not given:
             raise ValueError("given must name at least one column. Got none.")
         series = CONTAINERS[self.container].series
-        return tuple(part.pack_given(given, self.dtypes, series) for part in self.parts.values())
+        packed, told = zip(*(part.pack_given(given, self.dtypes, series) for part in self.parts.values()), strict=True)
+        return packed, list(told)
 
     def levels(self, name: Any) -> tuple[int, int | None, np.ndarray, np.ndarray]:
         """As in `AbstractModality`."""
@@ -111,9 +112,17 @@ class Schema(Saved):
         """Values (k,) of a column as names of columns of a frame."""
         return [str(value) for value in values] if self.container == "polars" else list(values)
 
-    def unpack(self, values: Sequence[np.ndarray], index: Any = None) -> Any:
-        """Back to the fitted container. values : (n, n_variables) of each part; index : the pandas index of the rows."""
-        return self._assemble([part.unpack(one) for part, one in zip(self.parts.values(), values, strict=True)], index)
+    def unpack(self, values: Sequence[np.ndarray], index: Any = None, told: Sequence[dict[int, Cells]] | None = None) -> Any:
+        """Back to the fitted container.
+
+        values : (n, n_variables) of each part; index : the pandas index of the rows; told : of each part, cells (n,) to take
+        as they are, by the place of their column.
+        """
+        parts = [part.unpack(one) for part, one in zip(self.parts.values(), values, strict=True)]
+        for cells, exact in zip(parts, told or (), strict=False):
+            for at, column in exact.items():
+                cells[at] = column
+        return self._assemble(parts, index)
 
     def fill(self, X: Any, values: Sequence[np.ndarray], index: Any = None) -> Any:
         """X in the fitted container, its missing cells from values (n, n_variables) of each part, the others as they are."""

@@ -143,7 +143,8 @@ class Table(AbstractModality):
         series = as_frame(X).iter_columns()
         return enumerate(column.read(one) for column, one in zip(self.columns, series, strict=True))
 
-    def pack_given(self, given: dict, dtypes: list, series: Any) -> Packed:
+    def pack_given(self, given: dict, dtypes: list, series: Any) -> tuple[Packed, dict[int, Cells]]:
+        told: dict[int, Cells] = {}
         n_rows = len(next(iter(given.values())))
         values, known = np.zeros((n_rows, len(self.variables))), np.zeros((n_rows, len(self.variables)), bool)
         for name, cells in given.items():
@@ -151,14 +152,14 @@ class Table(AbstractModality):
             place, indicator = self.value_at[at], self.indicator_at[at]
             if place is None:
                 raise ValueError(f"given has column {name!r}, which names rows and is not modelled. Leave it out.")
-            packed = _pack_given(self.columns[at], dtypes[at], cells, series)
-            missing = np.isnan(packed)
+            told[at], packed = _read_given(self.columns[at], dtypes[at], cells, series)
+            missing = told[at].missing
             if indicator is not None:
                 values[:, indicator], known[:, indicator] = missing, True
             elif missing.any():
                 raise ValueError(f"given has a missing value in column {name!r}, in which fit saw none.")
-            values[:, place], known[:, place] = np.where(missing, 0.0, packed), ~missing
-        return Packed(values, known)
+            values[:, place], known[:, place] = packed, ~missing
+        return Packed(values, known), told
 
     def _place(self, name: Any, what: str) -> int:
         """Which column has a name; what : begins the error of one that fit did not see."""
@@ -280,13 +281,13 @@ def _packed(values: np.ndarray) -> Packed:
     return Packed(values, ~absent if absent.any() else None, unseen if unseen.any() else None)
 
 
-def _pack_given(column: AbstractColumn, dtype: Any, cells: Iterable, series: Any) -> np.ndarray:
-    """Values (n,) of one column as packed numbers (n,), NaN where missing; refused unless fit saw the like."""
+def _read_given(column: AbstractColumn, dtype: Any, cells: Iterable, series: Any) -> tuple[Cells, np.ndarray]:
+    """Values (n,) of one column as cells, and as packed numbers (n,), 0 where missing; refused unless fit saw the like."""
     listed = list(cells)
     missing = np.array([_is_missing(cell) for cell in listed])
-    out = np.full(len(missing), np.nan)
+    out = np.zeros(len(missing))
     if missing.all():
-        return out
+        return Cells(out.astype(np.int64), missing), out
     present = [cell for cell, absent in zip(listed, missing, strict=True) if not absent]
     if column.empty:
         raise ValueError(f"given has {shown(present[0])} in column {column.name!r}, of which fit saw no cell.")
@@ -307,7 +308,9 @@ def _pack_given(column: AbstractColumn, dtype: Any, cells: Iterable, series: Any
             f"given has {shown(present[lost.argmax()])} in column {column.name!r}, which fit did not see there."
         )
     out[~missing] = packed
-    return out
+    whole = np.repeat(found.values[:1], len(missing))
+    whole[~missing] = found.values
+    return Cells(whole, missing), out
 
 
 def _is_missing(cell: Any) -> bool:

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from sklearn.base import clone
 from numpy.testing import assert_array_equal
+from sklearn.base import clone
 from torch.distributions import Laplace as TorchLaplace
 
 from skvae import VAETransformer

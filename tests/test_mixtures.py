@@ -63,7 +63,7 @@ def test_clusters_of_a_small_table_are_found_and_one_normal_is_left_alone():
     apart = rows + torch.where(torch.arange(300)[:, None] < 100, 8.0, 0.0)
     continuous, mixture = torch.tensor([True, True]), NormalMixture(2)
     for data, m in ((rows, 1), (apart, 2)):
-        mixture.fit(data, None, torch.ones(300), continuous)
+        mixture.fit(data, None, torch.ones(300), continuous, torch.zeros(len(continuous)))
         assert mixture.log_weight.shape == (m,)
     assert_close(mixture.log_weight.exp().sort()[0], torch.tensor([1 / 3, 2 / 3]), atol=1e-3, rtol=0)
     other = NormalMixture(2)
@@ -74,5 +74,7 @@ def test_clusters_of_a_small_table_are_found_and_one_normal_is_left_alone():
 def test_rows_of_other_weights_move_the_moments():
     x = torch.tensor([[0.0], [1.0], [2.0]])
     mixture = NormalMixture(1)
-    mixture.fit(x, torch.tensor([[True], [True], [False]]), torch.tensor([1.0, 3.0, 9.0]), torch.tensor([True]))
+    mixture.fit(
+        x, torch.tensor([[True], [True], [False]]), torch.tensor([1.0, 3.0, 9.0]), torch.tensor([True]), torch.zeros(1)
+    )
     assert_close(mixture.mean, torch.tensor([[0.75]]))

@@ -417,21 +417,19 @@ def test_a_pixel_beyond_the_bounds_is_refused_in_any_precision():
 def test_weights_count_rows():
     frame = pd.DataFrame({"a": RNG.normal(size=20)})
     weight = RNG.integers(1, 4, 20)
-    weighted = table(frame, weight=weight).columns[0]
-    repeated = table(frame.loc[frame.index.repeat(weight)]).columns[0]
+    weighted = table(frame, "gaussian", weight=weight).columns[0]
+    repeated = table(frame.loc[frame.index.repeat(weight)], "gaussian").columns[0]
     assert (weighted.scaling.centre, weighted.scaling.scale) == pytest.approx(
         (repeated.scaling.centre, repeated.scaling.scale)
     )
 
 
-def test_unpacked_numbers_lie_on_the_grid_and_within_the_bounds():
+def test_unpacked_numbers_lie_on_the_grid_and_keep_their_sign():
     frame = pd.DataFrame({"price": np.round(RNG.normal(10, 3, 500), 2), "n": RNG.integers(0, 9, 500)})
     schema = table(frame)
     out = schema.unpack(RNG.normal(0, 3, (500, 2)))
     assert_array_equal(out["price"], out["price"].round(2))
-    for name in frame:
-        assert out[name].min() >= frame[name].min()
-        assert out[name].max() <= frame[name].max()
+    assert (out >= 0).all(axis=None) == (frame >= 0).all(axis=None)
 
 
 @pytest.mark.parametrize("cell", ["purple", 3])
@@ -449,7 +447,7 @@ def test_an_unseen_category_is_not_observed_but_told_from_a_missing_one(cell):
 def test_numbers_as_categories_by_name():
     frame = pd.DataFrame({"zip": [3, 1, 3, 2], "x": [1.0, 2.0, 3.0, 4.0]})
     schema = table(frame, categorical=("zip",))
-    assert [v.likelihood for v in schema.variables] == ["gaussian", "categorical"]
+    assert [v.likelihood for v in schema.variables] == ["normal_scores", "categorical"]
     pd.testing.assert_frame_equal(round_trip(schema, frame), frame)
 
 
@@ -550,7 +548,7 @@ def test_a_table_of_identifiers_only_is_refused():
 def test_likelihood_by_column():
     frame = pd.DataFrame({"share": [0.1, 0.5, 0.9], "x": [1.0, 2.0, 4.0]})
     schema = table(frame, {"share": "bernoulli"})
-    assert [v.likelihood for v in schema.variables] == ["bernoulli", "gaussian"]
+    assert [v.likelihood for v in schema.variables] == ["bernoulli", "normal_scores"]
     with pytest.raises(ValueError, match=r"likelihood of column 'x' must be a str among .* Got 'categorical'"):
         table(frame, {"x": "categorical"})
     with pytest.raises(ValueError, match=r"column 'x' takes values in \[0, 1\], got 2"):
@@ -580,19 +578,21 @@ def test_beside_a_heavy_value_the_others_are_told_apart_as_finely():
 
 
 @pytest.mark.parametrize("n_rows", [300, 5000])
-def test_as_many_draws_as_rows_reach_the_bounds(n_rows):
-    """Some of the draws of the end bins go past the ends, and are clipped to the bounds; scores give them the same mass."""
-    rng = np.random.default_rng(0)
-    frame = pd.DataFrame({"a": rng.exponential(size=n_rows)})
+def test_past_an_end_lies_the_share_of_one_row_and_it_falls_off_as_the_outermost_rows_do(n_rows):
+    """Of n rows and one more, the last is beyond the greatest with probability 1 / (n + 1); scores know the same mass."""
+    frame = pd.DataFrame({"a": np.random.default_rng(0).exponential(size=n_rows)})
     schema = table(frame, "histogram")
     likelihood, generator = LIKELIHOODS["histogram"](schema.variables), torch.Generator().manual_seed(0)
     packed, *_ = schema.pack(frame)
     logits = torch.tensor(np.bincount(packed[:, 0].astype(int)) / n_rows).log()
     drawn = likelihood.sample(logits.expand(100 * n_rows, -1), generator).numpy()
-    values = schema.unpack(drawn)["a"]
-    for bound, past in ((frame["a"].min(), drawn < 0), (frame["a"].max(), drawn > likelihood.n_logits)):
-        assert (values[past[:, 0]] == bound).all()
-        assert past.mean() * n_rows == pytest.approx(3, abs=0.6)
-        edge = drawn[past][np.abs(drawn[past]).argmin()]
-        beyond = frame["a"].to_numpy().std() * np.exp(schema.log_jacobian(np.array([[edge]]))[0, 0])  # at the edge
-        assert beyond * np.exp(logits[0 if edge < 0 else -1].item()) * n_rows == pytest.approx(3, rel=0.1)
+    values, knots = schema.unpack(drawn)["a"].to_numpy(), schema.columns[0].scaling.knots
+    above = drawn[:, 0] > likelihood.n_logits
+    assert (drawn < 0).mean() * n_rows == pytest.approx(1, abs=0.4)
+    assert above.mean() * n_rows == pytest.approx(1, abs=0.4)
+    assert values.min() >= 0  # a sign remains
+    assert (values[above] > frame["a"].max()).all()
+    excess = (values[above] - knots[-1]).mean()
+    assert 0.5 < excess < 2  # of an exponential distribution, 1
+    at_the_edge = np.exp(schema.log_jacobian(np.array([[likelihood.n_logits + 1e-9]]))[0, 0] + logits[-1].item())
+    assert excess * at_the_edge * n_rows == pytest.approx(1, rel=0.3)
