@@ -25,6 +25,7 @@ FARTHEST = 1e15  # standard deviations, beyond which float32 has no squares
 MIN_ROWS_HEAVY, MIN_ROWS_BINS, MIN_ROWS_SMOOTH = 50, 200, 1000
 COARSE = 0.2  # standard deviations between neighbours on a lattice, up to which it may count as a continuum; unmeasured
 MIN_VALUES_GRID = 10  # different ones that show the step of a grid: so many share one by chance in one of 500 tables
+REPEATED, OFF_GRID = 0.9, 1e-3  # share of different values at most, and steps off a grid at most, for one to be seen; unmeasured
 LAST_DAYS = -354285, 2932896  # 1000-01-01 and 9999-12-31, from 1970
 MIN_IDENTIFIERS = 50  # fewer different texts may be categories; unmeasured
 NEARLY_ALL = 0.9  # share of texts that are different, above which they name rows; unmeasured
@@ -168,15 +169,15 @@ class NumericColumn(AbstractColumn):
         lower, upper = (-math.inf, math.inf) if self.counts_time else natural_bounds(cells.values)
         self.bounds = (lower - self.origin) / self.unit, (upper - self.origin) / self.unit
         self.decimals = 0 if self.integer else _decimals(numbers)
-        self.step, self.offset = (1.0, 0.0) if self.decimals is None else _grid(numbers, self.decimals)
+        self.step, self.offset = _even_steps(numbers) if self.decimals is None else _grid(numbers, self.decimals)
         self.binary = likelihood == "auto" and _is_binary(numbers)
-        spacing = 0.0 if self.decimals is None else self.step
         if likelihood == "auto" or not len(values):
-            likelihood = "bernoulli" if self.binary else _likelihood_of(numbers, spacing, self.integer)
-        self.scaling = SCALINGS.get(likelihood, DensityScaling)(self.name, likelihood, spacing, self.integer, self.bounds)
+            likelihood = "bernoulli" if self.binary else _likelihood_of(numbers, self.step, self.integer)
+        self.scaling = SCALINGS.get(likelihood, DensityScaling)(self.name, likelihood, self.step, self.integer, self.bounds)
         self.scaling.fit(numbers, weight)
         self.variable = self.scaling.variable
         found = np.unique(numbers)
+        self.on_grid = found if self.step and self.decimals is None else None
         self.few = found if len(found) <= MAX_LEVELS else None
         if self.scaling.affine is not None and not self.integer and not self.binary:
             self.affine = self._within_range(self.scaling.affine)
@@ -230,9 +231,13 @@ class NumericColumn(AbstractColumn):
 
     def unpack(self, packed):
         values = self.scaling.unpack(packed)
+        if self.step:
+            values = np.round((values - self.offset) / self.step) * self.step + self.offset
         if self.decimals is not None:
-            on_grid = np.round((values - self.offset) / self.step) * self.step + self.offset
-            values = on_grid.round(self.decimals) + 0.0  # not -0.0
+            values = values.round(self.decimals) + 0.0  # not -0.0
+        elif self.step:
+            near = self.on_grid[_nearest(self.on_grid, values)]  # to the last digit as in the data
+            values = np.where(np.abs(near - values) < 2 * OFF_GRID * self.step, near, values)
         return self._from_origin(values.clip(*self.bounds))
 
     def _from_origin(self, values: np.ndarray) -> np.ndarray:
@@ -490,6 +495,27 @@ def _grid(values: np.ndarray, decimals: int) -> tuple[float, float]:
         return unit, 0.0
     step = int(np.gcd.reduce(np.diff(counts).astype(np.int64)))
     return step * unit, float(counts[0] % step) * unit
+
+
+def _even_steps(values: np.ndarray) -> tuple[float, float]:
+    """The step and the offset of a grid that numbers (n,) lie on which repeat, but have too many decimals: ages that were
+    standardised, say. Zeros where there is none.
+    """
+    found = np.unique(values)
+    if not MIN_VALUES_GRID <= len(found) <= REPEATED * len(values):
+        return 0.0, 0.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        gaps = np.diff(found)
+        steps = np.round((found[-1] - found[0]) / gaps[gaps > 1e-9 * gaps.max()].min())
+        step = (found[-1] - found[0]) / max(steps, 1.0)
+        counts = (found - found[0]) / step
+        return (step, found[0]) if np.abs(counts - np.round(counts)).max() < OFF_GRID else (0.0, 0.0)
+
+
+def _nearest(found: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Which of found (k,), ascending, is nearest to each of values (n,): (n,)."""
+    right = np.searchsorted(found, values).clip(1, len(found) - 1)
+    return np.where(values - found[right - 1] < found[right] - values, right - 1, right)
 
 
 def _lattice(values: np.ndarray, is_time: bool) -> tuple[int, int]:

@@ -17,7 +17,7 @@ LEAST_SLOPE = 1e-3  # of a curve, in standard deviations of the numbers; unmeasu
 OUTSIDE = 2, 8  # rows outside of the outermost knots, at least and at most; unmeasured
 SMOOTHING = 0.6, 0.15  # bandwidth in knots' distances, and in normal scores at least; unmeasured
 BEND_PENALTY = 0.25  # one row more, a unit of score past the knot, that wants a straight line; unmeasured
-LEAST_GAIN = 2.0  # nats of all held-out numbers, that more knots must bring; unmeasured
+LEAST_GAIN = 1.0  # nats of all held-out numbers, that more knots must bring; unmeasured
 NEARLY = 1 - 1e-12  # share of the way to a bound, from which numbers count as beyond it
 
 
