@@ -194,16 +194,33 @@ class LatticeScaling(_Standardised):
 
 
 class NormalScoreScaling(AbstractScaling):
-    """Normal scores by a smooth curve, which have a density (the nonparanormal of Liu et al., 2009, of one column)."""
+    """Normal scores by a smooth curve, which have a density (the nonparanormal of Liu et al., 2009, of one column).
 
+    Where most numbers are among few, such as prices or ages of which some are in months, a draw whose score is among those
+    of the rows of a number that repeats is that number.
+    """
+
+    repeats, min_repeated, most_of_grid = 3, 0.5, 0.5  # rows of a number; share of such rows; share of a grid that is taken
     min_rows_bins, rows_a_bin, max_bins = 1000, 50, 64  # of rows that suffice to learn by how much bins are likelier
 
     def fit(self, values, weight):
         self.centre, self.scale = moments(values, weight)
         lower, upper = ((bound - self.centre) / self.scale for bound in self.bounds)
         self.curve = fit_curve((values - self.centre) / self.scale, weight, (lower, upper))
+        self.heaps, self.heap_scores = self._heaps(values, weight)
         n_bins = min(len(values) // self.rows_a_bin, self.max_bins)
         self.variable = self._in_bins(n_bins) if len(values) >= self.min_rows_bins else Variable(self.likelihood)
+
+    def _heaps(self, values, weight):
+        """The numbers that repeat (m,), and the scores between which their rows are (m, 2), of values (n,)."""
+        found, at, counts = np.unique(values, return_inverse=True, return_counts=True)
+        repeated = counts >= self.repeats
+        on_grid = (found[-1] - found[0]) / self.spacing if self.spacing else math.inf
+        if counts[repeated].sum() < self.min_repeated * len(values) or len(found) > self.most_of_grid * on_grid:
+            repeated[:] = False
+        upper = np.bincount(at, weight).cumsum() / weight.sum()
+        scores = ndtri(np.column_stack([np.append(0.0, upper[:-1]), upper]).clip(0, 1))
+        return found[repeated], scores[repeated]
 
     def _in_bins(self, n_bins: int) -> Variable:
         """With bins of scores, which hold equal shares of a normal distribution."""
@@ -216,7 +233,11 @@ class NormalScoreScaling(AbstractScaling):
         return self.curve.to_scores((values - self.centre) / self.scale)
 
     def unpack(self, packed):
-        return self.curve.to_values(packed) * self.scale + self.centre
+        values = self.curve.to_values(packed) * self.scale + self.centre
+        if len(self.heaps):
+            heap = (np.searchsorted(self.heap_scores[:, 0], packed, side="right") - 1).clip(0)
+            values = np.where((packed >= self.heap_scores[heap, 0]) & (packed < self.heap_scores[heap, 1]), self.heaps[heap], values)
+        return values
 
     def log_jacobian(self, packed):
         lattice = math.log(self.spacing) if self.discrete else 0.0
