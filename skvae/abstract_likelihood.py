@@ -80,7 +80,7 @@ class AbstractLikelihood(nn.Module, ABC):
 
     @property
     def n_params(self) -> int:
-        """Numbers that the decoder puts out for the block: the last axis of every theta."""
+        """Numbers that a decoder or the generator puts out for the block: the last axis of every theta."""
         return sum(len(columns) * width for columns, width, _ in self.rectangles)
 
     @torch.no_grad()

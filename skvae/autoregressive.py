@@ -51,7 +51,8 @@ class Chain(nn.Module):
     n_rows = math.inf  # that it trains on: the fewer, the more dropout
 
     indicators: Tensor
-    first_order: Tensor
+    fixed_order: Tensor
+    log_odds_places: Tensor
 
     def __init__(self, variables: Sequence[Variable], rng: Generator):
         super().__init__()
@@ -79,7 +80,7 @@ class Chain(nn.Module):
         self.regressions = CodeRegressions(n_logits, n_logits, self.n_numbers)
         places = torch.tensor([at for places in self.log_odds_at for at in places], dtype=torch.long)
         self.register_buffer("log_odds_places", places, persistent=False)
-        self.register_buffer("first_order", self._ranks().argsort(stable=True), persistent=False)
+        self.register_buffer("fixed_order", self._ranks().argsort(stable=True), persistent=False)
 
     def _ranks(self) -> Tensor:
         """By which cells are ordered, (n_variables,): few categories, numbers, many categories.
@@ -100,7 +101,7 @@ class Chain(nn.Module):
         """
         k, x = self.n_numbers, part.x
         codes, numbers = self._codes_and_numbers(x)
-        constants = self.regressions.start(codes, x, numbers.T, part.observed, weight, self.first_order)
+        constants = self.regressions.start(codes, x, numbers.T, part.observed, weight, self.fixed_order)
         design = self.regressions.design(codes, x, part.observed)
         locations, _ = self.regressions.normals(design)
         residuals, explained = numbers.T - locations, weight @ locations.square() / weight.sum()
@@ -125,7 +126,7 @@ class Chain(nn.Module):
         if k == 0:
             return
         seen = None if observed is None else observed[:, :k]
-        mean, scale = one_normal(*self.normal.in_order(residuals, seen, self.first_order[self.first_order < k]))
+        mean, scale = one_normal(*self.normal.in_order(residuals, seen, self.fixed_order[self.fixed_order < k]))
         deviations = (residuals - mean) / scale
         self.regressions.start_scales(design, deviations, seen, weight)
         _, scales = self.regressions.normals(design)
@@ -173,15 +174,15 @@ class Chain(nn.Module):
         without. Returns (n, n_variables).
         """
         x, observed, blocks = part.x, part.observed, self.blocks
-        order = self.first_order if order is None else order
+        order = self.fixed_order if order is None else order
         codes, numbers = self._codes_and_numbers(x)
         place = order.argsort()
         before = (place[:, None] > place[None, :]).to(x.dtype)
         blurred, dropped = self._disturbed(numbers, rng)
         theta = self.network(codes, blurred, before, None if observed is None else observed.T, dropped)
-        logits, *around = self.regressions(self.regressions.design(codes, x, observed), before)
+        logits, locations, scales = self.regressions(self.regressions.design(codes, x, observed), before)
         theta = theta.index_add(1, self.log_odds_places, logits)
-        in_order = self._normals_in_order(numbers.T, *around, observed, order, before)
+        in_order = self._normals_in_order(numbers.T, locations, scales, observed, order, before)
         normals = [(normal, blocks.widths) for normal in in_order]
         split = blocks.split((theta, blocks.n_params), (x, blocks.widths), *normals)
         return blocks.count(side_by_side([_log_prob(*arguments) for arguments in split]), part, theta)
@@ -214,8 +215,8 @@ class Chain(nn.Module):
     ) -> tuple[Tensor, ...]:
         """Log-weights, means and standard deviations of each cell's normals, any of categories: (m, n, n_variables) each.
 
-        numbers, and locations and scales that they have by regressions : (n, n_numbers); before : (n_variables, n_variables), one where
-        the cell of the row sees that of the column.
+        numbers, and locations and scales that they have by regressions : (n, n_numbers); before : (n_variables,
+        n_variables), one where the cell of the row sees that of the column.
         """
         k, rest = self.n_numbers, self.n_variables - self.n_numbers
         if k == 0:
@@ -233,19 +234,19 @@ class Chain(nn.Module):
     def sample(self, x: Tensor, known: Tensor, rng: Generator) -> Tensor:
         """Rows whose unknown cells are drawn given the known ones.
 
-        The chain in its first order, which scores and free draws have, is the model. Where a known cell comes late in it,
-        candidates are drawn that see the known cells from the start, and taken as often as the first order makes the whole
+        The chain in its fixed order, which scores and free draws have, is the model. Where a known cell comes late in it,
+        candidates are drawn that see the known cells from the start, and taken as often as the fixed order makes the whole
         row likelier than they were drawn (sampling-importance-resampling: Rubin, 1988).
 
         x : (n, n_variables), unknown cells anything in the support; known : the same, bool. A cell that is known to be
         missing is not known, but that it is missing is. Returns (n, n_variables).
         """
         if not self._known_after_unknown(x, known):
-            return self._chain(_Row(self, x, known), rng).x
-        return self._resampled(self._chain, x, known, rng)
+            return self._draw_in_order(_PartialRows(self, x, known), rng).x
+        return self._resampled(self._draw_in_order, x, known, rng)
 
     def _resampled(self, draw: Callable, x: Tensor, known: Tensor, rng: Generator) -> Tensor:
-        """Rows of the first order given what is known, by candidates. draw : fills in a `_Row`; the others as in `sample`.
+        """Rows of the fixed order given what is known, by candidates. draw : fills in a `_PartialRows`; the others as in `sample`.
 
         Rows of which the same is known share their candidates.
         """
@@ -274,7 +275,7 @@ class Chain(nn.Module):
         needy, out = torch.arange(len(x), device=x.device), x.new_zeros(len(x), n, self.n_variables)
         for more in CANDIDATES:
             m = max(more * n, LEAST_CANDIDATES)
-            state = _Row(self, x[needy].repeat_interleave(m, 0), known[needy].repeat_interleave(m, 0), scored=True)
+            state = _PartialRows(self, x[needy].repeat_interleave(m, 0), known[needy].repeat_interleave(m, 0), scored=True)
             state = draw(state, rng)
             part = Part(state.x, None if state.decided.all() else state.decided)
             told = (self.log_prob(part).sum(-1) - state.log_prob).view(-1, m)
@@ -296,12 +297,12 @@ class Chain(nn.Module):
         with_indicator = self.indicators >= 0
         decided, at = known.clone(), self.indicators[with_indicator]
         decided[:, with_indicator] |= known[:, at] & (x[:, at] > 0.5)
-        after_gap = (~decided)[:, self.first_order].cumsum(1) > 0
-        return bool((known[:, self.first_order] & after_gap).any())
+        after_gap = (~decided)[:, self.fixed_order].cumsum(1) > 0
+        return bool((known[:, self.fixed_order] & after_gap).any())
 
-    def _chain(self, state: "_Row", rng: Generator) -> "_Row":
-        """Draw what is not known, in the first order."""
-        for j in self.first_order.tolist():
+    def _draw_in_order(self, state: "_PartialRows", rng: Generator) -> "_PartialRows":
+        """Draw what is not known, in the fixed order."""
+        for j in self.fixed_order.tolist():
             self._draw(j, state, ~state.known[:, j] & ~state.is_missing(j), rng)
         return state
 
@@ -316,7 +317,7 @@ class Chain(nn.Module):
             out[rows] = self._resampled(self._fill, x[rows], known[rows], rng)
         return out
 
-    def _fill(self, state: "_Row", rng: Generator) -> "_Row":
+    def _fill(self, state: "_PartialRows", rng: Generator) -> "_PartialRows":
         """Draw what is not known, also what is known to be missing."""
         # the mean of the indicator is the share of missing cells
         means = F.pad(self.normal.log_weight.exp() @ self.normal.mean, (0, 1))
@@ -328,13 +329,13 @@ class Chain(nn.Module):
                 self._draw(j, state, drawn, rng)
         return state
 
-    def _draw(self, j: int, state: "_Row", drawn: Tensor, rng: Generator) -> None:
+    def _draw(self, j: int, state: "_PartialRows", drawn: Tensor, rng: Generator) -> None:
         """Draw variable j of some rows, (n,)."""
         if drawn.any():
             self._draw_from(*self._conditional(j, state), j, state, drawn, rng)
 
     @staticmethod
-    def _draw_from(likelihood, log_weight, thetas, j: int, state: "_Row", drawn: Tensor, rng: Generator) -> None:
+    def _draw_from(likelihood, log_weight, thetas, j: int, state: "_PartialRows", drawn: Tensor, rng: Generator) -> None:
         """Draw variable j of some rows, (n,), from what `_conditional` returned."""
         component = torch.multinomial(log_weight.exp().T, 1, generator=rng)[:, 0] if len(thetas) > 1 else 0
         x = likelihood.sample(thetas[component, torch.arange(len(state.x), device=thetas.device)], rng)
@@ -358,8 +359,8 @@ class Chain(nn.Module):
             widest = max(widest, self.n_numbers**2 // 4)
         n_rows = min(N_CALIBRATION, max(1000, 4 * len(x)), N_COVARIANCES_AT_ONCE // widest)
         drawn = x.new_zeros(n_rows, self.n_variables)
-        state = _Row(self, drawn, torch.zeros_like(drawn, dtype=torch.bool))
-        for j in self.first_order.tolist():
+        state = _PartialRows(self, drawn, torch.zeros_like(drawn, dtype=torch.bool))
+        for j in self.fixed_order.tolist():
             there = ~state.is_missing(j)
             if there.any():
                 likelihood, log_weight, thetas = self._conditional(j, state)
@@ -376,12 +377,12 @@ class Chain(nn.Module):
         out = x.clone()
         for j in (~known).any(0).nonzero()[:, 0].tolist():
             rows = (~known[:, j]).nonzero()[:, 0]
-            state = _Row(self, x[rows], known[rows], present=j)
+            state = _PartialRows(self, x[rows], known[rows], present=j)
             likelihood, log_weight, thetas = self._conditional(j, state)
             out[rows, j] = (log_weight.exp() * likelihood.centre(thetas)[..., 0]).sum(0)
         return out
 
-    def _conditional(self, j: int, state: "_Row") -> tuple[AbstractLikelihood, Tensor, Tensor]:
+    def _conditional(self, j: int, state: "_PartialRows") -> tuple[AbstractLikelihood, Tensor, Tensor]:
         """The likelihood of variable j by itself, log-weights (m, n) of its mixture, and thetas (m, n, n_params) of that,
         given what is known of each row.
         """
@@ -426,7 +427,7 @@ def _mixture_log_prob(likelihood: AbstractLikelihood, x: Tensor, log_weight: Ten
     return log_probs[0] if len(log_probs) == 1 else (log_weight + log_probs).logsumexp(0)
 
 
-class _Row:
+class _PartialRows:
     """Rows of a `Chain` that are being filled in.
 
     x, known : as in `sample`; present : a variable that counts as not missing, although it may be known to be; scored :

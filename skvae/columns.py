@@ -6,6 +6,7 @@ import sys
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,10 @@ import pandas as pd
 from scipy.special import ndtr
 
 from skvae.containers import N_SHOWN, Cells, CellType, plain, read_cells, shown, to_floats
-from skvae.curves import natural_bounds
+from skvae.curves import LEAST_SLOPE, natural_bounds
 from skvae.moments import moments, value_range
 from skvae.persistence import Saved
-from skvae.scalings import SCALINGS, AbstractScaling, Affine, DensityScaling, Variable
+from skvae.scalings import SCALINGS, AbstractScaling, Affine, DensityScaling, Variable, heavy_values
 
 MAX_CATEGORIES = 10_000  # unmeasured: a softmax over more takes longer than all else
 FARTHEST = 1e15  # standard deviations, beyond which float32 has no squares
@@ -25,7 +26,10 @@ FARTHEST = 1e15  # standard deviations, beyond which float32 has no squares
 MIN_ROWS_HEAVY, MIN_ROWS_BINS, MIN_ROWS_SMOOTH = 50, 200, 1000
 COARSE = 0.2  # standard deviations between neighbours on a lattice, up to which it may count as a continuum; unmeasured
 MIN_VALUES_GRID = 10  # different ones that show the step of a grid: so many share one by chance in one of 500 tables
-REPEATED, OFF_GRID = 0.9, 1e-3  # share of different values at most, and steps off a grid at most, for one to be seen; unmeasured
+REPEATED, OFF_GRID = (
+    0.9,
+    1e-3,
+)  # share of different values at most, and steps off a grid at most, for one to be seen; unmeasured
 LAST_DAYS = -354285, 2932896  # 1000-01-01 and 9999-12-31, from 1970
 MIN_IDENTIFIERS = 50  # fewer different texts may be categories; unmeasured
 NEARLY_ALL = 0.9  # share of texts that are different, above which they name rows; unmeasured
@@ -177,7 +181,11 @@ class NumericColumn(AbstractColumn):
         self.scaling.fit(numbers, weight)
         self.variable = self.scaling.variable
         found = np.unique(numbers)
-        self.on_grid = found if self.step and self.decimals is None else None
+        if self.step:  # the first and the last of the grid within the bounds
+            first, last = ((bound - self.offset) / self.step for bound in self.bounds)
+            lower, upper = np.ceil(first - OFF_GRID), np.floor(last + OFF_GRID)
+            self.bounds = float(lower * self.step + self.offset), float(upper * self.step + self.offset)
+        self.on_grid: np.ndarray | None = found if self.step and self.decimals is None else None
         self.few = found if len(found) <= MAX_LEVELS else None
         if self.scaling.affine is not None and not self.integer and not self.binary:
             self.affine = self._within_range(self.scaling.affine)
@@ -185,9 +193,9 @@ class NumericColumn(AbstractColumn):
     @staticmethod
     def _within_range(affine: Affine) -> Affine:
         """The affine packing for those numbers that it neither refuses nor takes too far."""
-        far, most = FARTHEST * affine.scale, sys.float_info.max
+        far, most = FARTHEST * affine.scale * (1.0 if affine.curve is None else LEAST_SLOPE), sys.float_info.max
         lower, upper = affine.centre - far, affine.centre + far
-        return Affine(affine.centre, affine.scale, max(affine.lower, lower, -most), min(affine.upper, upper, most))
+        return replace(affine, lower=max(affine.lower, lower, -most), upper=min(affine.upper, upper, most))
 
     @property
     def _fitted_with(self):
@@ -235,7 +243,7 @@ class NumericColumn(AbstractColumn):
             values = np.round((values - self.offset) / self.step) * self.step + self.offset
         if self.decimals is not None:
             values = values.round(self.decimals) + 0.0  # not -0.0
-        elif self.step:
+        elif self.on_grid is not None:
             near = self.on_grid[_nearest(self.on_grid, values)]  # to the last digit as in the data
             values = np.where(np.abs(near - values) < 2 * OFF_GRID * self.step, near, values)
         return self._from_origin(values.clip(*self.bounds))
@@ -465,9 +473,8 @@ def _has_heavy_values(values: np.ndarray) -> bool:
     """Whether numbers (n,) have few values, or one much heavier than those beside it (Adult, Ames, bikes, Titanic)."""
     if len(values) < MIN_ROWS_HEAVY:
         return False
-    counts = np.unique(values, return_counts=True)[1]
-    beside = np.maximum(np.append(counts[1:], 0), np.append(0, counts[:-1]))
-    heavy = (counts >= 0.05 * len(values)) & (counts >= (4 if len(values) >= MIN_ROWS_BINS else 8) * beside)
+    found, counts = np.unique(values, return_counts=True)
+    heavy = heavy_values(found, counts, 4, 0.05)
     few = len(values) >= MIN_ROWS_BINS and len(counts) <= max(20, len(values) // 20)
     return few or bool(heavy.any())
 

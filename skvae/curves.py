@@ -1,6 +1,7 @@
 """Smooth rising curves between numbers and normal scores, and tails that end at a bound. numpy only."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,7 @@ OUTSIDE = 2, 8  # rows outside of the outermost knots, at least and at most; unm
 SMOOTHING = 0.6, 0.15  # bandwidth in knots' distances, and in normal scores at least; unmeasured
 BEND_PENALTY = 0.25  # one row more, a unit of score past the knot, that wants a straight line; unmeasured
 LEAST_GAIN = 1.0  # nats of all held-out numbers, that more knots must bring; unmeasured
+FEW_ROWS = 64  # for which many curves at once are faster; unmeasured
 NEARLY = 1 - 1e-12  # share of the way to a bound, from which numbers count as beyond it
 
 
@@ -82,18 +84,23 @@ class NormalScoreCurve(Saved):
 
     def to_scores(self, x: np.ndarray) -> np.ndarray:
         """x : (n,), NaN for missing; returns the same."""
-        values, scores, slopes = self.values, self.scores, self.slopes
-        below = scores[0] - _time(straight(np.maximum(values[0] - x, 0), self.rooms[0]), slopes[0], self.bends[0])
-        above = scores[-1] + _time(straight(np.maximum(x - values[-1], 0), self.rooms[1]), slopes[-1], self.bends[1])
-        out = np.where(x < values[0], below, above)
+        values, scores = self.values, self.scores
+        out = np.where(x < values[0], self._below(x), self._above(x))
         inside = np.flatnonzero((x > values[0]) & (x < values[-1]))
         if len(inside):
-            piece, height, width, first, last, steep = self._pieces(values, x[inside])
-            rise, bend = x[inside] - values[piece], first + last - 2 * steep
-            a = height * (steep - first) + rise * bend
-            b, c = height * first - rise * bend, -steep * rise
-            out[inside] = scores[piece] + width * (2 * c / (-b - np.sqrt(np.maximum(b * b - 4 * a * c, 0))))
+            piece, *shape = self._pieces(values, x[inside])
+            out[inside] = _inside(x[inside] - values[piece], scores[piece], *shape)
         return out
+
+    def _below(self, x: np.ndarray) -> np.ndarray:
+        """Scores of numbers (n,) below the first knot."""
+        distance = straight(np.maximum(self.values[0] - x, 0), self.rooms[0])
+        return self.scores[0] - _time(distance, self.slopes[0], self.bends[0])
+
+    def _above(self, x: np.ndarray) -> np.ndarray:
+        """Scores of numbers (n,) above the last knot."""
+        distance = straight(np.maximum(x - self.values[-1], 0), self.rooms[1])
+        return self.scores[-1] + _time(distance, self.slopes[-1], self.bends[1])
 
     def to_values(self, z: np.ndarray) -> np.ndarray:
         """z : (n,); returns the same."""
@@ -139,6 +146,55 @@ class NormalScoreCurve(Saved):
         """Of numbers whose scores are normal. x : (n,); returns the same."""
         z = self.to_scores(x)
         return -0.5 * z * z - 0.5 * math.log(2 * math.pi) - self.log_slope(z)
+
+
+def _inside(rise, score, height, width, first, last, steep):
+    """Scores of numbers that lie `rise` above the left knot of their piece, all (n,); the others as `_pieces` has them."""
+    bend = first + last - 2 * steep
+    a, b, c = height * (steep - first) + rise * bend, height * first - rise * bend, -steep * rise
+    return score + width * (2 * c / (-b - np.sqrt(np.maximum(b * b - 4 * a * c, 0))))
+
+
+class Curves:
+    """Several curves, by which few rows of many columns are taken to scores at once: one by one takes as long for each.
+
+    curves : sequence of NormalScoreCurve, c of them
+    """
+
+    def __init__(self, curves: Sequence[NormalScoreCurve]):
+        self.curves = list(curves)
+        widest = max([2, *(len(curve.values) for curve in curves)])
+
+        def padded(name: str, by: float) -> np.ndarray:
+            rows = [getattr(curve, name) for curve in curves]
+            padded_rows = [np.append(row, np.full(widest - len(row), by)) for row in rows]
+            return np.array(padded_rows).reshape(len(rows), widest)
+
+        self.values, self.scores, self.slopes = padded("values", np.inf), padded("scores", np.nan), padded("slopes", np.nan)
+        self.first = np.array([curve.values[0] for curve in curves])
+        self.last = np.array([curve.values[-1] for curve in curves])
+        self.most = np.array([max(len(curve.values) - 2, 0) for curve in curves])
+
+    def __len__(self) -> int:
+        return len(self.curves)
+
+    def to_scores(self, x: np.ndarray) -> np.ndarray:
+        """x : (n, c), NaN for missing; returns the same, to the bit as each curve by itself."""
+        if len(x) > FEW_ROWS:
+            return np.column_stack([curve.to_scores(cells) for curve, cells in zip(self.curves, x.T, strict=True)])
+        piece = np.minimum(((x[..., None] > self.values).sum(-1) - 1).clip(0), self.most)
+        at = np.arange(len(self.curves)), piece
+        left, right = self.values[at], self.values[at[0], piece + 1]
+        scores, slopes = self.scores[at], self.slopes[at]
+        height, width = right - left, self.scores[at[0], piece + 1] - scores
+        with np.errstate(invalid="ignore"):
+            out = _inside(x - left, scores, height, width, slopes, self.slopes[at[0], piece + 1], height / width)
+        outside = ~((x > self.first) & (x < self.last))
+        for j in np.flatnonzero(outside.any(0)):
+            rows, curve = outside[:, j], self.curves[j]
+            cells = x[rows, j]
+            out[rows, j] = np.where(cells < curve.values[0], curve._below(cells), curve._above(cells))
+        return out
 
 
 def _distance(time: np.ndarray, speed: float, gain: float) -> np.ndarray:

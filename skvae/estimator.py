@@ -75,7 +75,8 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
 
     hidden_layer_sizes : int or tuple of int, default=(256, 256)
         Widths of the encoder's hidden layers; the decoder has the same in reverse. An empty tuple gives a linear model:
-        probabilistic PCA with a noise variance for every column, where all columns are continuous.
+        probabilistic PCA with a noise variance for every column, where all columns are continuous. The autoregressive
+        generator has widths of its own.
 
     activation : {"gelu", "relu", "silu", "softplus", "tanh"}, default="silu"
         Activation of the hidden layers.
@@ -85,9 +86,9 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         or a dict of names by column (by "x0", "x1", ... for an array). "auto" is the choice that won on held-out score over
         many tables:
 
-        - integers, dates, durations, and floats that repeat themselves (few values, or a heavy one): "histogram", from 200
-          rows on; any floats that are far from normal, from 1,000 rows on;
-        - other numbers: "gaussian";
+        - floats, and of tables of fewer than 1,000 rows integers, dates and durations on a fine grid: "normal_scores";
+        - other integers, dates, durations, and any numbers of which there are few, or of which one is much heavier than
+          those beside it: "histogram" (of fewer than 200 integers on a coarse grid: "gaussian");
         - number columns of which fit sees 0 and 1 only, and booleans: "bernoulli";
         - strings, categories, and the columns of `categorical_features`: "categorical"; but strings that are nearly all
           different (from 50 rows on) are "identifier";
@@ -96,11 +97,14 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
 
         For numbers:
 
+        - "normal_scores": a smooth rising curve takes numbers to normal scores [11]_, which are nearly normal (Student's t,
+          its degrees of freedom learned; in the autoregressive generator of 1,000 rows and more one that tilts a mixture of
+          logistic distributions [4]_);
         - "gaussian": normal with a scale learned for every column; of an integer, the probability of its cell [4]_;
         - "student_t": robust to outliers; scale and degrees of freedom are learned;
         - "log_normal": positive numbers, whose logarithm is normal;
         - "histogram": a softmax over quantile bins, uniform in a bin (in the autoregressive generator one that tilts a
-          mixture of logistic distributions [4]_); heavy values are bins of their own;
+          mixture of logistic distributions); heavy values are bins of their own;
         - "bernoulli": numbers between 0 and 1 as shares of yes; their score is the expected log-probability, and `sample`
           draws 0 or 1;
         - "continuous_bernoulli": numbers between 0 and 1, with a density [5]_;
@@ -119,7 +123,8 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         wanted, "latent" saves the generator's part of the fit, and changes neither them nor any score.
 
     prior : {"auto", "normal", "mixture", "flow", "vamp"}, default="auto"
-        Distribution p(z) of the latents, from which `sample` draws them and under which `score_samples` scores. All but
+        Distribution p(z) of the latents, under which `score_samples` scores, and from which `sample_latents` draws, and
+        `sample` with generator="latent". All but
         "vamp" train the bound under the standard normal; "mixture" and "flow" are then fitted to draws of the posteriors,
         which leaves `transform` as it is and raises the bound [8]_.
 
@@ -157,7 +162,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
 
     learning_rate_init : float, default=0.003
         Largest step of the optimiser (Adam with Nesterov's momentum) where gradients are noise; where they agree, steps are
-        up to 2.1 times as long. It warms up briefly and decays along a line to zero.
+        up to 2.1 times as long; those of the generator are twice as long. It warms up briefly and decays along a line to zero.
 
     early_stopping : bool, default=True
         Whether to hold out `validation_fraction` of the rows, to stop when their bound no longer improves, and to restore
@@ -194,6 +199,9 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
 
     prior_ : {"normal", "mixture", "flow", "vamp"}
         The prior that latents are drawn from: what "auto" chose.
+
+    generator_ : {"autoregressive", "latent"}
+        What rows are drawn from: what "auto" chose.
 
     ignored_features_ : list
         Names of the columns that are not modelled, as they name rows.
@@ -277,6 +285,8 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
     .. [9] Papamakarios, G., et al. (2021). Normalizing flows for probabilistic modeling and inference. Journal of Machine
        Learning Research, 22(57). arXiv:1912.02762
     .. [10] Tomczak, J. M., & Welling, M. (2018). VAE with a VampPrior. AISTATS. arXiv:1705.07120
+    .. [11] Liu, H., Lafferty, J., & Wasserman, L. (2009). The nonparanormal: semiparametric estimation of high dimensional
+       undirected graphs. Journal of Machine Learning Research, 10, 2295-2328.
 
     Examples
     --------
@@ -316,7 +326,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         "verbose": ["verbose"],
     }
 
-    _moments: list | None = None  # what the steps of a stream remember
+    _optimizer_state: list | None = None  # what the steps of a stream remember
 
     def __init__(
         self,
@@ -398,7 +408,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
             the generator was trained; then the interrupt goes on, so that a search or a loop over fits ends too. A callback
             that stops the fit raises nothing, and the generator is still trained, however briefly.
         """
-        return self._whole_or_not_at_all(self._fit, X, y, sample_weight, X_val)
+        return self._restore_if_failed(self._fit, X, y, sample_weight, X_val)
 
     def partial_fit(self, X: Any, y: Any = None, *, sample_weight: Any = None) -> "VAETransformer":
         """Go on fitting with a part of a stream: one pass over its rows.
@@ -424,9 +434,9 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         self : VAETransformer
             `n_iter_` counts the calls beside the epochs of `fit`, and `loss_curve_` has an entry for each.
         """
-        return self._whole_or_not_at_all(self._partial_fit, X, y, sample_weight)
+        return self._restore_if_failed(self._partial_fit, X, y, sample_weight)
 
-    def _whole_or_not_at_all(self, fitting: Callable, *arguments: Any) -> "VAETransformer":
+    def _restore_if_failed(self, fitting: Callable, *arguments: Any) -> "VAETransformer":
         """A refused fit leaves what was there, whole."""
         before = self.__dict__.copy()
         try:
@@ -462,9 +472,9 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         module = deepcopy(self.module_) if going_on else self._new_module(rows, stream)
         formers = [getattr(self, name, None) or () for name in ("loss_curve_", "generator_loss_curve_")]
         fit = Fit(self, self._schema, module.to(self.device_), rows)
-        results, moments = fit.further(self._stream if going_on else stream, formers, self._moments or (None, None))
+        results, moments = fit.further(self._stream if going_on else stream, formers, self._optimizer_state or (None, None))
         self._store(results)
-        self._moments = moments
+        self._optimizer_state = moments
         if not going_on:
             self._start_streams(stream)
         return self
@@ -493,7 +503,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         """Set what is fitted; the steps of a stream start anew."""
         for name, value in results.items():
             setattr(self, name, value)
-        self._moments = None
+        self._optimizer_state = None
 
     def _model_parameters(self):
         """The constructor's parameters that shape the model, as the model takes them."""
@@ -723,7 +733,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
     # --- the generator -----------------------------------------------------------------------------------------------
 
     def sample(self, n_samples: int = 1, *, given: Any = None, random_state: Any = None) -> Any:
-        """Generate rows, drawn from the likelihood; of some kind only, if so asked.
+        """Draw rows from the generator, optionally given values of some columns.
 
         Parameters
         ----------
@@ -732,9 +742,11 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
 
         given : dict or DataFrame, default=None
             Values of some columns: {"sex": "Female", "age": 40}, or a frame with several such rows. None or NaN stands for a
-            missing cell. Other cells are drawn from their distribution given these, without rejection. The autoregressive
-            generator draws eight rows for each where a given cell comes late in its order, and takes one by how likely it is
-            (sampling-importance-resampling); the latent one draws latents near those of the encoder.
+            missing cell. Other cells are drawn from their distribution given these: rows come out as if free draws had been
+            filtered, however rare the condition. In the autoregressive generator, categories of few levels come first, then
+            numbers. Where a given cell comes late in that order, candidates are drawn that know it from the start, and taken
+            by how likely they are (sampling-importance-resampling), until their effective number suffices; the latent
+            generator takes one of 64 latents, half of the encoder's and half of the prior's.
 
         random_state : int, RandomState instance or None, default=None
             None draws from a stream that `fit` seeded: calls differ, and a script with an int `random_state` of the
@@ -743,7 +755,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         Returns
         -------
         X : {ndarray, DataFrame} like that of `fit`
-            The same container, columns, dtypes, categories and bounds; cells are missing as often as in the data. With a
+            The same container, columns, dtypes, categories, grids and signs; cells are missing as often as in the data. With a
             frame of conditions, `n_samples` rows for its first row, and so on. Names of rows (`ignored_features_`) go on
             counting from call to call, whatever the `random_state`.
 

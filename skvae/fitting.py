@@ -155,9 +155,10 @@ class Fit:
         generator = self.module.generator
         before, at_start = deepcopy(generator.state_dict()), self._held_out_densities()
         self._train(task, seed)
-        if at_start is None:
+        after = self._held_out_densities()
+        if at_start is None or after is None:
             return
-        gain = self._held_out_densities() - at_start
+        gain = after - at_start
         if len(gain) == 1 or gain.mean() <= gain.std() / math.sqrt(len(gain)):
             generator.load_state_dict(before)
             self.module.start_generator(all_rows)
@@ -242,7 +243,7 @@ class Fit:
     def _generator_task(self, constant: float) -> Task:
         module, model, estimator = self.module, self.module.generator, self.estimator
         n_rows, rng = len(self.rows), torch.Generator(module.device)
-        model.calibrated_to(n_rows)
+        model.expect_rows(n_rows)
 
         def loss(*tensors):
             return model.loss(module.read(self.rows.with_tensors(tensors)), rng) - constant
@@ -291,8 +292,7 @@ class Fit:
     def _score_of_generator(self) -> Callable[[], float] | None:
         """The log-likelihood of the held-out rows."""
         model = self.module.generator
-        n_samples = max(1, min(N_VALIDATION_SAMPLES, N_VALIDATION_DRAWS // len(self.held_out))) if self.held_out else 1
-        return None if self.held_out is None else self._mean_over_held_out(lambda batch: -model.loss(batch), n_samples)
+        return None if self.held_out is None else self._mean_over_held_out(lambda batch: -model.loss(batch), copies=1)
 
     def _mean_over_held_out(self, figure: Callable, copies: int) -> Callable[[], float]:
         """A function of nothing: the mean of a figure of batches, over the held-out rows and in the data's own units."""
@@ -341,6 +341,7 @@ class Fit:
         return {
             "module_": module.eval(),
             "prior_": name_of(module.autoencoder.prior),
+            "generator_": module.generator_name,
             "explained_information_": information.numpy(),
             "n_iter_": len(history.losses),
             "loss_curve_": list(history.losses),

@@ -83,8 +83,8 @@ class AbstractGenerator(nn.Module, ABC):
         """What follows training."""
         return
 
-    def calibrated_to(self, n_rows: int) -> None:
-        """How many rows it will train on."""
+    def expect_rows(self, n_rows: int) -> None:
+        """Told before training how many rows there are."""
         return
 
 
@@ -180,7 +180,7 @@ class AutoregressiveGenerator(AbstractGenerator):
         whole = read(rows)
         self.chain.calibrate(whole.parts[0], whole.weight, rng)
 
-    def calibrated_to(self, n_rows):
+    def expect_rows(self, n_rows):
         self.chain.n_rows = n_rows
 
 

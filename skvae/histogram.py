@@ -11,9 +11,10 @@ from torch import Generator, Tensor, nn
 from skvae.abstract_likelihood import Rectangle, Softmax, draw_index, log_mass_of_logistic
 from skvae.contexts import plain_derivatives
 
+HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 LOGISTIC = math.sqrt(3) / math.pi  # the scale of a logistic distribution of standard deviation one
-# the logistic distributions that bins begin with: log-weights, offsets and scales beside those of the base normal. With these,
-# their mixture has the mean, variance and kurtosis of that
+# the logistic distributions that bins begin with: log-weights, and offsets and log-scales beside those of the base normal,
+# of which their mixture has the mean, the variance and the kurtosis
 WEIGHTS, OFFSETS, SCALES = (0.0, 0.0), (-0.66, 0.66), (math.log(0.751),) * 2
 NARROWEST = 1e-4  # scale of such a distribution, in normal scores; unmeasured
 N_BUMPS, WIDEST_BUMP = 20, 3.0  # how many bumps mix a bin, between which normal scores; unmeasured
@@ -24,7 +25,7 @@ APART = 0.1  # learning rate of a bin by itself beside that of a bump, so that i
 
 
 class NormalScores(nn.Module):
-    """Packed numbers in bins as normal scores: those of the bin's edges, and between them along a line.
+    """Packed numbers in bins as normal scores: those of the shares of rows below them, even in a bin.
 
     variables : sequence of Variable
     """
@@ -50,8 +51,20 @@ class NormalScores(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x : (..., n_variables); returns the same."""
         codes = self.codes(x)
-        left, right = self.edges(codes)
-        return left + (x - codes).clamp(0, 1) * (right - left)
+        return score_of_place((x - codes).clamp(0, 1), *self.edges(codes))
+
+
+def score_of_place(place: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    """Normal scores of places in bins, from 0 to 1; left, right : scores of their edges. All (...)."""
+    share = torch.lerp(torch.special.ndtr(left), torch.special.ndtr(right), place)
+    return torch.minimum(torch.maximum(torch.special.ndtri(share), left), right)
+
+
+def place_of_score(score: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    """The inverse of `score_of_place`, less than 1."""
+    lower = torch.special.ndtr(left)
+    width = (torch.special.ndtr(right) - lower).clamp(min=1e-30)
+    return ((torch.special.ndtr(score) - lower) / width).clamp(0, 1 - 2**-16)
 
 
 class Histogram(Softmax):
@@ -155,7 +168,7 @@ class Histogram(Softmax):
             for table, shift in ((self.get_buffer("spikes"), 0), (knots, 0), (knots, 1))
         )
         places = torch.stack([*ends, codes, codes + 1, x])
-        scores = left + (places - codes).clamp(0, 1) * (right - left)
+        scores = score_of_place((places - codes).clamp(0, 1), left.expand_as(places), right.expand_as(places))
         at = (scores.unsqueeze(-1) - location) / scale
         density = F.logsigmoid(at[4]) + F.logsigmoid(-at[4]) - scale.log()
         mass, whole, density = (
@@ -163,7 +176,8 @@ class Histogram(Softmax):
         )
         inside = (x >= 0) & (x < self.features.last + 1)
         mass = mass - (ends[1] - ends[0]).clamp(min=1e-7).log()
-        density = density + (right - left).clamp(min=1e-30).log()
+        width = (torch.special.ndtr(right) - torch.special.ndtr(left)).clamp(min=1e-30)
+        density = density + width.log() + 0.5 * scores[4].square() + HALF_LOG_2PI
         return torch.where(inside, torch.where(spike, mass, density), whole)
 
     def sample(self, theta, rng):
@@ -194,7 +208,7 @@ class Histogram(Softmax):
         """Places in bins, of which a share of the mass is nearer to one end, all (..., n_variables)."""
         left, right = self.features.edges(codes)
         score = self._score(share, codes, location, scale)
-        return ((score - left) / (right - left).clamp(min=1e-30)).clamp(0, 1 - 2**-16)
+        return place_of_score(score, left, right)
 
     def _score(self, share: Tensor, codes: Tensor, location: Tensor, scale: Tensor) -> Tensor:
         """As `_place`, the normal scores there."""

@@ -1,4 +1,4 @@
-"""What a cell may be, given the decoder's output: p(x | theta).
+"""What a cell may be, given parameters theta, from a decoder or the generator: p(x | theta).
 
 One small class a likelihood and one row in `LIKELIHOODS`. A likelihood serves a block of like variables at once; it is
 normalised in packed units, so that log-probabilities of different likelihoods add up to nats per row.

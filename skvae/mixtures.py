@@ -74,7 +74,7 @@ class NormalMixture(nn.Module):
         covariance, back = self.covariance[:, order][:, :, order], order.argsort()
         u = (u - self.mean[:, None])[..., order]
         observed = None if observed is None else observed[:, order]
-        mean, scale = self._chain(u, observed, covariance)
+        mean, scale = self._given_previous(u, observed, covariance)
         log_weight = self.log_weight[:, None, None]
         if len(self.log_weight) > 1:
             told = _log_normal(u, mean, scale)
@@ -83,7 +83,7 @@ class NormalMixture(nn.Module):
         return log_weight, mean[..., back] + self.mean[:, None], scale[..., back]
 
     @staticmethod
-    def _chain(u: Tensor, observed: Tensor | None, covariance: Tensor) -> tuple[Tensor, Tensor]:
+    def _given_previous(u: Tensor, observed: Tensor | None, covariance: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of each number given the observed ones before it, two of (m, n, k).
 
         u : (m, n, k), of mean zero; observed : (n, k), bool, or None; covariance : (m, k, k).

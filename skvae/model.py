@@ -16,7 +16,7 @@ from skvae.networks import MLP
 from skvae.priors import PRIORS, Latents, Posterior, normal_kl
 from skvae.rows import Part, Rows
 from skvae.sizes import N_ROWS_IN_CACHE
-from skvae.views import VIEWS, AbstractView, TableEmbedding
+from skvae.views import VIEWS, AbstractView, PartEmbedding
 
 N_IMPORTANCE_SAMPLES = 64  # of `Autoencoder.log_likelihood` (benchmarks/density.py); documented in the estimator
 # the linear start looks at so many rows, and cells: its cost is rows times squared columns; unmeasured
@@ -108,9 +108,9 @@ class Encoder(nn.Module):
         self.register_buffer("order", torch.arange(latent_dim))
 
     @property
-    def embeddings(self) -> list[TableEmbedding]:
+    def embeddings(self) -> list[PartEmbedding]:
         """What is made of each part."""
-        return list(cast(Iterable[TableEmbedding], self._embeddings))
+        return list(cast(Iterable[PartEmbedding], self._embeddings))
 
     def forward(self, *tensors: Tensor | None) -> tuple[Tensor, Tensor]:
         """Means and log-scales of posteriors, (n, latent_dim) each, by what latents tell.
@@ -368,8 +368,9 @@ class Autoencoder(nn.Module):
         share = rows.weight / rows.weight.sum()
         probability, order = torch.cat(probabilities).sort(0, descending=True)
         n_missing = (share[order].cumsum(0) <= share @ torch.cat(missing) + 1e-6).sum(0)
-        least = F.pad(probability, (0, 0, 0, 1), value=-1.0)
-        self.thresholds.copy_(least.gather(0, n_missing[None])[0])
+        # midway between the least probable that is and the most probable that is not, so that rounding decides nothing
+        between = F.pad(probability, (0, 0, 1, 0), value=1.0) + F.pad(probability, (0, 0, 0, 1), value=0.0)
+        self.thresholds.copy_(0.5 * between.gather(0, n_missing[None])[0])
 
     def _means_over(self, rows: Rows, read: Any) -> Tensor:
         """Mean KL(q || N(0, 1)), in nats, and variance of q, of each latent: (2, latent_dim), float64."""
@@ -445,8 +446,11 @@ class VAE(nn.Module):
     ):
         super().__init__()
         self.views = [VIEWS[name](spec) for name, spec in specs.items()]
+        # of its own, so that no parameter of the autoencoder changes the generator
+        own_rng = Generator().manual_seed(int(torch.randint(2**31 - 1, (), generator=rng)))
         self.autoencoder = Autoencoder(self.views, latent_dim, hidden_layer_sizes, activation, prior, beta, rng)
-        self.generator: AbstractGenerator = GENERATORS[generator](self.views, rng)
+        self.generator_name = generator
+        self.generator: AbstractGenerator = GENERATORS[generator](self.views, own_rng)
         self.widest = max(self.autoencoder.widest, self.generator.widest)
         self.n_weights = sum(parameter.numel() for parameter in self.parameters())
         self._copies: dict[torch.dtype, VAE] = {}

@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 MAX_LEVELS_REGRESSED = 64  # of a category that takes part; others have too few rows a level; unmeasured
 MAX_ROWS_LOGISTIC = 20_000  # unmeasured
-LOGISTIC_PENALTY = 2.0  # half of it times the squared norm of coefficients, in nats beside those of the rows; unmeasured
+LOGISTIC_PENALTY = 1.0  # half of it times the squared norm of coefficients, in nats beside those of the rows; unmeasured
 MAX_ITER_LOGISTIC = 60
 LEAST_RESIDUAL, MOST_LOG_SCALE = 1e-1, 2.0  # of a squared residual; of a log-scale, either way; unmeasured
 RIDGES = 10.0 ** np.arange(-3, 4.5, 0.5)  # rows that a coefficient of zero is worth, tried
 
 
 class CodeRegressions(nn.Module):
-    """Of every cell, linear functions of the codes of others: log-odds of its own codes; of a number, location and log-scale.
+    """Of every cell, linear functions of the codes of others: log-odds of its own; of a number, location and log-scale.
 
     Sources are the cells of few codes, each as its one-hot code less the mean of that, and booleans less their mean: so a
     cell that is not seen counts as the average one. Targets are the log-odds of those cells, and two of every number.
@@ -34,6 +34,9 @@ class CodeRegressions(nn.Module):
 
     of_source: Tensor
     of_target: Tensor
+    sources: Tensor
+    offsets: Tensor
+    is_boolean: Tensor
     means: Tensor
 
     def __init__(self, n_codes: Sequence[int], n_logits: Sequence[int], n_numbers: int):

@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtri
 
-from skvae.curves import fit_curve, log_bend, rooms, straight, towards
+from skvae.curves import NormalScoreCurve, fit_curve, log_bend, rooms, straight, towards
 from skvae.moments import moments
 from skvae.persistence import Saved
 
 # in standard deviations, both unmeasured: the spacing of a lattice up to which it counts as a continuum, and the smallest
 # scale of a density on one
 FINE, LEAST_SCALE = 0.02, 0.01
+APART, MIN_ROWS_CHANCE = 5, 200  # median gaps that a value is apart; rows from which heaviness is no chance; unmeasured
 FARTHEST_SCORE = 100.0  # an edge that no normal score is beyond
 
 
@@ -82,12 +83,15 @@ class Variable(Saved):
 
 @dataclass(frozen=True)
 class Affine(Saved):
-    """Packing that is no more than (number - centre) / scale, of numbers within bounds; others are packed one by one."""
+    """Packing that is (number - centre) / scale, and then the score by a curve if there is one, of numbers within bounds;
+    others are packed one by one.
+    """
 
     centre: float = 0.0
     scale: float = 1.0
     lower: float = -math.inf
     upper: float = math.inf
+    curve: NormalScoreCurve | None = None
 
 
 class AbstractScaling(ABC, Saved):
@@ -229,6 +233,10 @@ class NormalScoreScaling(AbstractScaling):
         means = -np.diff(np.exp(-0.5 * scores**2)) / math.sqrt(2 * math.pi) * n_bins
         return Variable(self.likelihood, n_bins, edge_scores=_plain_tuple(scores), bin_means=_plain_tuple(means))
 
+    @property
+    def affine(self):
+        return Affine(self.centre, self.scale, curve=self.curve)
+
     def pack(self, values):
         return self.curve.to_scores((values - self.centre) / self.scale)
 
@@ -236,7 +244,9 @@ class NormalScoreScaling(AbstractScaling):
         values = self.curve.to_values(packed) * self.scale + self.centre
         if len(self.heaps):
             heap = (np.searchsorted(self.heap_scores[:, 0], packed, side="right") - 1).clip(0)
-            values = np.where((packed >= self.heap_scores[heap, 0]) & (packed < self.heap_scores[heap, 1]), self.heaps[heap], values)
+            values = np.where(
+                (packed >= self.heap_scores[heap, 0]) & (packed < self.heap_scores[heap, 1]), self.heaps[heap], values
+            )
         return values
 
     def log_jacobian(self, packed):
@@ -311,6 +321,7 @@ class BinScaling(AbstractScaling):
     """
 
     repeats = 5  # rows that give a value a piece of its own
+    heavy_share = 0.02  # of a value, by itself among lighter ones, that has a bin of its own; unmeasured
     elsewhere = 0.001
     most_past_ends = 0.5  # share of a bin at most
 
@@ -319,6 +330,8 @@ class BinScaling(AbstractScaling):
         found, at = _distinct(values)
         share = np.bincount(at, weight) / weight.sum()
         bounds = _quantile_groups(share, n_bins=int(np.clip(n // 50, 8, 64)), least=min(20 / n, 1.0))
+        heavy = np.flatnonzero(heavy_values(found, np.bincount(at), self.repeats, self.heavy_share))
+        bounds = np.unique(np.concatenate([bounds, heavy, heavy + 1]))
         self._fit_pieces(found, share, bounds, np.bincount(at))
         self.edges = self.knots[np.searchsorted(self.packed_knots, np.arange(len(bounds)))]
         atoms = np.where(np.diff(bounds) == 1, found[bounds[:-1]], np.nan)
@@ -385,8 +398,8 @@ class BinScaling(AbstractScaling):
         cells : (2,), half the width of the cell of a value that is by itself there, else 0.
         """
         below, above = rooms(found, self.bounds)
-        outer = [cell or (self.spacing or gap) / 2 for cell, gap in zip(cells, gaps[[0, -1]], strict=True)]
-        outer = min(outer[0], below / 2), min(outer[1], above / 2)
+        half = [cell or (self.spacing or gap) / 2 for cell, gap in zip(cells, gaps[[0, -1]], strict=True)]
+        outer = min(half[0], below / 2), min(half[1], above / 2)
         self.rooms = float(below - outer[0]), float(above - outer[1])
         return outer
 
@@ -441,6 +454,20 @@ def _distinct(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     found, at = np.unique(values, return_inverse=True)
     is_new = np.append(True, np.diff(found) > 8 * np.finfo(float).eps * np.abs(found[[0, -1]]).max())
     return found[is_new], (is_new.cumsum() - 1)[at]
+
+
+def heavy_values(found: np.ndarray, counts: np.ndarray, least: float, share: float) -> np.ndarray:
+    """Which values are much heavier than those beside them, (k,), bool.
+
+    found : (k,), ascending, with counts (k,) of rows; least, share : rows that a value has at least, and share of them.
+    """
+    beside = np.maximum(np.append(counts[1:], 0), np.append(0, counts[:-1]))
+    gaps = np.diff(found)
+    gap = np.minimum(np.append(gaps, np.inf), np.append(np.inf, gaps))
+    apart = gap > APART * (np.median(gaps) if len(gaps) else 0.0)
+    # of few rows, a value of a coarse grid is soon four times as heavy as the next
+    times = np.where(apart | (counts.sum() >= MIN_ROWS_CHANCE), 4, 8)
+    return (counts >= max(least, share * counts.sum())) & (counts >= times * beside)
 
 
 def _mean_excess(found: np.ndarray, counts: np.ndarray) -> float:

@@ -89,7 +89,7 @@ class Schema(Saved):
         return tuple(part.pack(X) for part in self.parts.values())
 
     def pack_given(self, given: Any) -> tuple[tuple[Packed, ...], list[dict[int, Cells]]]:
-        """A dict of values, or a frame of conditions, as packed rows and as cells, as in `AbstractModality`, of each part."""
+        """A dict of values, or a frame of conditions, as packed rows and as cells of each part, as in `AbstractModality`."""
         if isinstance(given, dict):
             given = {name: [value] for name, value in given.items()}
         elif nw.dependencies.is_into_dataframe(given):

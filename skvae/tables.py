@@ -11,6 +11,7 @@ import pandas as pd
 
 from skvae.columns import MAX_LEVELS, UNSEEN, AbstractColumn, new_column
 from skvae.containers import Cells, CellType, as_frame, read_cells, shown
+from skvae.curves import Curves
 from skvae.modalities import AbstractModality, Packed
 from skvae.persistence import Saved
 from skvae.scalings import Variable
@@ -235,6 +236,8 @@ class _Layout:
         self.indicated = _as_slice(indicated), _as_slice([indicator_at[j] for j in indicated])
         maps = [columns[j].affine for j in affine]
         self.maps = np.array([(m.centre, m.scale, m.lower, m.upper) for m in maps if m]).reshape(-1, 4).T
+        self.curved = _as_slice([k for k, m in enumerate(maps) if m and m.curve])
+        self.curves = Curves([m.curve for m in maps if m and m.curve])
         self.varying, self.constant_jacobian = [], np.zeros(len(table.variables))
         for column, at in zip(columns, value_at, strict=True):
             jacobian = 0.0 if at is None else column.log_jacobian(np.zeros(0))
@@ -255,6 +258,8 @@ class _Layout:
             packed -= centre
         if (scale != 1).any():
             packed /= scale
+        if self.curves:
+            packed[:, self.curved] = self.curves.to_scores(packed[:, self.curved])
         if not isinstance(places, slice):
             values[:, places] = packed
         indicated, indicators = self.indicated

@@ -70,7 +70,7 @@ class AbstractView(ABC):
         """A part as it is kept in memory, as what networks and likelihoods take: floats of a type."""
 
     @abstractmethod
-    def embedding(self, latent_dim: int, width: int | None, rng: Generator) -> "TableEmbedding":
+    def embedding(self, latent_dim: int, width: int | None, rng: Generator) -> "PartEmbedding":
         """The encoder's side; width : of the first hidden layer, None without one."""
 
     @abstractmethod
@@ -93,7 +93,7 @@ class TableView(AbstractView):
         return part if part.x.dtype == dtype else Part(part.x.to(dtype), part.observed, part.unseen)
 
     def embedding(self, latent_dim, width, rng):
-        return TableEmbedding(self.variables, latent_dim, width, rng)
+        return PartEmbedding(self.variables, latent_dim, width, rng)
 
     def decoder(self, latent_dim, sizes, activation, rng):
         return FactorisedDecoder(self.variables, latent_dim, sizes, activation, rng)
@@ -117,7 +117,7 @@ class ImageView(AbstractView):
         return Part(centred.mul_(1 / self.spec.scale), part.observed)
 
     def embedding(self, latent_dim, width, rng):
-        return TableEmbedding(self.variables, latent_dim, width, rng)
+        return PartEmbedding(self.variables, latent_dim, width, rng)
 
     def decoder(self, latent_dim, sizes, activation, rng):
         return FactorisedDecoder(self.variables, latent_dim, sizes, activation, rng)
@@ -126,7 +126,7 @@ class ImageView(AbstractView):
 VIEWS: dict[str, type[AbstractView]] = {"table": TableView, "image": ImageView}
 
 
-class TableEmbedding(nn.Module):
+class PartEmbedding(nn.Module):
     """What the encoder adds up of a part: its share of a straight linear path, and of the first hidden layer.
 
     Parameters

@@ -22,7 +22,7 @@ RULES = {
     "containers": ({"persistence"}, {"pandas", "narwhals"}),
     "columns": ({"containers", "curves", "moments", "persistence", "scalings"}, {"pandas"}),
     "modalities": ({"containers", "persistence"}, NUMPY_ONLY),
-    "tables": ({"columns", "containers", "modalities", "persistence", "scalings"}, {"pandas", "narwhals"}),
+    "tables": ({"columns", "containers", "curves", "modalities", "persistence", "scalings"}, {"pandas", "narwhals"}),
     "images": ({"containers", "modalities", "moments", "persistence", "scalings"}, NUMPY_ONLY),
     "schema": ({"containers", "images", "modalities", "persistence", "tables"}, {"pandas", "narwhals"}),
     # with torch: the models

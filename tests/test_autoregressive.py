@@ -7,7 +7,7 @@ import torch
 from torch.testing import assert_close
 
 import skvae.autoregressive
-from skvae.autoregressive import Basis, CellPerceptrons, Chain, _Row
+from skvae.autoregressive import Basis, CellPerceptrons, Chain, _PartialRows
 from skvae.contexts import differentiated_by_torch
 from skvae.rows import Part
 from skvae.scalings import Variable
@@ -58,7 +58,7 @@ def test_draws_are_as_frequent_as_they_are_probable(chain):
 
 
 @pytest.mark.parametrize(("j", "code", "n_candidates"), [(0, 1, 1), (2, 3, 64)], ids=["first", "last"])
-def test_known_cells_stay_and_the_others_follow_them_as_in_the_first_order(chain, monkeypatch, j, code, n_candidates):
+def test_known_cells_stay_and_the_others_follow_them_as_in_the_fixed_order(chain, monkeypatch, j, code, n_candidates):
     """One that comes first is followed whatever the candidates; one that comes last, as there are more of them."""
     monkeypatch.setattr(skvae.autoregressive, "N_CANDIDATES", n_candidates)
     x = torch.zeros(6000, 3, dtype=torch.float64)
@@ -111,7 +111,9 @@ def test_draws_are_scored_cell_by_cell_as_whole_rows_are(n_clusters, n_missing):
     for parameter in (chain.slopes, *chain.network.outputs.parameters()):
         torch.nn.init.normal_(parameter, std=0.3, generator=generator)
     with torch.no_grad():
-        rows = chain._chain(_Row(chain, torch.zeros_like(x), torch.zeros_like(observed), scored=True), generator)
+        rows = chain._draw_in_order(
+            _PartialRows(chain, torch.zeros_like(x), torch.zeros_like(observed), scored=True), generator
+        )
         log_prob = chain.log_prob(Part(rows.x, rows.decided))
     assert_close(rows.log_prob, log_prob.sum(-1))
 

@@ -24,7 +24,7 @@ from skvae.priors import PRIORS, StandardNormal
 from skvae.rows import Budget, Part
 from skvae.scalings import Variable
 from skvae.schema import MODALITIES
-from skvae.views import VIEWS, AbstractView, TableEmbedding
+from skvae.views import VIEWS, AbstractView, PartEmbedding
 
 # --- a likelihood: one class, one row --------------------------------------------------------------------------------
 
@@ -123,7 +123,7 @@ class SignsView(AbstractView):
         return Part(part.x.to(dtype), part.observed)
 
     def embedding(self, latent_dim, width, rng):
-        return TableEmbedding(self.variables, latent_dim, width, rng)
+        return PartEmbedding(self.variables, latent_dim, width, rng)
 
     def decoder(self, latent_dim, sizes, activation, rng):
         return FactorisedDecoder(self.variables, latent_dim, sizes, activation, rng)

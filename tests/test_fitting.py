@@ -90,8 +90,8 @@ def test_a_stream_weighs_rows(X):
 
 def test_a_stream_remembers_its_steps(X):
     vae = VAETransformer(batch_size=50, random_state=0).partial_fit(X).partial_fit(X)
-    assert len(vae._moments) == 2  # of the autoencoder, and of the generator
-    for moments in vae._moments:
+    assert len(vae._optimizer_state) == 2  # of the autoencoder, and of the generator
+    for moments in vae._optimizer_state:
         assert moments["n_steps"] == 6
         assert any(np.abs(gradient).max() > 0 for gradient in moments["gradients"])
         assert np.abs(moments["mean"]).max() > 0
