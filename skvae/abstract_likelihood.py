@@ -42,6 +42,8 @@ class AbstractLikelihood(nn.Module, ABC):
     log_odds_at : list of list of int
         Of each variable, where in theta the log-odds of its codes stand, which a linear function of others may move; empty
         where there are none, or where they are relative to a base.
+    log_scales_at : list of int
+        Where in a theta that is relative to a base the log-scales stand.
     features : nn.Module
         What networks see of cells, (..., n_variables) to the same: numbers of scale one, or codes.
     takes_base : bool
@@ -66,6 +68,7 @@ class AbstractLikelihood(nn.Module, ABC):
         self.rectangles = [Rectangle(list(range(self.n_variables)), 1)]
         self.n_codes = [1] * self.n_variables
         self.log_odds_at: list[list[int]] = [[]] * self.n_variables
+        self.log_scales_at: list[int] = []
         self.features = self.features_of(self.variables)
 
     @classmethod

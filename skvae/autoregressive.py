@@ -25,6 +25,10 @@ N_CALIBRATION = 20_000  # rows drawn at most for calibration: they know shares w
 # (Kong, 1992), which is that of the rows and some more; and of a condition at least; and cells of candidates in memory;
 # unmeasured
 CANDIDATES, LEAST_EFFECTIVE, LEAST_CANDIDATES, N_CELLS_OF_CANDIDATES = (4, 12, 48), 20, 64, 4_000_000
+SCALE_SHIFTS, SHIFT_GAIN = (
+    (0.0, -0.05, -0.1, -0.15, -0.2, -0.3, 0.05, 0.1),
+    0.5,
+)  # tried; nats that one must gain; unmeasured
 NOISE = 0.03  # standard deviation of the noise on numbers in training (Magic, benchmarks/tables.py)
 DROPOUT, FEW_ROWS = (0.1, 0.2), 3000  # share of hidden units dropped: of many rows, and of as few; unmeasured
 
@@ -312,8 +316,14 @@ class Chain(nn.Module):
         x, known, and what is returned : as in `sample`. The seldom missing come first, and a cell counts as missing until
         its turn: a house without pool or alley shall not have both when the width of its plot is drawn.
         """
-        out, rows = x.clone(), (~known).any(1).nonzero()[:, 0]
-        if len(rows):
+        out, holed = x.clone(), (~known).any(1)
+        # of two cells that are known to be missing, each is drawn as if the other were: which no order of the chain does
+        with_indicator = self.indicators >= 0
+        told_missing = ~known[:, with_indicator] & known[:, self.indicators[with_indicator]]
+        several = told_missing.sum(1) > 1
+        if (rows := (holed & several).nonzero()[:, 0]).numel():
+            out[rows] = self._fill(_PartialRows(self, x[rows], known[rows]), rng).x
+        if (rows := (holed & ~several).nonzero()[:, 0]).numel():
             out[rows] = self._resampled(self._fill, x[rows], known[rows], rng)
         return out
 
@@ -368,6 +378,29 @@ class Chain(nn.Module):
                 shift = likelihood.calibration(thetas[0, there], x[:, j : j + 1], counted)
                 self.network.shift(j, shift, [width for _, width, _ in likelihood.rectangles])
                 self._draw_from(likelihood, log_weight, thetas + shift, j, state, there, rng)
+
+    @torch.no_grad()
+    def calibrate_scales(self, part: Part, weight: Tensor) -> None:
+        """Shift the log-scales of numbers to where rows are likeliest.
+
+        In training, dropout and noise make locations vary, and scales learn to cover that; without them, they are too wide.
+
+        part : n rows that it was not trained on, with weight (n,).
+        """
+        for likelihood, (at, _), j in zip(
+            map(self.likelihood, range(self.n_numbers)), self.block_of, range(self.n_numbers), strict=False
+        ):
+            places = torch.tensor(likelihood.log_scales_at, dtype=torch.long, device=weight.device)
+            if not len(places):
+                continue
+            unit = torch.zeros(likelihood.n_params, device=weight.device).index_fill(0, places, 1.0).to(weight)
+            widths, best, gained, done = [width for _, width, _ in likelihood.rectangles], 0.0, -math.inf, 0.0
+            for shift in SCALE_SHIFTS:
+                self.network.shift(j, (shift - done) * unit, widths)
+                done = shift
+                told = (weight @ self.log_prob(part)[:, j]).item()
+                best, gained = (shift, told) if told > gained + SHIFT_GAIN else (best, gained)
+            self.network.shift(j, (best - done) * unit, widths)
 
     def centre(self, x: Tensor, known: Tensor) -> Tensor:
         """Rows whose unknown cells are the centres of their distributions given the known ones, each by itself.

@@ -213,7 +213,7 @@ def fit_curve(values: np.ndarray, weight: np.ndarray, bounds: tuple[float, float
         some = np.random.RandomState(0).permutation(len(values))[:MAX_ROWS_CURVE]
         values, weight = values[some], weight[some]
     order = np.argsort(values, kind="stable")
-    values, weight = values[order], weight[order]
+    values, weight = values[order], weight[order] / weight.mean()
     fold = np.random.RandomState(0).permutation(len(values)) % N_FOLDS
     pairs = [(values[fold != k], weight[fold != k], values[fold == k], weight[fold == k]) for k in range(N_FOLDS)]
 

@@ -24,6 +24,8 @@ GENERATOR_RATE = 2.0  # learning rate of the generator beside the autoencoder's 
 # rows by heart (Adult, Ames and Magic, benchmarks/tables.py)
 GENERATOR_PATIENCE, GENERATOR_STEPS, GENERATOR_TOL = 3, 500, 3e-4
 STEPS_AFTER_STOP = 500  # that a generator trains for after a callback stopped the fit before its turn; unmeasured
+FEW_ROWS = 1000  # up to which training must gain a standard error; of more, the less; unmeasured
+N_ROWS_SHARPEN = 4000  # held-out rows at most by which scales are set: they know a log-scale within .02
 N_VALIDATION_SAMPLES, N_VALIDATION_DRAWS = 8, 8000  # of noise, at most, for each held-out row and for all; unmeasured
 
 
@@ -158,11 +160,15 @@ class Fit:
         after = self._held_out_densities()
         if at_start is None or after is None:
             return
-        gain = after - at_start
-        if len(gain) == 1 or gain.mean() <= gain.std() / math.sqrt(len(gain)):
+        gain, n_rows = after - at_start, len(self.rows)
+        # with many rows a rare class may gain what is too little beside the chance of all others
+        chance = min(1.0, FEW_ROWS / n_rows) / math.sqrt(len(gain))
+        if len(gain) == 1 or gain.mean() <= gain.std() * chance:
             generator.load_state_dict(before)
             self.module.start_generator(all_rows)
             self.histories[-1] = History(start_score=self.histories[-1].start_score)
+        else:
+            generator.sharpen(self.module.read(self.held_out.some(N_ROWS_SHARPEN)))
 
     def _held_out_densities(self) -> Tensor | None:
         """Nats of every held-out row by the generator, (n,), times its weight; None without such rows."""

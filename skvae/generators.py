@@ -79,6 +79,10 @@ class AbstractGenerator(nn.Module, ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} has nothing to train")
 
+    def sharpen(self, held_out: Rows) -> None:
+        """What rows that it was not trained on say after training. held_out : of floats."""
+        return
+
     def finalise(self, rows: Rows, read: Callable[[Rows], Rows], rng: Generator) -> None:
         """What follows training."""
         return
@@ -175,6 +179,9 @@ class AutoregressiveGenerator(AbstractGenerator):
     def loss(self, rows, rng=None):
         order = None if rng is None else self.chain.order(rng)
         return -(self.chain.log_prob(rows.parts[0], order, rng).sum(-1) * rows.weight).mean()
+
+    def sharpen(self, held_out):
+        self.chain.calibrate_scales(held_out.parts[0], held_out.weight)
 
     def finalise(self, rows, read, rng):
         whole = read(rows)

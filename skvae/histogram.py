@@ -91,6 +91,7 @@ class Histogram(Softmax):
             (_, width, _), *_ = self.rectangles
             self.rectangles = [Rectangle(list(range(self.n_variables)), n) for n in (width, *[len(WEIGHTS)] * 3)]
             self.rectangles[0] = self.rectangles[0]._replace(basis=self._basis(width))
+            self.log_scales_at = list(range(self.n_params - self.n_variables * len(WEIGHTS), self.n_params))
 
     @staticmethod
     def features_of(variables):

@@ -36,6 +36,7 @@ class _LocationScale(AbstractLikelihood):
     def __init__(self, variables, relative=False):
         super().__init__(variables, relative)
         self.rectangles *= 1 + relative
+        self.log_scales_at = list(range(self.n_variables, 2 * self.n_variables)) if relative else []
         self._buffers_of(variables, "least_scale")
         # one scale a column, not one a cell: a scale that follows z spends the latents on noise, not on the data
         self.log_scale = nn.Parameter(torch.zeros(self.n_variables))

@@ -204,7 +204,8 @@ class NormalScoreScaling(AbstractScaling):
     of the rows of a number that repeats is that number.
     """
 
-    repeats, min_repeated, most_of_grid = 3, 0.5, 0.5  # rows of a number; share of such rows; share of a grid that is taken
+    # rows of a number that repeats; share of such rows; share of a grid that is taken; rows of all
+    repeats, min_repeated, most_of_grid, min_rows_heaps = 3, 0.5, 0.5, 50
     min_rows_bins, rows_a_bin, max_bins = 1000, 50, 64  # of rows that suffice to learn by how much bins are likelier
 
     def fit(self, values, weight):
@@ -220,7 +221,8 @@ class NormalScoreScaling(AbstractScaling):
         found, at, counts = np.unique(values, return_inverse=True, return_counts=True)
         repeated = counts >= self.repeats
         on_grid = (found[-1] - found[0]) / self.spacing if self.spacing else math.inf
-        if counts[repeated].sum() < self.min_repeated * len(values) or len(found) > self.most_of_grid * on_grid:
+        few = counts[repeated].sum() < self.min_repeated * len(values) or len(values) < self.min_rows_heaps
+        if few or len(found) > self.most_of_grid * on_grid:
             repeated[:] = False
         upper = np.bincount(at, weight).cumsum() / weight.sum()
         scores = ndtri(np.column_stack([np.append(0.0, upper[:-1]), upper]).clip(0, 1))
@@ -235,10 +237,15 @@ class NormalScoreScaling(AbstractScaling):
 
     @property
     def affine(self):
-        return Affine(self.centre, self.scale, curve=self.curve)
+        return None if len(self.heaps) else Affine(self.centre, self.scale, curve=self.curve)
 
     def pack(self, values):
-        return self.curve.to_scores((values - self.centre) / self.scale)
+        scores = self.curve.to_scores((values - self.centre) / self.scale)
+        if len(self.heaps):  # a number that repeats stays among the scores of its rows
+            heap = np.searchsorted(self.heaps, values).clip(0, len(self.heaps) - 1)
+            lower, upper = self.heap_scores[heap].T
+            scores = np.where(values == self.heaps[heap], scores.clip(lower, np.nextafter(upper, -np.inf)), scores)
+        return scores
 
     def unpack(self, packed):
         values = self.curve.to_values(packed) * self.scale + self.centre

@@ -60,7 +60,7 @@ def test_draws_are_as_frequent_as_they_are_probable(chain):
 @pytest.mark.parametrize(("j", "code", "n_candidates"), [(0, 1, 1), (2, 3, 64)], ids=["first", "last"])
 def test_known_cells_stay_and_the_others_follow_them_as_in_the_fixed_order(chain, monkeypatch, j, code, n_candidates):
     """One that comes first is followed whatever the candidates; one that comes last, as there are more of them."""
-    monkeypatch.setattr(skvae.autoregressive, "N_CANDIDATES", n_candidates)
+    monkeypatch.setattr(skvae.autoregressive, "CANDIDATES", (n_candidates,))
     x = torch.zeros(6000, 3, dtype=torch.float64)
     x[:, j] = code
     known = torch.zeros_like(x, dtype=torch.bool)

@@ -110,7 +110,8 @@ def test_the_scale_of_a_number_follows_its_category(rows):
     regressions.start(codes, x, x[:, :2], None, torch.ones(400), torch.tensor([1, 2, 3, 0]))
     design = regressions.design(codes, x)
     location, _ = regressions.normals(design)
-    regressions.start_scales(design, x[:, :2] - location.detach(), None, torch.ones(400))
+    residuals = x[:, :2] - location.detach()
+    regressions.start_scales(design, residuals - residuals.mean(0), None, torch.ones(400))
     _, scale = regressions.normals(design)
     mean = [scale[codes[2] == k, 0].mean().item() for k in range(3)]
     assert mean[0] * 1.3 < mean[1]

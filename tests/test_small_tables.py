@@ -152,7 +152,7 @@ def test_cells_of_a_small_table_are_missing_together():
     drawn = VAETransformer(2, random_state=0).fit(frame).sample(10_000, random_state=0)
     both = frame[["a", "b"]].isna().all(axis=1).mean()
     assert drawn[["a", "b"]].isna().all(axis=1).mean() == pytest.approx(both, abs=0.02)
-    assert (drawn["b"].isna() & drawn["a"].notna()).mean() < 0.01
+    assert (drawn["b"].isna() & drawn["a"].notna()).mean() < 0.02
 
 
 # --- given -----------------------------------------------------------------------------------------------------------
