@@ -72,7 +72,6 @@ class Chain(nn.Module):
         n_codes = [n for likelihood in self.blocks for n in likelihood.n_codes]
         self.network = CellPerceptrons(n_codes, self.n_numbers, outputs, self.width, rng)
         self.normal = NormalMixture(self.n_numbers)
-        self.slopes = nn.Parameter(torch.zeros(self.n_numbers, self.n_numbers))
         self.register_buffer("indicators", torch.tensor([v.indicator for v in variables]), persistent=False)
         starts = torch.tensor([0, *self.blocks.n_params]).cumsum(0).tolist()
         self.log_odds_at = [  # of each variable, in theta
@@ -130,8 +129,13 @@ class Chain(nn.Module):
         if k == 0:
             return
         seen = None if observed is None else observed[:, :k]
-        mean, scale = one_normal(*self.normal.in_order(residuals, seen, self.fixed_order[self.fixed_order < k]))
-        deviations = (residuals - mean) / scale
+        order = self.fixed_order[self.fixed_order < k]
+        mean, scale = one_normal(*self.normal.in_order(residuals, seen, order))
+        deviations, told = (residuals - mean) / scale, residuals if seen is None else residuals * seen
+        self.regressions.start_interactions(design, told, deviations, seen, weight, order)
+        place = self.fixed_order.argsort()
+        before = (place[:, None] > place[None, :]).to(residuals)
+        deviations = deviations - self.regressions.corrections(design, told, before)
         self.regressions.start_scales(design, deviations, seen, weight)
         _, scales = self.regressions.normals(design)
         deviations = deviations / scales
@@ -184,9 +188,10 @@ class Chain(nn.Module):
         before = (place[:, None] > place[None, :]).to(x.dtype)
         blurred, dropped = self._disturbed(numbers, rng)
         theta = self.network(codes, blurred, before, None if observed is None else observed.T, dropped)
-        logits, locations, scales = self.regressions(self.regressions.design(codes, x, observed), before)
+        design = self.regressions.design(codes, x, observed)
+        logits, locations, scales = self.regressions(design, before)
         theta = theta.index_add(1, self.log_odds_places, logits)
-        in_order = self._normals_in_order(numbers.T, locations, scales, observed, order, before)
+        in_order = self._normals_in_order(numbers.T, locations, scales, design, observed, order, before)
         normals = [(normal, blocks.widths) for normal in in_order]
         split = blocks.split((theta, blocks.n_params), (x, blocks.widths), *normals)
         return blocks.count(side_by_side([_log_prob(*arguments) for arguments in split]), part, theta)
@@ -213,14 +218,15 @@ class Chain(nn.Module):
         numbers: Tensor,
         locations: Tensor,
         scales: Tensor,
+        design: Tensor,
         observed: Tensor | None,
         order: Tensor,
         before: Tensor,
     ) -> tuple[Tensor, ...]:
         """Log-weights, means and standard deviations of each cell's normals, any of categories: (m, n, n_variables) each.
 
-        numbers, and locations and scales that they have by regressions : (n, n_numbers); before : (n_variables,
-        n_variables), one where the cell of the row sees that of the column.
+        numbers, and locations and scales that they have by regressions : (n, n_numbers); design : (n, n_sources); before :
+        (n_variables, n_variables), one where the cell of the row sees that of the column.
         """
         k, rest = self.n_numbers, self.n_variables - self.n_numbers
         if k == 0:
@@ -230,7 +236,7 @@ class Chain(nn.Module):
         residuals = numbers - locations
         log_weight, location, scale = self.normal.in_order(residuals, seen, order[order < k])
         seen_residuals = residuals if seen is None else residuals * seen
-        location = location + scale * F.linear(seen_residuals, self.slopes * before[:k, :k])
+        location = location + scale * self.regressions.corrections(design, seen_residuals, before)
         location, scale = locations + location, scales * scale
         parts = torch.broadcast_tensors(log_weight, location, scale)
         return tuple(F.pad(part, (0, rest), value=value) for part, value in zip(parts, (0.0, 0.0, 1.0), strict=True))
@@ -250,9 +256,9 @@ class Chain(nn.Module):
         return self._resampled(self._draw_in_order, x, known, rng)
 
     def _resampled(self, draw: Callable, x: Tensor, known: Tensor, rng: Generator) -> Tensor:
-        """Rows of the fixed order given what is known, by candidates. draw : fills in a `_PartialRows`; the others as in `sample`.
+        """Rows of the fixed order given what is known, by candidates, which rows of which the same is known share.
 
-        Rows of which the same is known share their candidates.
+        draw : fills in a `_PartialRows`; the others as in `sample`.
         """
         told = torch.cat([torch.where(known, x, 0.0), known.to(x.dtype)], 1)
         _, condition, wanted = told.unique(dim=0, return_inverse=True, return_counts=True)
@@ -263,15 +269,11 @@ class Chain(nn.Module):
             which = (wanted == n).nonzero()[:, 0]
             ends = wanted.cumsum(0)[which]
             places = rows[ends[:, None] - n + torch.arange(n, device=x.device)]
-            for part, at in zip(
-                first[which].split(self._n_conditions_at_once(n)), places.split(self._n_conditions_at_once(n)), strict=True
-            ):
+            # few conditions at once, so that memory stays small
+            size = max(1, N_CELLS_OF_CANDIDATES // (n * CANDIDATES[0] * self.n_variables))
+            for part, at in zip(first[which].split(size), places.split(size), strict=True):
                 out[at] = self._pick(draw, x[part], known[part], n, rng)
         return out
-
-    def _n_conditions_at_once(self, n: int) -> int:
-        """How many conditions of n rows each are drawn together: so that memory stays small."""
-        return max(1, N_CELLS_OF_CANDIDATES // (n * CANDIDATES[0] * self.n_variables))
 
     def _pick(self, draw: Callable, x: Tensor, known: Tensor, n: int, rng: Generator) -> Tensor:
         """n rows of each of c conditions: (c, n, n_variables). x, known : (c, n_variables)."""
@@ -387,9 +389,8 @@ class Chain(nn.Module):
 
         part : n rows that it was not trained on, with weight (n,).
         """
-        for likelihood, (at, _), j in zip(
-            map(self.likelihood, range(self.n_numbers)), self.block_of, range(self.n_numbers), strict=False
-        ):
+        for j in range(self.n_numbers):
+            likelihood = self.likelihood(j)
             places = torch.tensor(likelihood.log_scales_at, dtype=torch.long, device=weight.device)
             if not len(places):
                 continue
@@ -513,7 +514,8 @@ class _PartialRows:
             zero = torch.zeros_like(self.x[None, :, 0])
             return zero, zero, zero + 1
         location, scale = self._normal(j)
-        corrected = location + scale * ((self._residuals * self._numbers_decided) @ self.chain.slopes[j])
+        residuals = self._residuals * self._numbers_decided
+        corrected = location + scale * self.chain.regressions.correction(self.design, residuals, j)
         return self.log_weight, self.locations[:, j] + corrected, self.scales[:, j] * scale
 
     @property

@@ -187,7 +187,7 @@ class Curves:
         left, right = self.values[at], self.values[at[0], piece + 1]
         scores, slopes = self.scores[at], self.slopes[at]
         height, width = right - left, self.scores[at[0], piece + 1] - scores
-        with np.errstate(invalid="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             out = _inside(x - left, scores, height, width, slopes, self.slopes[at[0], piece + 1], height / width)
         outside = ~((x > self.first) & (x < self.last))
         for j in np.flatnonzero(outside.any(0)):

@@ -162,7 +162,8 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
 
     learning_rate_init : float, default=0.003
         Largest step of the optimiser (Adam with Nesterov's momentum) where gradients are noise; where they agree, steps are
-        up to 2.1 times as long; those of the generator are twice as long. It warms up briefly and decays along a line to zero.
+        up to 2.1 times as long; those of the generator are twice as long. It warms up briefly and decays along a line to
+        zero.
 
     early_stopping : bool, default=True
         Whether to hold out `validation_fraction` of the rows, to stop when their bound no longer improves, and to restore

@@ -167,7 +167,7 @@ class Fit:
             generator.load_state_dict(before)
             self.module.start_generator(all_rows)
             self.histories[-1] = History(start_score=self.histories[-1].start_score)
-        else:
+        elif self.held_out is not None:
             generator.sharpen(self.module.read(self.held_out.some(N_ROWS_SHARPEN)))
 
     def _held_out_densities(self) -> Tensor | None:

@@ -159,7 +159,7 @@ class AutoregressiveGenerator(AbstractGenerator):
         return self.chain.log_prob(parts[0]).sum(-1)
 
     def sample(self, n, autoencoder, rng):
-        x = self.chain.slopes.new_zeros(n, self.chain.n_variables)
+        x = self.chain.regressions.slopes.new_zeros(n, self.chain.n_variables)
         return [self.chain.sample(x, torch.zeros_like(x, dtype=torch.bool), rng)]
 
     def complete(self, parts, autoencoder, rng):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from scipy.optimize import minimize
 from torch import Tensor, nn
 
@@ -13,11 +14,13 @@ MAX_ROWS_LOGISTIC = 20_000  # unmeasured
 LOGISTIC_PENALTY = 1.0  # half of it times the squared norm of coefficients, in nats beside those of the rows; unmeasured
 MAX_ITER_LOGISTIC = 60
 LEAST_RESIDUAL, MOST_LOG_SCALE = 1e-1, 2.0  # of a squared residual; of a log-scale, either way; unmeasured
+MOST_INTERACTIONS = 256  # products of a code and a number; of more, the rows of few tables tell anything; unmeasured
 RIDGES = 10.0 ** np.arange(-3, 4.5, 0.5)  # rows that a coefficient of zero is worth, tried
 
 
 class CodeRegressions(nn.Module):
-    """Of every cell, linear functions of the codes of others: log-odds of its own; of a number, location and log-scale.
+    """Of every cell, linear functions of the codes of others: log-odds of its own; of a number, location and log-scale, and
+    in what numbers before it correct it.
 
     Sources are the cells of few codes, each as its one-hot code less the mean of that, and booleans less their mean: so a
     cell that is not seen counts as the average one. Targets are the log-odds of those cells, and two of every number.
@@ -55,6 +58,10 @@ class CodeRegressions(nn.Module):
         self.register_buffer("is_boolean", torch.tensor(self.n_codes)[sources] == 1, persistent=False)
         self.register_buffer("means", torch.zeros(len(self.of_source)))
         self.weight = nn.Parameter(torch.zeros(len(self.of_source), len(self.of_target)))
+        # by how much a number corrects another, and by how much more with each code: a class may have correlations of its own
+        few = len(self.of_source) if len(self.of_source) * n_numbers <= MOST_INTERACTIONS else 0
+        self.slopes = nn.Parameter(torch.zeros(n_numbers, n_numbers))
+        self.interactions = nn.Parameter(torch.zeros(few, n_numbers, n_numbers))
 
     def design(self, codes: Tensor, x: Tensor, known: Tensor | None = None) -> Tensor:
         """What regressions see of rows, (n, n_sources): zero of cells that are not known.
@@ -74,7 +81,7 @@ class CodeRegressions(nn.Module):
     def design_of(self, j: int, codes: Tensor, x: Tensor) -> Tensor:
         """The columns of cell j in a design, (n, its codes). codes, int, and x, the cells : (n,)."""
         start, end = self.columns_of(j)
-        out = x[:, None] if end - start == 1 else torch.nn.functional.one_hot(codes, end - start).to(x)
+        out = x[:, None] if end - start == 1 else F.one_hot(codes, end - start).to(x)
         return out - self.means[start:end]
 
     def forward(self, design: Tensor, before: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -95,6 +102,26 @@ class CodeRegressions(nn.Module):
         """Locations and scales of numbers, (n, n_numbers) each. design : (n, n_sources)."""
         location, log_scale = (design @ self.weight[:, self.widths[0] :]).split(self.widths[1:], 1)
         return location, log_scale.clamp(-MOST_LOG_SCALE, MOST_LOG_SCALE).exp()
+
+    def corrections(self, design: Tensor, residuals: Tensor, before: Tensor) -> Tensor:
+        """By how many standard deviations numbers are elsewhere than the normal distribution has them: (n, n_numbers).
+
+        design : (n, n_sources); residuals : (n, n_numbers), zero where missing; before : as in `forward`.
+        """
+        k = self.n_numbers
+        shared = F.linear(residuals, self.slopes * before[:k, :k])
+        if not len(self.interactions):
+            return shared
+        seen = before[:k][:, self.of_source].T.unsqueeze(-1) * before[:k, :k]
+        slopes = (design @ (self.interactions * seen).flatten(1)).unflatten(1, (k, k))
+        return shared + (slopes * residuals.unsqueeze(1)).sum(-1)
+
+    def correction(self, design: Tensor, residuals: Tensor, j: int) -> Tensor:
+        """Of number j: (n,). design : (n, n_sources); residuals : (n, n_numbers), zero where not known."""
+        shared = residuals @ self.slopes[j]
+        if not len(self.interactions):
+            return shared
+        return shared + ((design @ self.interactions[:, j]) * residuals).sum(-1)
 
     @torch.no_grad()
     def start(
@@ -128,6 +155,25 @@ class CodeRegressions(nn.Module):
         return torch.as_tensor(constants).to(self.weight)
 
     @torch.no_grad()
+    def start_interactions(
+        self, design: Tensor, residuals: Tensor, deviations: Tensor, observed: Tensor | None, weight: Tensor, order: Tensor
+    ) -> None:
+        """Fit by how much more numbers correct each other with each code: ridge regressions on products of both.
+
+        residuals : (n, n_numbers), zero where missing; order : (n_numbers,), of numbers; the others as in `start_scales`.
+        """
+        if not self.interactions.numel():
+            return
+        x, weight = design.double(), weight.double()
+        for at, j in enumerate(order.tolist()):
+            if at == 0 or self.n_codes[j]:
+                continue
+            rows = slice(None) if observed is None else observed[:, j]
+            products = (x[rows, :, None] * residuals[rows][:, None, order[:at]].double()).flatten(1)
+            slopes = _ridge_of_complete(products, deviations[rows, j : j + 1].double(), weight[rows])
+            self.interactions[:, j, order[:at]] = slopes.view(-1, at).to(self.interactions)
+
+    @torch.no_grad()
     def start_scales(self, design: Tensor, deviations: Tensor, observed: Tensor | None, weight: Tensor) -> None:
         """Fit the scales of numbers: half of the log of a squared deviation is the log-scale plus noise (Harvey, 1976).
 
@@ -146,7 +192,7 @@ class CodeRegressions(nn.Module):
         parts = []
         for j, n in enumerate(self.n_logits):
             if n:
-                part = x[:, j : j + 1] if n == 1 else torch.nn.functional.one_hot(codes[j].clamp(max=n - 1), n)
+                part = x[:, j : j + 1] if n == 1 else F.one_hot(codes[j].clamp(max=n - 1), n)
                 part = part.double()
                 parts.append(part if observed is None else part.masked_fill(~observed[:, j : j + 1], math.nan))
         return torch.cat(parts, 1).cpu().numpy()

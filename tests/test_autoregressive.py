@@ -108,7 +108,7 @@ def test_draws_are_scored_cell_by_cell_as_whole_rows_are(n_clusters, n_missing):
     chain = Chain(variables, generator).double()
     chain.start(Part(x, observed if n_missing else None), torch.ones(600).double(), torch.zeros(4).double())
     assert len(chain.normal.log_weight) == (1 if n_missing else n_clusters)
-    for parameter in (chain.slopes, *chain.network.outputs.parameters()):
+    for parameter in (chain.regressions.slopes, *chain.network.outputs.parameters()):
         torch.nn.init.normal_(parameter, std=0.3, generator=generator)
     with torch.no_grad():
         rows = chain._draw_in_order(
