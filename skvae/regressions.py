@@ -58,7 +58,7 @@ class CodeRegressions(nn.Module):
         self.register_buffer("is_boolean", torch.tensor(self.n_codes)[sources] == 1, persistent=False)
         self.register_buffer("means", torch.zeros(len(self.of_source)))
         self.weight = nn.Parameter(torch.zeros(len(self.of_source), len(self.of_target)))
-        # by how much a number corrects another, and by how much more with each code: a class may have correlations of its own
+        # by how much a number corrects another, and by how much more with each code: classes may differ in correlations
         few = len(self.of_source) if len(self.of_source) * n_numbers <= MOST_INTERACTIONS else 0
         self.slopes = nn.Parameter(torch.zeros(n_numbers, n_numbers))
         self.interactions = nn.Parameter(torch.zeros(few, n_numbers, n_numbers))
