@@ -236,6 +236,8 @@ class Chain(nn.Module):
         residuals = numbers - locations
         log_weight, location, scale = self.normal.in_order(residuals, seen, order[order < k])
         seen_residuals = residuals if seen is None else residuals * seen
+        unseen = ((1 - before[:k]) * self.regressions.explained.T).sum(1)
+        scale = (scale.square() + unseen).sqrt()
         location = location + scale * self.regressions.corrections(design, seen_residuals, before)
         location, scale = locations + location, scales * scale
         parts = torch.broadcast_tensors(log_weight, location, scale)
@@ -389,19 +391,23 @@ class Chain(nn.Module):
 
         part : n rows that it was not trained on, with weight (n,).
         """
-        for j in range(self.n_numbers):
-            likelihood = self.likelihood(j)
-            places = torch.tensor(likelihood.log_scales_at, dtype=torch.long, device=weight.device)
-            if not len(places):
-                continue
-            unit = torch.zeros(likelihood.n_params, device=weight.device).index_fill(0, places, 1.0).to(weight)
-            widths, best, gained, done = [width for _, width, _ in likelihood.rectangles], 0.0, -math.inf, 0.0
-            for shift in SCALE_SHIFTS:
-                self.network.shift(j, (shift - done) * unit, widths)
-                done = shift
-                told = (weight @ self.log_prob(part)[:, j]).item()
-                best, gained = (shift, told) if told > gained + SHIFT_GAIN else (best, gained)
-            self.network.shift(j, (best - done) * unit, widths)
+        likelihoods = [self.likelihood(j) for j in range(self.n_numbers)]
+        done = best = weight.new_zeros(self.n_numbers)
+        gained = weight @ self.log_prob(part)[:, : self.n_numbers]
+        for shift in SCALE_SHIFTS:
+            self._shift_scales(likelihoods, shift - done)
+            done = torch.full_like(done, shift)
+            told = weight @ self.log_prob(part)[:, : self.n_numbers]
+            better = told > gained + SHIFT_GAIN
+            best, gained = torch.where(better, done, best), torch.where(better, told, gained)
+        self._shift_scales(likelihoods, best - done)
+
+    def _shift_scales(self, likelihoods: Sequence[AbstractLikelihood], by: Tensor) -> None:
+        """Add to the log-scales of numbers, each with a likelihood by itself. by : (n_numbers,)."""
+        for j, likelihood in enumerate(likelihoods):
+            shift = by.new_zeros(likelihood.n_params)
+            shift[likelihood.log_scales_at] = by[j]
+            self.network.shift(j, shift, [width for _, width, _ in likelihood.rectangles])
 
     def centre(self, x: Tensor, known: Tensor) -> Tensor:
         """Rows whose unknown cells are the centres of their distributions given the known ones, each by itself.
@@ -525,7 +531,9 @@ class _PartialRows:
 
     def _normal(self, j: int) -> tuple[Tensor, Tensor]:
         """Means and standard deviations of the residual of number j before the correction, (m, n) each."""
-        return self.chain.normal.given(self._residuals, self._numbers_decided, j)
+        mean, scale = self.chain.normal.given(self._residuals, self._numbers_decided, j)
+        unseen = (~self.decided).to(scale) @ self.chain.regressions.explained[:, j]
+        return mean, (scale.square() + unseen).sqrt()
 
     def set_(self, j: int, values: Tensor, drawn: Tensor) -> None:
         """Take values (n,) for variable j, known from now on where drawn, (n,)."""

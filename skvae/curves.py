@@ -15,7 +15,7 @@ N_KNOTS = 2, 3, 4, 6, 8, 12, 16, 24, 32, 48  # tried, beside none at all: a norm
 ROWS_A_KNOT = 8  # at least; unmeasured
 MAX_ROWS_CURVE = 20_000  # rows that a curve is learned from, at most; unmeasured
 LEAST_SLOPE = 1e-3  # of a curve, in standard deviations of the numbers; unmeasured
-OUTSIDE = 2, 8  # rows outside of the outermost knots, at least and at most; unmeasured
+OUTSIDE = 2, 8, 30  # rows outside of the outermost knots: at least, at most of few rows, and of many; unmeasured
 SMOOTHING = 0.6, 0.15  # bandwidth in knots' distances, and in normal scores at least; unmeasured
 BEND_PENALTY = 0.25  # one row more, a unit of score past the knot, that wants a straight line; unmeasured
 LEAST_GAIN = 1.0  # nats of all held-out numbers, that more knots must bring; unmeasured
@@ -241,8 +241,8 @@ def _curve(x: np.ndarray, weight: np.ndarray, n_knots: int, bounds: tuple[float,
     if n_knots == 0:
         return NormalScoreCurve(np.zeros(1), np.array([mean]), np.array([deviation]), (0.0, 0.0), (math.inf, math.inf))
     z = ndtri((weight.cumsum() - 0.5 * weight) / total)
-    least, most = OUTSIDE
-    outermost = -ndtri(max(least, min(most, n // 12)) / n)
+    least, few, most = OUTSIDE
+    outermost = -ndtri(max(least, min(few, n // 12), min(most, n // 100)) / n)
     knots = np.linspace(-outermost, outermost, n_knots)
     bandwidth = max(SMOOTHING[0] * (knots[1] - knots[0]), SMOOTHING[1])
     near = weight[:, None] * np.exp(-0.5 * ((z[:, None] - knots) / bandwidth) ** 2)

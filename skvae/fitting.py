@@ -20,9 +20,9 @@ from skvae.sizes import MAX_BATCH, MIN_BATCH, N_CELLS_AT_ONCE, N_HIDDEN_A_STEP, 
 from skvae.training import DivergedError, History, Moments, train, train_further
 
 GENERATOR_RATE = 2.0  # learning rate of the generator beside the autoencoder's (Adult and Magic, benchmarks/tables.py)
-# the generator stops after so many epochs, but at least steps, without a gain of so many nats a variable: longer, it learns
-# rows by heart (Adult, Ames and Magic, benchmarks/tables.py)
-GENERATOR_PATIENCE, GENERATOR_STEPS, GENERATOR_TOL = 3, 500, 3e-4
+# the generator stops after so many epochs (of few rows, at most so many) or steps without a gain of so many nats a variable:
+# longer, it learns rows by heart (Adult, Ames and Magic, benchmarks/tables.py; small tables for the most)
+GENERATOR_PATIENCE, MOST_PATIENCE, GENERATOR_STEPS, GENERATOR_TOL = 6, 10, 500, 1e-4
 STEPS_AFTER_STOP = 500  # that a generator trains for after a callback stopped the fit before its turn; unmeasured
 FEW_ROWS = 1000  # up to which training must gain a standard error; of more, the less; unmeasured
 N_ROWS_SHARPEN = 4000  # held-out rows at most by which scales are set: they know a log-scale within .02
@@ -255,6 +255,7 @@ class Fit:
             return model.loss(module.read(self.rows.with_tensors(tensors)), rng) - constant
 
         batch_size = self._batch_size(most=N_HIDDEN_A_STEP // model.widest)
+        n_steps = math.ceil(n_rows / batch_size)
         return Task(
             "generator",
             model,
@@ -262,9 +263,7 @@ class Fit:
             self._score_of_generator(),
             n_epochs=self._n_epochs(model.budget),
             batch_size=batch_size,
-            patience=min(
-                estimator.n_iter_no_change, max(GENERATOR_PATIENCE, GENERATOR_STEPS // math.ceil(n_rows / batch_size))
-            ),
+            patience=min(estimator.n_iter_no_change, max(GENERATOR_PATIENCE, min(MOST_PATIENCE, GENERATOR_STEPS // n_steps))),
             tol=max(estimator.tol, GENERATOR_TOL * self.rows.n_variables),
             rng=rng,
             rate_factor=GENERATOR_RATE,

@@ -88,6 +88,7 @@ class Histogram(Softmax):
         self.register_buffer("tails", torch.tensor([v.tails for v in variables]), persistent=False)
         if relative:
             self.register_buffer("spikes", padded([v.spikes for v in variables]) > 0, persistent=False)
+            self.register_buffer("knot_scores", self.features(self.get_buffer("packed_knots").T).T, persistent=False)
             (_, width, _), *_ = self.rectangles
             self.rectangles = [Rectangle(list(range(self.n_variables)), n) for n in (width, *[len(WEIGHTS)] * 3)]
             self.rectangles[0] = self.rectangles[0]._replace(basis=self._basis(width))
@@ -168,8 +169,8 @@ class Histogram(Softmax):
             table.gather(1, piece + shift).T.reshape(x.shape)
             for table, shift in ((self.get_buffer("spikes"), 0), (knots, 0), (knots, 1))
         )
-        places = torch.stack([*ends, codes, codes + 1, x])
-        scores = score_of_place((places - codes).clamp(0, 1), left.expand_as(places), right.expand_as(places))
+        at_ends = (self.get_buffer("knot_scores").gather(1, piece + shift).T.reshape(x.shape) for shift in (0, 1))
+        scores = torch.stack([*at_ends, left, right, score_of_place((x - codes).clamp(0, 1), left, right)])
         at = (scores.unsqueeze(-1) - location) / scale
         density = F.logsigmoid(at[4]) + F.logsigmoid(-at[4]) - scale.log()
         mass, whole, density = (

@@ -33,6 +33,12 @@ class CodeRegressions(nn.Module):
         Of each cell, how many log-odds it has; 0 where it is no category.
     n_numbers : int
         How many of the cells are numbers; they come first.
+
+    Attributes
+    ----------
+    explained : (n_variables, n_numbers)
+        The variance of what each cell adds to the location of each number: that of the number is so much larger where the
+        cell is not seen.
     """
 
     of_source: Tensor
@@ -41,6 +47,7 @@ class CodeRegressions(nn.Module):
     offsets: Tensor
     is_boolean: Tensor
     means: Tensor
+    explained: Tensor
 
     def __init__(self, n_codes: Sequence[int], n_logits: Sequence[int], n_numbers: int):
         super().__init__()
@@ -57,6 +64,7 @@ class CodeRegressions(nn.Module):
         self.register_buffer("offsets", offsets[sources], persistent=False)
         self.register_buffer("is_boolean", torch.tensor(self.n_codes)[sources] == 1, persistent=False)
         self.register_buffer("means", torch.zeros(len(self.of_source)))
+        self.register_buffer("explained", torch.zeros(len(self.n_codes), n_numbers))
         self.weight = nn.Parameter(torch.zeros(len(self.of_source), len(self.of_target)))
         # by how much a number corrects another, and by how much more with each code: classes may differ in correlations
         few = len(self.of_source) if len(self.of_source) * n_numbers <= MOST_INTERACTIONS else 0
@@ -143,6 +151,10 @@ class CodeRegressions(nn.Module):
             there = None if observed is None else observed[:, : self.n_numbers]
             slopes = _ridge(design, numbers.double(), there, weight.double()) * is_number
             self.weight[:, n_logits : n_logits + self.n_numbers] = slopes.to(self.weight)
+            for j in self.sources.tolist():
+                columns = slice(*self.columns_of(j))
+                added = design[:, columns] @ slopes[columns]
+                self.explained[j] = (weight.double() @ added.square() / weight.sum()).to(self.explained)
         if not n_logits:
             return self.weight.new_zeros(0)
         place = order.argsort()

@@ -206,7 +206,8 @@ class NormalScoreScaling(AbstractScaling):
 
     # rows of a number that repeats; share of such rows; share of a grid that is taken; rows of all
     repeats, min_repeated, most_of_grid, min_rows_heaps = 3, 0.5, 0.5, 50
-    min_rows_bins, rows_a_bin, max_bins = 1000, 50, 64  # of rows that suffice to learn by how much bins are likelier
+    # rows that suffice to learn by how much bins are likelier: of all, of a bin, and of the outermost; and bins at most
+    min_rows_bins, rows_a_bin, least_rows_bin, max_bins = 1000, 50, 10, 64
 
     def fit(self, values, weight):
         self.centre, self.scale = moments(values, weight)
@@ -214,7 +215,7 @@ class NormalScoreScaling(AbstractScaling):
         self.curve = fit_curve((values - self.centre) / self.scale, weight, (lower, upper))
         self.heaps, self.heap_scores = self._heaps(values, weight)
         n_bins = min(len(values) // self.rows_a_bin, self.max_bins)
-        self.variable = self._in_bins(n_bins) if len(values) >= self.min_rows_bins else Variable(self.likelihood)
+        self.variable = self._in_bins(n_bins, len(values)) if len(values) >= self.min_rows_bins else Variable(self.likelihood)
 
     def _heaps(self, values, weight):
         """The numbers that repeat (m,), and the scores between which their rows are (m, 2), of values (n,)."""
@@ -228,12 +229,14 @@ class NormalScoreScaling(AbstractScaling):
         scores = ndtri(np.column_stack([np.append(0.0, upper[:-1]), upper]).clip(0, 1))
         return found[repeated], scores[repeated]
 
-    def _in_bins(self, n_bins: int) -> Variable:
-        """With bins of scores, which hold equal shares of a normal distribution."""
-        inner = ndtri(np.arange(1, n_bins) / n_bins)
-        scores = np.concatenate([[-FARTHEST_SCORE], inner, [FARTHEST_SCORE]])
-        means = -np.diff(np.exp(-0.5 * scores**2)) / math.sqrt(2 * math.pi) * n_bins
-        return Variable(self.likelihood, n_bins, edge_scores=_plain_tuple(scores), bin_means=_plain_tuple(means))
+    def _in_bins(self, n_bins: int, n_rows: int) -> Variable:
+        """With bins of scores, which hold equal shares of a normal distribution; towards the ends ever smaller ones."""
+        halvings = 0.5 ** np.arange(1, math.log2(max(n_rows / n_bins / self.least_rows_bin, 1)) + 1)[::-1] / n_bins
+        shares = np.concatenate([halvings, np.arange(1, n_bins) / n_bins, 1 - halvings[::-1]])
+        scores = np.concatenate([[-FARTHEST_SCORE], ndtri(shares), [FARTHEST_SCORE]])
+        mass = np.diff(shares, prepend=0.0, append=1.0)
+        means = -np.diff(np.exp(-0.5 * scores**2)) / math.sqrt(2 * math.pi) / mass
+        return Variable(self.likelihood, len(mass), edge_scores=_plain_tuple(scores), bin_means=_plain_tuple(means))
 
     @property
     def affine(self):
