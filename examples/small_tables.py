@@ -33,7 +33,9 @@ print(f"Wine, {len(real)} rows: {report.verdict}")
 
 rng = np.random.default_rng(0)
 fraud = rng.random(3000) < 0.02
-payments = pd.DataFrame({"amount": rng.lognormal(3 + 1.5 * fraud), "hour": rng.normal(14 - 9 * fraud, 3).clip(0, 24).round(2)})
+payments = pd.DataFrame(
+    {"amount": rng.lognormal(3 + 1.5 * fraud), "hour": rng.normal(14 - 9 * fraud, 3).clip(0, 24).round(2)}
+)
 payments["fraud"] = fraud
 model = VAETransformer(latent_dim=2, random_state=0).fit(payments)
 more = model.sample(int((~fraud).sum() - fraud.sum()), given={"fraud": True}, random_state=0)

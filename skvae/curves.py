@@ -242,7 +242,7 @@ def _curve(x: np.ndarray, weight: np.ndarray, n_knots: int, bounds: tuple[float,
         return NormalScoreCurve(np.zeros(1), np.array([mean]), np.array([deviation]), (0.0, 0.0), (math.inf, math.inf))
     z = ndtri((weight.cumsum() - 0.5 * weight) / total)
     least, few, most = OUTSIDE
-    outermost = -ndtri(max(least, min(few, n // 12), min(most, n // 100)) / n)
+    outermost = -ndtri(max(least, min(few, n // 12), min(most, n // 200)) / n)
     knots = np.linspace(-outermost, outermost, n_knots)
     bandwidth = max(SMOOTHING[0] * (knots[1] - knots[0]), SMOOTHING[1])
     near = weight[:, None] * np.exp(-0.5 * ((z[:, None] - knots) / bandwidth) ** 2)

@@ -263,7 +263,9 @@ class Fit:
             self._score_of_generator(),
             n_epochs=self._n_epochs(model.budget),
             batch_size=batch_size,
-            patience=min(estimator.n_iter_no_change, max(GENERATOR_PATIENCE, min(MOST_PATIENCE, GENERATOR_STEPS // n_steps))),
+            patience=min(
+                estimator.n_iter_no_change, max(GENERATOR_PATIENCE, min(MOST_PATIENCE, GENERATOR_STEPS // n_steps))
+            ),
             tol=max(estimator.tol, GENERATOR_TOL * self.rows.n_variables),
             rng=rng,
             rate_factor=GENERATOR_RATE,

@@ -263,8 +263,8 @@ class ScoreBins(NormalScores):
 class TiltedScores(Histogram):
     """Normal scores, relative to a base normal: a mixture of two logistic distributions, each bin of it raised or lowered.
 
-    As `Histogram`, but that a cell holds the score itself: its density inside a bin is that of the mixture, and the
-    outermost bins have no end.
+    As `Histogram`, but that a cell holds the score itself: its density inside a bin is that of the mixture. The outermost
+    bins have no end; in these it is that of a standard normal distribution, as logistic tails are longer than the data's.
     """
 
     continuous = True
@@ -281,12 +281,29 @@ class TiltedScores(Histogram):
 
     def _log_logistics(self, x, codes, log_weight, location, scale):
         at = (x.unsqueeze(-1) - location) / scale
-        return (log_weight + F.logsigmoid(at) + F.logsigmoid(-at) - scale.log()).logsumexp(-1)
+        inside = (log_weight + F.logsigmoid(at) + F.logsigmoid(-at) - scale.log()).logsumexp(-1)
+        first, last, is_first, is_last = self._ends(codes)
+        edge = (torch.where(is_first, first, last).unsqueeze(-1) - location) / scale
+        side = torch.where(is_first, 1.0, -1.0)
+        mass = (log_weight + F.logsigmoid(side.unsqueeze(-1) * edge)).logsumexp(-1)
+        tail = torch.special.log_ndtr(side * torch.where(is_first, first, last))
+        return torch.where(is_first | is_last, mass - 0.5 * x.square() - HALF_LOG_2PI - tail, inside)
+
+    def _ends(self, codes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Where the first bin ends and the last one begins, (n_variables,), and which codes (..., n_variables) are theirs."""
+        scores, last = self.features.scores, self.features.last
+        begins = scores.gather(1, last[:, None])[:, 0]
+        return scores[:, 1], begins, codes == 0, codes == last
 
     def sample(self, theta, rng):
         codes = self._draw_codes(theta, rng).long()
         share = torch.rand(codes.shape, generator=rng, dtype=theta.dtype, device=theta.device)
-        return self._score(share, codes, *self._component(codes, theta, rng))
+        inside = self._score(share, codes, *self._component(codes, theta, rng))
+        first, last, is_first, is_last = self._ends(codes)
+        share = share.clamp(min=1e-6)
+        below = torch.special.ndtri(share * torch.special.ndtr(first))
+        above = -torch.special.ndtri(share * torch.special.ndtr(-last))
+        return torch.where(is_first, below, torch.where(is_last, above, inside))
 
     def centre(self, theta):
         """The mean of bins' means, those of a standard normal distribution."""

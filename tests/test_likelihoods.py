@@ -5,13 +5,16 @@ from contextlib import nullcontext
 from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
+from numpy.testing import assert_allclose
 from torch.testing import assert_close
 
 from skvae.contexts import differentiated_by_torch
+from skvae.histogram import TiltedScores
 from skvae.likelihoods import LIKELIHOODS
-from skvae.scalings import Variable
+from skvae.scalings import SCALINGS, Variable
 
 INF = math.inf
 
@@ -404,3 +407,24 @@ def test_gradients_of_every_row_go_through_torch_func():
     for row in range(10):
         own = weight.clone().requires_grad_()
         assert_close(rows[row], torch.autograd.grad(loss(own, z[row], x[row]), own)[0])
+
+
+def test_tilted_scores_integrate_to_one_and_are_drawn_as_often():
+    """Of many rows, normal scores in bins: a density on the whole line, in the outermost bins a normal one."""
+    scaling = SCALINGS["normal_scores"]("x", "normal_scores", 0.0, False)
+    scaling.fit(np.random.default_rng(0).gamma(2, size=1500), np.ones(1500))
+    likelihood = LIKELIHOODS["normal_scores"].of([scaling.variable] * 2, relative=True)
+    assert isinstance(likelihood, TiltedScores)
+    generator = torch.Generator().manual_seed(0)
+    theta = 0.5 * torch.randn(1, likelihood.n_params, generator=generator)
+    theta = likelihood.on_base(theta, torch.tensor([[0.3, -1.0]]), torch.tensor([[0.8, 0.2]]))
+    x = torch.linspace(-8, 8, 160_001)
+    density = likelihood.log_prob(x[:, None].expand(-1, 2), theta).exp()
+    assert_allclose(torch.trapezoid(density, x, dim=0), 1, atol=1e-3)
+    drawn = likelihood.sample(theta.expand(100_000, -1), generator)
+    cdf = density.cumsum(0) * (x[1] - x[0])
+    for j in range(2):
+        for q in (0.005, 0.1, 0.5, 0.9, 0.995):
+            at = x[torch.searchsorted(cdf[:, j].contiguous(), torch.tensor(q))]
+            assert (drawn[:, j] < at).double().mean().item() == pytest.approx(q, abs=0.006)
+    assert drawn.abs().max() < 6
