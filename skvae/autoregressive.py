@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import groupby
 from typing import cast
 
@@ -24,7 +25,7 @@ N_CALIBRATION = 20_000  # rows drawn at most for calibration: they know shares w
 # candidates a row, where known cells come late in the chain: so many, and so many more until their effective number suffices
 # (Kong, 1992), which is that of the rows and some more; and of a condition at least; and cells of candidates in memory;
 # unmeasured
-CANDIDATES, LEAST_EFFECTIVE, LEAST_CANDIDATES, N_CELLS_OF_CANDIDATES = (4, 12, 48), 20, 64, 4_000_000
+CANDIDATES, LEAST_EFFECTIVE, LEAST_CANDIDATES, N_CELLS_OF_CANDIDATES = (4, 12, 48), 10, 24, 4_000_000
 SCALE_SHIFTS, SHIFT_GAIN = (
     (0.0, -0.05, -0.1, -0.15, -0.2, -0.3, 0.05, 0.1),
     0.5,
@@ -321,22 +322,35 @@ class Chain(nn.Module):
         its turn: a house without pool or alley shall not have both when the width of its plot is drawn.
         """
         out, holed = x.clone(), (~known).any(1)
-        # of two cells that are known to be missing, each is drawn as if the other were: which no order of the chain does
         with_indicator = self.indicators >= 0
         told_missing = ~known[:, with_indicator] & known[:, self.indicators[with_indicator]]
         several = told_missing.sum(1) > 1
         if (rows := (holed & several).nonzero()[:, 0]).numel():
-            out[rows] = self._fill(_PartialRows(self, x[rows], known[rows]), rng).x
+            out[rows] = self._impute_cell_by_cell(x[rows], known[rows], rng)
         if (rows := (holed & ~several).nonzero()[:, 0]).numel():
             out[rows] = self._resampled(self._fill, x[rows], known[rows], rng)
         return out
 
-    def _fill(self, state: "_PartialRows", rng: Generator) -> "_PartialRows":
-        """Draw what is not known, also what is known to be missing."""
+    def _impute_cell_by_cell(self, x: Tensor, known: Tensor, rng: Generator) -> Tensor:
+        """As `impute`: each cell given the known ones and those before it, the others missing. Written in place."""
+        for j in self._by_missing_share():
+            if (rows := (~known[:, j]).nonzero()[:, 0]).numel():
+                x[rows] = self._resampled(partial(self._fill, only=j), x[rows], known[rows], rng)
+                known[rows, j] = True
+                at = int(self.indicators[j])
+                if at >= 0:
+                    x[rows, at], known[rows, at] = 0.0, True
+        return x
+
+    def _by_missing_share(self) -> list[int]:
+        """Variables, those that are seldom missing first."""
         # the mean of the indicator is the share of missing cells
         means = F.pad(self.normal.log_weight.exp() @ self.normal.mean, (0, 1))
-        share = torch.where(self.indicators < 0, -torch.inf, means[self.indicators])
-        for j in share.argsort(stable=True).tolist():
+        return torch.where(self.indicators < 0, -torch.inf, means[self.indicators]).argsort(stable=True).tolist()
+
+    def _fill(self, state: "_PartialRows", rng: Generator, only: int | None = None) -> "_PartialRows":
+        """Draw what is not known, also what is known to be missing; only : the variable to draw, if not all."""
+        for j in self._by_missing_share() if only is None else [only]:
             drawn = ~state.known[:, j]
             if drawn.any():
                 state.mark_present(j, drawn)

@@ -757,8 +757,8 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         -------
         X : {ndarray, DataFrame} like that of `fit`
             The same container, columns, dtypes, categories, grids and signs; cells are missing as often as in the data.
-            With a frame of conditions, `n_samples` rows for its first row, and so on. Names of rows (`ignored_features_`) go on
-            counting from call to call, whatever the `random_state`.
+            With a frame of conditions, `n_samples` rows for its first row, and so on. Names of rows (`ignored_features_`) go
+            on counting from call to call, whatever the `random_state`.
 
         Raises
         ------

@@ -290,7 +290,7 @@ class TiltedScores(Histogram):
         return torch.where(is_first | is_last, mass - 0.5 * x.square() - HALF_LOG_2PI - tail, inside)
 
     def _ends(self, codes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Where the first bin ends and the last one begins, (n_variables,), and which codes (..., n_variables) are theirs."""
+        """Where the first bin ends and the last begins, (n_variables,), and which codes (..., n_variables) are theirs."""
         scores, last = self.features.scores, self.features.last
         begins = scores.gather(1, last[:, None])[:, 0]
         return scores[:, 1], begins, codes == 0, codes == last
