@@ -18,7 +18,8 @@ LEAST_SLOPE = 1e-3  # of a curve, in standard deviations of the numbers; unmeasu
 OUTSIDE = 2, 8, 30  # rows outside of the outermost knots: at least, at most of few rows, and of many; unmeasured
 SMOOTHING = 0.6, 0.15  # bandwidth in knots' distances, and in normal scores at least; unmeasured
 BEND_PENALTY = 0.25  # one row more, a unit of score past the knot, that wants a straight line; unmeasured
-LEAST_GAIN = 1.0  # nats of all held-out numbers, that more knots must bring; unmeasured
+LEAST_GAIN = 1.0  # nats of all held-out numbers, that more knots must bring (small tables)
+MANY_ROWS = 1000  # from which it is the logarithm of their number, as of a parameter more in BIC; unmeasured
 FEW_ROWS = 64  # for which many curves at once are faster; unmeasured
 NEARLY = 1 - 1e-12  # share of the way to a bound, from which numbers count as beyond it
 
@@ -222,9 +223,9 @@ def fit_curve(values: np.ndarray, weight: np.ndarray, bounds: tuple[float, float
             told = sum(w_ @ _curve(x, w, n_knots, bounds).log_density(x_) for x, w, x_, w_ in pairs if len(x_) and len(x))
         return float(told) if math.isfinite(told) else -math.inf
 
-    best, gained = 0, held_out(0)
+    best, gained, least = 0, held_out(0), LEAST_GAIN if len(values) < MANY_ROWS else math.log(len(values))
     for n_knots in (k for k in N_KNOTS if k <= len(values) / ROWS_A_KNOT):
-        if (told := held_out(n_knots)) > gained + LEAST_GAIN:
+        if (told := held_out(n_knots)) > gained + least:
             best, gained = n_knots, told
     with np.errstate(all="ignore"):
         curve = _curve(values, weight, best, bounds)

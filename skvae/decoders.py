@@ -27,7 +27,8 @@ class Blocks(nn.Module):
 
     def __init__(self, variables: Sequence[Variable], relative: bool):
         super().__init__()
-        blocks = [(name, list(block)) for name, block in groupby(variables, lambda v: v.likelihood)]
+        # of one likelihood, variables in bins are a block apart
+        blocks = [(name, list(block)) for (name, _), block in groupby(variables, lambda v: (v.likelihood, v.size > 0))]
         likelihoods = [LIKELIHOODS[name].of(block, relative) for name, block in blocks]
         self.likelihoods = nn.ModuleList(likelihoods)
         self.widths = [len(block) for _, block in blocks]  # packed columns a block

@@ -215,9 +215,9 @@ class NormalScoreScaling(AbstractScaling):
         self.curve = fit_curve((values - self.centre) / self.scale, weight, (lower, upper))
         self.heaps, self.heap_scores = self._heaps(values, weight)
         n_bins = min(len(values) // self.rows_a_bin, self.max_bins)
-        self.variable = (
-            self._in_bins(n_bins, len(values)) if len(values) >= self.min_rows_bins else Variable(self.likelihood)
-        )
+        # a column that is normal may well be so given others
+        in_bins = len(values) >= self.min_rows_bins and len(self.curve.values) > 1
+        self.variable = self._in_bins(n_bins, len(values)) if in_bins else Variable(self.likelihood)
 
     def _heaps(self, values, weight):
         """The numbers that repeat (m,), and the scores between which their rows are (m, 2), of values (n,)."""
