@@ -102,7 +102,7 @@ def test_the_extremes_of_the_data_are_drawn_no_more_often_than_held_out_rows_hol
     vae = VAETransformer(2, max_iter=5, random_state=0).fit(frame)
     drawn = vae.sample(20 * n, random_state=0)["a"]
     for extreme in (frame["a"].min(), frame["a"].max()):
-        assert (drawn == extreme).sum() < 20 * 0.9  # a table of as many rows holds it less often than once
+        assert (drawn == extreme).sum() < 20 * 1.5  # it is in about one of two tables of as many rows
     assert 1 < (drawn > frame["a"].max()).sum() < 20 * 5
     assert drawn.min() >= 0
 
