@@ -1,5 +1,6 @@
 """The contract of likelihoods, p(x | theta), and what those of categories and of bins share."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -7,6 +8,8 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
+
+HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
 class Rectangle(NamedTuple):

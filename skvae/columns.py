@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtr
 
 from skvae.containers import N_SHOWN, Cells, CellType, plain, read_cells, shown, to_floats
 from skvae.curves import LEAST_SLOPE, natural_bounds
@@ -21,15 +20,13 @@ from skvae.scalings import SCALINGS, AbstractScaling, Affine, DensityScaling, Va
 
 MAX_CATEGORIES = 10_000  # unmeasured: a softmax over more takes longer than all else
 FARTHEST = 1e15  # standard deviations, beyond which float32 has no squares
-# rows from which bins beat a normal on held-out score (Adult, Ames, bike sharing, Titanic), of numbers that repeat and of
-# others
+# rows from which a heavy value can be told (unmeasured), and from which bins beat a curve on held-out score: of integers on
+# a coarse lattice or of few values, and of any integers (Adult, Ames, bike sharing, Titanic)
 MIN_ROWS_HEAVY, MIN_ROWS_BINS, MIN_ROWS_SMOOTH = 50, 200, 1000
 COARSE = 0.2  # standard deviations between neighbours on a lattice, up to which it may count as a continuum; unmeasured
 MIN_VALUES_GRID = 10  # different ones that show the step of a grid: so many share one by chance in one of 500 tables
-REPEATED, OFF_GRID = (
-    0.9,
-    1e-3,
-)  # share of different values at most, and steps off a grid at most, for one to be seen; unmeasured
+# share of different values at most, and steps off a grid at most, for one to be seen; unmeasured
+REPEATED, OFF_GRID = 0.9, 1e-3
 LAST_DAYS = -354285, 2932896  # 1000-01-01 and 9999-12-31, from 1970
 MIN_IDENTIFIERS = 50  # fewer different texts may be categories; unmeasured
 NEARLY_ALL = 0.9  # share of texts that are different, above which they name rows; unmeasured
@@ -477,13 +474,6 @@ def _has_heavy_values(values: np.ndarray) -> bool:
     heavy = heavy_values(found, counts, 4, 0.05)
     few = len(values) >= MIN_ROWS_BINS and len(counts) <= max(20, len(values) // 20)
     return few or bool(heavy.any())
-
-
-def _distance_from_normal(values: np.ndarray) -> float:
-    """Kolmogorov-Smirnov distance of numbers (n,) from a normal of their mean and deviation."""
-    centre, scale = moments(values, np.ones(len(values)))
-    ranks = (np.arange(len(values)) + 0.5) / len(values)
-    return float(np.abs(ndtr((np.sort(values) - centre) / scale) - ranks).max())
 
 
 def _decimals(values: np.ndarray) -> int | None:

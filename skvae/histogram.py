@@ -8,10 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from skvae.abstract_likelihood import Rectangle, Softmax, draw_index, log_mass_of_logistic
+from skvae.abstract_likelihood import HALF_LOG_2PI, Rectangle, Softmax, draw_index, log_mass_of_logistic
 from skvae.contexts import plain_derivatives
 
-HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 LOGISTIC = math.sqrt(3) / math.pi  # the scale of a logistic distribution of standard deviation one
 # the logistic distributions that bins begin with: log-weights, and offsets and log-scales beside those of the base normal,
 # of which their mixture has the mean, the variance and the kurtosis

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from skvae.abstract_likelihood import (
+    HALF_LOG_2PI,
     AbstractLikelihood,
     Softmax,
     draw_index,
@@ -24,7 +25,6 @@ from skvae.contexts import plain_derivatives
 from skvae.histogram import Histogram, TiltedScores
 
 DF_AT_START, DF_TRIED = 50.0, (2.0, 3.0, 5.0, 8.0, 15.0, 30.0, 100.0)  # degrees of freedom, less one; unmeasured
-HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
 class _LocationScale(AbstractLikelihood):

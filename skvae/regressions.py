@@ -14,7 +14,7 @@ MAX_ROWS_LOGISTIC = 20_000  # unmeasured
 LOGISTIC_PENALTY = 1.0  # half of it times the squared norm of coefficients, in nats beside those of the rows; unmeasured
 MAX_ITER_LOGISTIC = 60
 LEAST_RESIDUAL, MOST_LOG_SCALE = 1e-1, 2.0  # of a squared residual; of a log-scale, either way; unmeasured
-MOST_INTERACTIONS = 256  # products of a code and a number; of more, the rows of few tables tell anything; unmeasured
+MOST_INTERACTIONS = 256  # products of a code and a number, at most: of more, few tables tell anything; unmeasured
 RIDGES = 10.0 ** np.arange(-3, 4.5, 0.5)  # rows that a coefficient of zero is worth, tried
 
 
@@ -28,9 +28,7 @@ class CodeRegressions(nn.Module):
     Parameters
     ----------
     n_codes : sequence of int
-        Of each cell that is a source, how many columns it has: 1 of a boolean. The others are 0.
-    n_logits : sequence of int
-        Of each cell, how many log-odds it has; 0 where it is no category.
+        Of each cell of few codes, how many columns, and log-odds, it has: 1 of a boolean. The others are 0.
     n_numbers : int
         How many of the cells are numbers; they come first.
 
@@ -49,15 +47,14 @@ class CodeRegressions(nn.Module):
     means: Tensor
     explained: Tensor
 
-    def __init__(self, n_codes: Sequence[int], n_logits: Sequence[int], n_numbers: int):
+    def __init__(self, n_codes: Sequence[int], n_numbers: int):
         super().__init__()
         self.n_numbers = n_numbers
-        self.n_codes, self.n_logits = list(n_codes), list(n_logits)
-        cells = torch.arange(len(self.n_codes))
-        self.register_buffer("of_source", cells.repeat_interleave(torch.tensor(self.n_codes)), persistent=False)
-        of_logit = cells.repeat_interleave(torch.tensor(self.n_logits))
-        self.register_buffer("of_target", torch.cat([of_logit, *[torch.arange(n_numbers)] * 2]), persistent=False)
-        self.widths = [len(of_logit), n_numbers, n_numbers]
+        self.n_codes = list(n_codes)
+        of_code = torch.arange(len(self.n_codes)).repeat_interleave(torch.tensor(self.n_codes))
+        self.register_buffer("of_source", of_code, persistent=False)
+        self.register_buffer("of_target", torch.cat([of_code, *[torch.arange(n_numbers)] * 2]), persistent=False)
+        self.widths = [len(of_code), n_numbers, n_numbers]
         sources = torch.tensor([j for j, n in enumerate(self.n_codes) if n], dtype=torch.long)
         offsets = torch.tensor([0, *self.n_codes]).cumsum(0)[:-1]
         self.register_buffer("sources", sources, persistent=False)
@@ -99,17 +96,16 @@ class CodeRegressions(nn.Module):
         """
         seen = before[self.of_target][:, self.of_source].T
         logits, location, log_scale = (design @ (self.weight * seen)).split(self.widths, 1)
-        return logits, location, log_scale.clamp(-MOST_LOG_SCALE, MOST_LOG_SCALE).exp()
+        return logits, location, _scale(log_scale)
 
     def logits(self, design: Tensor, j: int) -> Tensor:
         """Log-odds of cell j, (n, its number of them). design : (n, n_sources)."""
-        start = sum(self.n_logits[:j])
-        return design @ self.weight[:, start : start + self.n_logits[j]]
+        return design @ self.weight[:, slice(*self.columns_of(j))]
 
     def normals(self, design: Tensor) -> tuple[Tensor, Tensor]:
         """Locations and scales of numbers, (n, n_numbers) each. design : (n, n_sources)."""
         location, log_scale = (design @ self.weight[:, self.widths[0] :]).split(self.widths[1:], 1)
-        return location, log_scale.clamp(-MOST_LOG_SCALE, MOST_LOG_SCALE).exp()
+        return location, _scale(log_scale)
 
     def corrections(self, design: Tensor, residuals: Tensor, before: Tensor) -> Tensor:
         """By how many standard deviations numbers are elsewhere than the normal distribution has them: (n, n_numbers).
@@ -202,12 +198,17 @@ class CodeRegressions(nn.Module):
     def _targets(self, codes: Tensor, x: Tensor, observed: Tensor | None) -> np.ndarray:
         """One-hot codes of every cell with log-odds, (n, n_logits), of a boolean itself; NaN where missing."""
         parts = []
-        for j, n in enumerate(self.n_logits):
+        for j, n in enumerate(self.n_codes):
             if n:
                 part = x[:, j : j + 1] if n == 1 else F.one_hot(codes[j].clamp(max=n - 1), n)
                 part = part.double()
                 parts.append(part if observed is None else part.masked_fill(~observed[:, j : j + 1], math.nan))
         return torch.cat(parts, 1).cpu().numpy()
+
+
+def _scale(log_scale: Tensor) -> Tensor:
+    """Scales (...), not too far from 1, of their logarithms."""
+    return log_scale.clamp(-MOST_LOG_SCALE, MOST_LOG_SCALE).exp()
 
 
 def _ridge(design: Tensor, targets: Tensor, observed: Tensor | None, weight: Tensor) -> Tensor:
@@ -254,6 +255,8 @@ def _logistic(design: Tensor, targets: np.ndarray, mask: Tensor, weight: Tensor,
     there = ~np.isnan(targets)
     y, counted = np.where(there, targets, 0.0), weights * there
     shape = allowed.shape
+    first = np.zeros(len(groups))  # each cell's log-normaliser is counted once: at its first target
+    first[starts] = 1.0
 
     def loss(flat):
         slopes, constants = flat[: allowed.size].reshape(shape) * allowed, flat[allowed.size :]
@@ -262,9 +265,6 @@ def _logistic(design: Tensor, targets: np.ndarray, mask: Tensor, weight: Tensor,
         odds = np.exp(eta - top)
         total = np.add.reduceat(odds, starts, axis=1).repeat(sizes, axis=1) + np.where(single, np.exp(-top), 0.0)
         gap = counted * (odds / total - y)
-        # each cell's log-normaliser is counted once: at its first target
-        first = np.zeros(len(groups))
-        first[starts] = 1.0
         value = (counted * (first * (np.log(total) + top) - y * eta)).sum()
         value += 0.5 * LOGISTIC_PENALTY * (slopes**2).sum() + 0.5 * (constants**2).sum() * 0.01
         by_slope = (x.T @ gap + LOGISTIC_PENALTY * slopes) * allowed

@@ -73,4 +73,4 @@ def test_the_density_is_near_the_true_density_and_not_above(name, generator):
     error = gap.std() / np.sqrt(len(gap))
 
     assert gap.mean() < 3 * error
-    assert gap.mean() > -0.2
+    assert gap.mean() > -0.16

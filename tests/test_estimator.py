@@ -559,7 +559,7 @@ def test_weights_count_within_and_between_batches(batch_size):
     X[:100] += 3
     options = {"batch_size": batch_size, "early_stopping": False, "max_iter": 20, "random_state": 0}
     vae = VAETransformer(1, **options).fit(X, sample_weight=weight)
-    assert (vae.sample(2000, random_state=0).mean(axis=1) > 1.5).mean() == pytest.approx(0.95, abs=0.06)
+    assert (vae.sample(2000, random_state=0).mean(axis=1) > 1.5).mean() == pytest.approx(0.95, abs=0.04)
     assert vae.loss_curve_[-1] == pytest.approx(-np.average(vae.score_samples(X), weights=weight), abs=0.3)
     tiny = VAETransformer(1, **options).fit(X, sample_weight=weight * 1e-30)
     assert_allclose(tiny.transform(X), vae.transform(X), atol=1e-3)
@@ -1061,7 +1061,7 @@ def test_latents_are_drawn_from_the_prior_that_was_fitted(prior, clusters):
     rows = vae.inverse_transform(Z)
     nearest = np.linalg.norm(rows[:, None] - np.array([[3, 0], [-2, 2], [-2, -2]]), axis=2)
     near = (nearest.min(1) < 1.2).mean()
-    assert near > (0.75 if prior != "normal" else 0.3)
+    assert near > (0.78 if prior != "normal" else 0.3)
     if prior != "normal":
         assert_allclose(np.bincount(nearest.argmin(1)) / len(rows), 1 / 3, atol=0.08)
 

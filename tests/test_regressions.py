@@ -6,7 +6,10 @@ import torch
 from numpy.testing import assert_allclose
 from sklearn.linear_model import LogisticRegression, RidgeCV
 
+from skvae.autoregressive import Chain
 from skvae.regressions import LOGISTIC_PENALTY, RIDGES, CodeRegressions, _logistic, _ridge
+from skvae.rows import Part
+from skvae.scalings import Variable
 
 # cells: a number, a boolean, categories of 3 and of 4
 N_CODES = [0, 1, 3, 4]
@@ -27,7 +30,7 @@ def rows():
 
 def test_design_is_zero_on_average_and_where_not_known(rows):
     x, codes = rows
-    regressions = CodeRegressions(N_CODES, N_CODES, 2)
+    regressions = CodeRegressions(N_CODES, 2)
     order = torch.tensor([1, 2, 3, 0])
     regressions.start(codes, x, x[:, :2], None, torch.ones(400), order)
     design = regressions.design(codes, x)
@@ -42,7 +45,7 @@ def test_design_is_zero_on_average_and_where_not_known(rows):
 
 def test_cells_see_only_those_before_them(rows):
     x, codes = rows
-    regressions = CodeRegressions(N_CODES, N_CODES, 2)
+    regressions = CodeRegressions(N_CODES, 2)
     with torch.no_grad():
         regressions.weight.normal_(generator=torch.Generator().manual_seed(0))
     before = torch.tensor([[0, 1, 1, 1], [0, 0, 0, 0], [0, 1, 0, 0], [0, 1, 1, 0]]).float()
@@ -106,7 +109,7 @@ def test_ridge_regressions_have_the_penalty_that_scikit_learn_chooses():
 
 def test_the_scale_of_a_number_follows_its_category(rows):
     x, codes = rows
-    regressions = CodeRegressions(N_CODES, N_CODES, 2)
+    regressions = CodeRegressions(N_CODES, 2)
     regressions.start(codes, x, x[:, :2], None, torch.ones(400), torch.tensor([1, 2, 3, 0]))
     design = regressions.design(codes, x)
     location, _ = regressions.normals(design)
@@ -117,3 +120,19 @@ def test_the_scale_of_a_number_follows_its_category(rows):
     assert mean[0] * 1.3 < mean[1]
     assert mean[1] * 1.1 < mean[2]
     assert_allclose(scale[:, 1].detach(), 1)  # a boolean has none
+
+
+def test_a_number_is_as_uncertain_as_the_categories_that_it_does_not_see_leave_it():
+    """A number that a category determines: before it, in an order of training, its density is the marginal one."""
+    rng = np.random.default_rng(0)
+    kind = rng.integers(0, 3, 600)
+    x = torch.tensor(np.column_stack([(kind - 1) / 0.82 + 0.01 * rng.normal(size=600), kind]), dtype=torch.float32)
+    variables = [Variable("gaussian", least_scale=1e-6), Variable("categorical", 3, coded=True)]
+    chain = Chain(variables, torch.Generator().manual_seed(0))
+    for parameter in chain.network.outputs.parameters():
+        torch.nn.init.zeros_(parameter)
+    chain.start(Part(x), torch.ones(600), torch.tensor([0.0, 1 / 3, 1 / 3, 1 / 3]))
+    with torch.no_grad():
+        first, last = (chain.log_prob(Part(x), torch.tensor(order))[:, 0].mean().item() for order in ([0, 1], [1, 0]))
+    assert first == pytest.approx(-1.42, abs=0.05)  # of a normal of standard deviation one
+    assert last > 1

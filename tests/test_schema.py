@@ -597,3 +597,11 @@ def test_past_an_end_lies_the_share_of_one_row_and_it_falls_off_as_the_outermost
     assert 0.4 < excess < 2.5  # of an exponential distribution, 1
     at_the_edge = np.exp(schema.log_jacobian(np.array([[likelihood.n_logits + 1e-9]]))[0, 0] + logits[-1].item())
     assert excess * at_the_edge * n_rows == pytest.approx(1, rel=0.3)
+
+
+@pytest.mark.parametrize("far", [-999.0, 999.0])
+def test_a_value_that_is_heavy_for_its_place_has_a_bin_of_its_own(far):
+    """However few its rows are beside a bin's: else what lies between it and the others would be drawn."""
+    values = np.append(np.random.default_rng(0).normal(50, 5, 74), [far] * 6)
+    [variable] = table(pd.DataFrame({"a": values}), "histogram").variables
+    assert np.isfinite(variable.atoms[0 if far < 0 else -1])

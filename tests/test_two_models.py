@@ -119,3 +119,19 @@ def test_a_number_of_latents_that_cannot_be(planted, n_samples):
     vae = VAETransformer(max_iter=1, random_state=0).fit(planted)
     with pytest.raises(ValueError, match=r"n_samples must be an int in the range \[1, inf\)"):
         vae.sample_latents(n_samples)
+
+
+def test_no_parameter_of_the_autoencoder_changes_the_generator(planted):
+    one = VAETransformer(1, hidden_layer_sizes=(16,), max_iter=5, random_state=0).fit(planted[:300])
+    other = VAETransformer(3, hidden_layer_sizes=(), beta=2.0, max_iter=5, random_state=0).fit(planted[:300])
+    assert_array_equal(one.log_density(planted), other.log_density(planted))
+    assert_array_equal(one.sample(20, random_state=0), other.sample(20, random_state=0))
+
+
+def test_as_many_cells_are_missing_in_reconstructions_as_in_rows_that_repeat():
+    """Rows that are alike have one probability of a missing cell, and rounding does not decide whether it is missing."""
+    table = pd.DataFrame({"city": ["Oslo", "Lima", "Lima", None] * 50, "rooms": [1, 2, 3, 4] * 50})
+    vae = VAETransformer(2, random_state=0).fit(table)
+    assert vae.inverse_transform(vae.transform(table))["city"].isna().mean() == 0.25
+    drawn = vae.inverse_transform(vae.sample_latents(4000, random_state=0))
+    assert 0.15 < drawn["city"].isna().mean() < 0.35
