@@ -42,6 +42,8 @@ class AbstractLikelihood(nn.Module, ABC):
         The layout of theta, one after the other.
     n_codes : list of int
         How many `codes` each variable has.
+    code_places : list of list of int
+        Of each variable, where in theta the log-odds of its codes stand, also relative to a base; one place of a boolean.
     log_odds_at : list of list of int
         Of each variable, where in theta the log-odds of its codes stand, which a linear function of others may move; empty
         where there are none, or where they are relative to a base.
@@ -70,6 +72,7 @@ class AbstractLikelihood(nn.Module, ABC):
         self.variables, self.relative, self.n_variables = list(variables), relative, len(variables)
         self.rectangles = [Rectangle(list(range(self.n_variables)), 1)]
         self.n_codes = [1] * self.n_variables
+        self.code_places: list[list[int]] = [[]] * self.n_variables
         self.log_odds_at: list[list[int]] = [[]] * self.n_variables
         self.log_scales_at: list[int] = []
         self.features = self.features_of(self.variables)
@@ -188,6 +191,7 @@ class Softmax(AbstractLikelihood):
         self.rectangles, self.n_codes = [Rectangle(*bucket) for bucket in self.buckets], sizes
         self.n_logits = start
         self.register_buffer("places", torch.cat(places), persistent=False)
+        self.code_places = [part.tolist() for part in places]
         order = torch.tensor([j for columns, _ in self.buckets for j in columns])
         self.register_buffer("order", order.argsort(), persistent=False)
 

@@ -4,17 +4,19 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import groupby
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from skvae.abstract_likelihood import AbstractLikelihood
+from skvae.constraints import OUT_OF_REACH, Identities, Supports
 from skvae.contexts import plain_derivatives
 from skvae.decoders import Blocks
 from skvae.mixtures import NormalMixture, log_odds, one_normal
 from skvae.networks import side_by_side
+from skvae.relations import Identity
 from skvae.regressions import MAX_LEVELS_REGRESSED, CodeRegressions
 from skvae.rows import Part
 from skvae.scalings import Variable
@@ -48,6 +50,8 @@ class Chain(nn.Module):
         In packed order.
     rng : torch.Generator
         Draws the weights.
+    relations : object or None
+        `identities`, `supports`, `exclusions`, `dependents` and `n_rows` of a `TableSpec`: what always holds between cells.
     """
 
     width, random_orders = 64, 0.5
@@ -57,7 +61,7 @@ class Chain(nn.Module):
     fixed_order: Tensor
     log_odds_places: Tensor
 
-    def __init__(self, variables: Sequence[Variable], rng: Generator):
+    def __init__(self, variables: Sequence[Variable], rng: Generator, relations: Any = None):
         super().__init__()
         self.blocks = Blocks(variables, relative=True)
         self.n_variables, self.n_numbers = len(variables), sum(not v.coded for v in variables)  # numbers come first
@@ -73,15 +77,35 @@ class Chain(nn.Module):
         self.normal = NormalMixture(self.n_numbers)
         self.register_buffer("indicators", torch.tensor([v.indicator for v in variables]), persistent=False)
         starts = torch.tensor([0, *self.blocks.n_params]).cumsum(0).tolist()
+        self._constrain(relations, starts)
         self.log_odds_at = [  # of each variable, in theta
             [start + at for at in places] if len(places) <= MAX_LEVELS_REGRESSED else []
             for start, likelihood in zip(starts, self.blocks, strict=False)
             for places in likelihood.log_odds_at
         ]
+        for gate in self.identities.gates:  # no cell sees them, and each looks from a place of its own
+            self.log_odds_at[gate] = []
         self.regressions = CodeRegressions([len(places) for places in self.log_odds_at], self.n_numbers)
         places = torch.tensor([at for places in self.log_odds_at for at in places], dtype=torch.long)
         self.register_buffer("log_odds_places", places, persistent=False)
-        self.register_buffer("fixed_order", self._ranks().argsort(stable=True), persistent=False)
+        order = self.identities.in_order(self._ranks().argsort(stable=True).tolist())
+        self.register_buffer("fixed_order", torch.tensor(order), persistent=False)
+
+    def _constrain(self, relations: Any, starts: Sequence[int]) -> None:
+        """Take in what always holds between cells; starts : of each block in theta."""
+        names = "identities", "supports", "exclusions", "n_rows", "dependents"
+        identities, supports, exclusions, n_rows, dependents = (getattr(relations, name, ()) for name in names)
+        self.identities_of: dict[int, list[int]] = {}
+        for at, one in enumerate(identities):
+            for j in one.solvable:
+                self.identities_of.setdefault(j, []).append(at)
+        self.identities = Identities(identities, self.indicators.tolist(), n_rows or 1, dependents)
+        self.supports = Supports(supports, exclusions, [self.likelihood(j) for j in range(self.n_variables)], n_rows or 1)
+        self.code_places = [  # of each variable, in theta
+            [start + at for at in places]
+            for start, likelihood in zip(starts, self.blocks, strict=False)
+            for places in likelihood.code_places
+        ]
 
     def _ranks(self) -> Tensor:
         """By which cells are ordered, (n_variables,): few categories, numbers, many categories.
@@ -180,16 +204,43 @@ class Chain(nn.Module):
         x, observed, blocks = part.x, part.observed, self.blocks
         order = self.fixed_order if order is None else order
         codes, numbers = self._codes_and_numbers(x)
-        before = _before(order, x)
+        place = order.argsort().tolist()
+        before = self.identities.see(_before(order, x), place)
         blurred, dropped = self._disturbed(numbers, rng)
         theta = self.network(codes, blurred, before, None if observed is None else observed.T, dropped)
         design = self.regressions.design(codes, x, observed)
         logits, locations, scales = self.regressions(design, before)
         theta = theta.index_add(1, self.log_odds_places, logits)
+        limits = list(self.supports.narrow(codes, x, observed, before))
+        if limits:
+            places = theta.new_tensor([at for j, *_ in limits for at in self.code_places[j]], dtype=torch.long)
+            theta = theta.index_add(1, places, torch.cat([bias for _, bias, _ in limits], 1))
         in_order = self._normals_in_order(numbers.T, locations, scales, design, observed, order, before)
         normals = [(normal, blocks.widths) for normal in in_order]
         split = blocks.split((theta, blocks.n_params), (x, blocks.widths), *normals)
-        return blocks.count(side_by_side([_log_prob(*arguments) for arguments in split]), part, theta)
+        log_probs = side_by_side([_log_prob(*arguments) for arguments in split])
+        if limits:
+            log_probs = log_probs.index_add(
+                1, x.new_tensor([j for j, *_ in limits], dtype=torch.long), torch.stack([nats for *_, nats in limits], 1)
+            )
+        if self.identities:
+            log_probs = self.identities.count(log_probs, self._of_no_offset(theta, x), x, observed, place)
+        return blocks.count(log_probs, part, theta)
+
+    def _of_no_offset(self, theta: Tensor, x: Tensor) -> Tensor:
+        """Nats of gates that say that rows do not keep an equation, (n, n_variables), anything of other cells."""
+        x = x.clone()
+        for one in self.identities.identities:
+            if one.gate >= 0:
+                x[:, one.gate] = one.n_offsets
+        out = torch.zeros_like(x)
+        start = 0
+        for likelihood, part, cells in self.blocks.split((theta, self.blocks.n_params), (x, self.blocks.widths)):
+            width = cells.shape[1]
+            if any(start <= gate < start + width for gate in self.identities.gates):
+                out[:, start : start + width] = likelihood.log_prob(cells, part)
+            start += width
+        return out
 
     def _codes_and_numbers(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Codes, int, (n_variables, n), and features of numbers, (n_numbers, n)."""
@@ -280,8 +331,9 @@ class Chain(nn.Module):
             m = max(more * n, LEAST_CANDIDATES)
             state = _PartialRows(self, x[needy].repeat_interleave(m, 0), known[needy].repeat_interleave(m, 0), scored=True)
             state = draw(state, rng)
+            state.settle_gates()
             part = Part(state.x, None if state.decided.all() else state.decided)
-            told = (self.log_prob(part).sum(-1) - state.log_prob).view(-1, m)
+            told = (self.log_prob(part).sum(-1) - state.log_prob + self._unlike_measures(state)).view(-1, m)
             pool = torch.cat([pool, state.x.view(len(needy), m, -1)], 1)
             log_weight = torch.cat([log_weight, told], 1)
             share = log_weight.softmax(1)
@@ -295,19 +347,76 @@ class Chain(nn.Module):
             needy, pool, log_weight = needy[~done], pool[~done], log_weight[~done]
         return out
 
+    def _unlike_measures(self, state: "_PartialRows") -> Tensor:
+        """Nats, (n,), between densities of the cells that the fixed order counts and of those that were drawn.
+
+        Of a sum of which the total is known, the last part follows where it is drawn, but the total where rows are scored.
+        """
+        if not self.identities:
+            return state.log_prob.new_zeros(len(state.x))
+        counted = state.decided.clone()
+        for one in self.identities.identities:
+            counted[:, one.members[0]] &= ~self.identities.kept(one, state.x, state.decided)
+        drawn = state.decided & ~state.followed
+        return self.identities.log_jacobian(state.x, counted.to(state.x) - drawn.to(state.x))
+
     def _known_after_unknown(self, x: Tensor, known: Tensor) -> bool:
         """Whether a known cell comes after one that is to be drawn. x, known : as in `sample`."""
         with_indicator = self.indicators >= 0
-        decided, at = known.clone(), self.indicators[with_indicator]
+        decided, at = known | self.identities.hidden, self.indicators[with_indicator]
         decided[:, with_indicator] |= known[:, at] & (x[:, at] > 0.5)
+        for gap, missing in self.identities.members_missing.items():
+            decided[:, gap] |= (known[:, missing] & (x[:, missing] > 0.5)).any(1)
+        known = known & ~self.identities.hidden
         after_gap = (~decided)[:, self.fixed_order].cumsum(1) > 0
         return bool((known[:, self.fixed_order] & after_gap).any())
 
     def _draw_in_order(self, state: "_PartialRows", rng: Generator) -> "_PartialRows":
         """Draw what is not known, in the fixed order."""
+        conditioned = bool(state.known.any())
         for j in self.fixed_order.tolist():
-            self._draw(j, state, ~state.known[:, j] & ~state.is_missing(j), rng)
+            if conditioned:
+                self._follow_backwards(state, rng)
+            if not self.identities.hidden[j]:
+                self._draw(j, state, ~state.decided[:, j] & ~state.is_missing(j), rng)
         return state
+
+    def _follow_backwards(self, state: "_PartialRows", rng: Generator) -> None:
+        """Set what follows from known cells that come later in the fixed order: the last part of a known total, say."""
+        found = True
+        while found:
+            found = False
+            for at, one in enumerate(self.identities.identities):
+                for j in one.solvable:
+                    if j != one.members[0] and (rows := state.follows(at, j) & ~state.is_missing(j)).any():
+                        found |= bool(self._follow(at, j, state, rows, rng).any())
+
+    def _follow(self, at: int, j: int, state: "_PartialRows", rows: Tensor, rng: Generator) -> Tensor:
+        """Set variable j of some rows (n,) to what follows by an identity; returns where it does, (n,)."""
+        one = self.identities.identities[at]
+        codes = state.x.new_zeros(len(state.x))
+        if one.gate >= 0:
+            likelihood, _, thetas = self._conditional(one.gate, state)
+            if one.exact:
+                thetas = thetas.clone()
+                thetas[..., likelihood.code_places[0][-1]] -= OUT_OF_REACH
+            codes = likelihood.sample(thetas[0], rng)[:, 0]
+            state.set_gate(one.gate, codes, rows)
+            if state.scored:
+                state.log_prob += rows * likelihood.log_prob(codes[:, None], thetas[0])[:, 0]
+        state.tried[:, at] |= rows
+        rows = rows & (codes < one.n_offsets) if one.gate >= 0 else rows
+        if rows.any():
+            cells, valid = self.identities.solve(at, j, state.x[rows], codes[rows])
+            whole = state.x[:, j].clone()
+            whole[rows] = cells
+            valid = valid & self._is_allowed(j, whole, state)[rows]
+            impossible, rows = rows.clone(), rows.clone()
+            rows[impossible] = valid
+            self._give_up(one, state, impossible & ~rows)
+            state.set_(j, torch.where(rows, whole, state.x[:, j]), rows)
+            state.followed[:, j] |= rows
+        return rows
 
     def impute(self, x: Tensor, known: Tensor, rng: Generator) -> Tensor:
         """Rows whose unknown cells are drawn given the known ones, also those that are known to be missing.
@@ -351,8 +460,25 @@ class Chain(nn.Module):
                 self._draw(j, state, drawn, rng)
         return state
 
+    def _is_allowed(self, j: int, cells: Tensor, state: "_PartialRows") -> Tensor:
+        """Whether variable j may be such cells (n,), given the codes that it sees."""
+        if j not in self.supports.targets:
+            return torch.ones_like(cells, dtype=torch.bool)
+        return ~self.supports.breaks(j, cells, self.likelihood(j).to(cells).codes(cells[:, None])[:, 0], state.forbidden(j))
+
+    @staticmethod
+    def _give_up(one: Identity, state: "_PartialRows", rows: Tensor) -> None:
+        """Let some rows (n,), of which no cell can follow, not keep an equation; those that must, are no candidates."""
+        if one.gate >= 0 and not one.exact:
+            state.set_gate(one.gate, torch.full_like(state.log_prob, one.n_offsets), rows)
+        elif state.scored:
+            state.log_prob += OUT_OF_REACH * rows
+
     def _draw(self, j: int, state: "_PartialRows", drawn: Tensor, rng: Generator) -> None:
-        """Draw variable j of some rows, (n,)."""
+        """Draw variable j of some rows, (n,), or set it where it follows from others."""
+        for at in self.identities_of.get(j, ()):
+            if (rows := drawn & state.follows(at, j)).any():
+                drawn = drawn & ~self._follow(at, j, state, rows, rng)
         if drawn.any():
             self._draw_from(*self._conditional(j, state), j, state, drawn, rng)
 
@@ -383,13 +509,27 @@ class Chain(nn.Module):
         drawn = x.new_zeros(n_rows, self.n_variables)
         state = _PartialRows(self, drawn, torch.zeros_like(drawn, dtype=torch.bool))
         for j in self.fixed_order.tolist():
-            there = ~state.is_missing(j)
+            there = ~state.is_missing(j) & ~self.identities.hidden[j]
+            counted = weight if observed is None else weight * observed[:, j]
+            for at in self.identities_of.get(j, ()):
+                if (rows := there & state.follows(at, j)).any():
+                    self._calibrate_gate(at, state, rows, part, weight)
+                    there = there & ~self._follow(at, j, state, rows, rng)
+                    counted = counted * ~self.identities.kept(self.identities.identities[at], x, observed)
             if there.any():
                 likelihood, log_weight, thetas = self._conditional(j, state)
-                counted = weight if observed is None else weight * observed[:, j]
                 shift = likelihood.calibration(thetas[0, there], x[:, j : j + 1], counted)
                 self.network.shift(j, shift, [width for _, width, _ in likelihood.rectangles])
                 self._draw_from(likelihood, log_weight, thetas + shift, j, state, there, rng)
+
+    def _calibrate_gate(self, at: int, state: "_PartialRows", rows: Tensor, part: Part, weight: Tensor) -> None:
+        """Shift the biases of a gate until offsets are as frequent in some rows (n,) as in a part."""
+        gate = self.identities.identities[at].gate
+        if gate >= 0:
+            likelihood, _, thetas = self._conditional(gate, state)
+            counted = weight if part.observed is None else weight * part.observed[:, gate]
+            shift = likelihood.calibration(thetas[0, rows], part.x[:, gate : gate + 1], counted)
+            self.network.shift(gate, shift, [width for _, width, _ in likelihood.rectangles])
 
     @torch.no_grad()
     def calibrate_scales(self, part: Part, weight: Tensor) -> None:
@@ -439,6 +579,9 @@ class Chain(nn.Module):
         if self.log_odds_at[j]:
             at = theta.new_tensor(likelihood.log_odds_at[0], dtype=torch.long)
             theta = theta.index_add(1, at, self.regressions.logits(state.design, j))
+        if j in self.supports.targets:
+            at = theta.new_tensor(likelihood.code_places[0], dtype=torch.long)
+            theta = theta.index_add(1, at, self.supports.bias(j, state.forbidden(j)))
         normals = (part[..., None] for part in state.normals(j))
         log_weight, location, scale = _mixture_for(likelihood, *normals)
         return likelihood, log_weight[..., 0], likelihood.on_base(theta.expand(len(location), -1, -1), location, scale)
@@ -506,9 +649,13 @@ class _PartialRows:
             self.x[:, at] = 0.0
         self.table = chain.network.table()
         codes, numbers = chain._codes_and_numbers(self.x)
-        self.context = chain.network.messages(self.table, codes, numbers, known.T).sum(0)
+        seen = known & ~chain.identities.hidden
+        self.context = chain.network.messages(self.table, codes, numbers, seen.T).sum(0)
         self.numbers = numbers.T.clone(memory_format=torch.contiguous_format)  # features may be the cells themselves
         self.decided = known.clone()
+        self.followed = torch.zeros_like(known)
+        self.tried = known.new_zeros(len(x), len(chain.identities.identities))
+        self.codes = codes.clone() if chain.supports else None
         self.design = chain.regressions.design(codes, self.x, known)
         self.locations, self.scales = chain.regressions.normals(self.design)
         self.log_weight = chain.normal.weigh(self._residuals, self._numbers_decided)
@@ -526,7 +673,33 @@ class _PartialRows:
     def is_missing(self, j: int) -> Tensor:
         """Which rows, (n,), have variable j missing."""
         at = int(self.chain.indicators[j])
-        return self.x[:, at] > 0.5 if at >= 0 else torch.zeros_like(self.known[:, j])
+        missing = self.chain.identities.members_missing.get(j, [at] if at >= 0 else [])
+        return (self.x[:, missing] > 0.5).any(1) if missing else torch.zeros_like(self.known[:, j])
+
+    def follows(self, at: int, j: int) -> Tensor:
+        """Which rows, (n,), have all members of an identity but j, and j may follow from them."""
+        members = self.chain.identities.identities[at].members
+        others = self.decided[:, [other for other in members if other != j]].all(1)
+        return others & ~self.decided[:, j] & ~self.tried[:, at]
+
+    def set_gate(self, gate: int, codes: Tensor, rows: Tensor) -> None:
+        """Take codes (n,) of some rows (n,) for a gate."""
+        self.x[:, gate] = torch.where(rows, codes, self.x[:, gate])
+        self.decided[:, gate] |= rows
+
+    def settle_gates(self) -> None:
+        """Set the gates and gaps of identities whose members all are there, but were not set by it."""
+        for at, one in enumerate(self.chain.identities.identities):
+            own = one.gate if one.gate >= 0 else one.members[-1]
+            rows = self.decided[:, [j for j in one.members if j != own]].all(1) & ~self.decided[:, own]
+            if rows.any():
+                cells = self.chain.identities.repack(at, self.x[rows])
+                self.x[rows, own] = cells
+                self.decided[:, own] |= rows
+
+    def forbidden(self, j: int) -> Tensor:
+        """Which codes variable j may not have, (n, n_codes), given the cells that are there."""
+        return self.chain.supports.forbidden(j, self.codes, self.x, self.decided.to(self.x))
 
     def normals(self, j: int) -> tuple[Tensor, Tensor, Tensor]:
         """Log-weights, means and standard deviations of the normals of variable j, any of a category: (m, n) each."""
@@ -561,6 +734,8 @@ class _PartialRows:
                 self.log_weight = torch.where(drawn, seen, self.log_weight)
             self.numbers[:, j] = torch.where(drawn, numbers, self.numbers[:, j])
         self.decided[:, j] |= drawn
+        if self.codes is not None:
+            self.codes[j] = self.likelihood(j).codes(self.x[:, j : j + 1])[:, 0]
         if self.chain.log_odds_at[j]:
             self._see_code(j, drawn)
 

@@ -16,6 +16,8 @@ from skvae.containers import N_SHOWN, Cells, CellType, plain, read_cells, shown,
 from skvae.curves import LEAST_SLOPE, natural_bounds
 from skvae.moments import moments, value_range
 from skvae.persistence import Saved
+from skvae.relations import MAX_LEVELS as MAX_LEVELS_RELATED
+from skvae.relations import MAX_SOURCE_LEVELS, Field
 from skvae.scalings import SCALINGS, AbstractScaling, Affine, DensityScaling, Variable, heavy_values
 
 MAX_CATEGORIES = 10_000  # unmeasured: a softmax over more takes longer than all else
@@ -28,10 +30,16 @@ MIN_VALUES_GRID = 10  # different ones that show the step of a grid: so many sha
 # share of different values at most, and steps off a grid at most, for one to be seen; unmeasured
 REPEATED, OFF_GRID = 0.9, 1e-3
 LAST_DAYS = -354285, 2932896  # 1000-01-01 and 9999-12-31, from 1970
+# different integers that show that they are times of day: of others, three in five would end in 00 to 59
+MIN_VALUES_CLOCK, LAST_MINUTE = 50, 24 * 60
 MIN_IDENTIFIERS = 50  # fewer different texts may be categories; unmeasured
 NEARLY_ALL = 0.9  # share of texts that are different, above which they name rows; unmeasured
 MAX_LEVELS = 20  # values of a number column that count as its levels; unmeasured
 UNSEEN = -np.inf  # what a category that fit did not see packs to
+TICKS = {"D": 86_400 * 10**9, "s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}  # of times, in nanoseconds
+N_GLANCED = 1000  # cells by which it shows that a column has too many values to code them
+MAX_WHOLE = 2**53  # up to which float64 holds every integer
+DIGITS = 9  # of floats whose decimals do not end
 
 
 class AbstractColumn(ABC, Saved):
@@ -75,6 +83,28 @@ class AbstractColumn(ABC, Saved):
     def log_jacobian(self, packed: np.ndarray) -> np.ndarray | float:
         """As in `AbstractModality`, for one column (n,)."""
         return 0.0
+
+    def field(self, cells: Cells, unit: str) -> Field | None:
+        """The column as relations see it, before or after `fit`; None of one that has no part in any.
+
+        unit : that the times of the table are counted in, a key of TICKS.
+        """
+        return None
+
+    def can_hold(self, values: np.ndarray) -> np.ndarray:
+        """Whether values (n,), as `unpack` returns them, may be cells: within bounds, and on a grid."""
+        return np.ones(len(values), bool)
+
+    def amounts(self, cells: Cells, unit: str) -> np.ndarray:
+        """Cells as what relations compute with, (n,): numbers that add up, zero where missing; of categories the cells.
+
+        unit : as in `field`.
+        """
+        return cells.values
+
+    def from_amounts(self, amounts: np.ndarray, unit: str) -> np.ndarray:
+        """The values (n,) of amounts, as `unpack` returns them."""
+        return amounts
 
     def levels(self) -> tuple[np.ndarray, np.ndarray] | None:
         """The few values that the column may hold, (k,), and the packed numbers of them, (k,); None of many."""
@@ -131,6 +161,17 @@ class BooleanColumn(AbstractColumn):
     def unpack(self, packed):
         return packed > 0.5
 
+    def field(self, cells, unit):
+        amounts = self.amounts(cells, unit)
+        codes, values = np.where(cells.missing, -1, amounts), np.array([False, True])
+        return Field(self.name, "number", cells.missing, amounts, codes=codes, values=values, discrete=True)
+
+    def amounts(self, cells, unit):
+        return np.where(cells.missing, 0, cells.values).astype(np.int64)
+
+    def from_amounts(self, amounts, unit):
+        return amounts > 0
+
     def levels(self):
         return np.array([False, True]), np.array([0.0, 1.0])
 
@@ -162,8 +203,8 @@ class NumericColumn(AbstractColumn):
         return likelihood not in CATEGORIES
 
     def fit(self, values, weight, likelihood):
-        self.integer = values.dtype.kind in "iu"
         cells = self.counted(Cells(values, np.zeros(len(values), bool)))
+        self.integer = cells.values.dtype.kind in "iu"
         self.origin, self.unit = _lattice(cells.values, self.counts_time) if self.integer else (0, 1)
         numbers = self._numbers(cells)
         self.lower, self.upper = value_range(numbers)
@@ -249,6 +290,55 @@ class NumericColumn(AbstractColumn):
         """Numbers (n,) counted from the origin to values (n,)."""
         return _sum(values, self.origin, self.unit, self.type.unsigned, self.type.bits) if self.integer else values
 
+    def field(self, cells, unit):
+        amounts = self.amounts(cells, unit)
+        digits = 0 if amounts.dtype.kind in "iu" else _digits(amounts[~cells.missing])
+        if digits == 0 and cells.missing.any() and np.abs(amounts).max() < MAX_WHOLE:
+            amounts = amounts.astype(np.int64)  # pandas holds integers as floats where some are missing
+        whole, n_glanced = amounts.dtype.kind in "iu", min(N_GLANCED, len(amounts))
+        field = Field(self.name, self.quantity, cells.missing, amounts, digits, unit=unit if self.counts_time else "")
+        if len(np.unique(amounts[:n_glanced])) < max((0.99 if whole else REPEATED) * n_glanced, 2):
+            codes, values = pd.factorize(amounts, sort=True)
+            if len(values) <= MAX_SOURCE_LEVELS + 1:
+                field.codes, field.values = np.where(cells.missing, -1, codes), values
+                field.discrete = whole and self.quantity == "number" and len(values) <= MAX_LEVELS_RELATED
+        return field
+
+    @property
+    def quantity(self) -> str:
+        """What amounts are of: "number", "date" or "duration"."""
+        return "number" if not self.counts_time else "duration" if self.type.kind == "duration" else "date"
+
+    def can_hold(self, values):
+        numbers = self._numbers(self.counted(Cells(values, np.zeros(len(values), bool))))
+        slack = OFF_GRID * (self.step or max(1.0, abs(self.upper), abs(self.lower)) * 1e-6)
+        within = (numbers >= self.bounds[0] - slack) & (numbers <= self.bounds[1] + slack)
+        if not self.step:
+            return within
+        steps = (numbers - self.offset) / self.step
+        return within & (np.abs(steps - np.round(steps)) < OFF_GRID)
+
+    def amounts(self, cells, unit):
+        values, missing = self.counted(cells)
+        values = np.where(missing, 0, values)
+        if self.counts_time:
+            return values.astype(np.int64) * (TICKS[self.tick] // TICKS[unit])
+        if values.dtype.kind in "iu" and not (values.size and values.max() > 2**62):
+            return values.astype(np.int64)
+        return values.astype(float)
+
+    @property
+    def tick(self) -> str:
+        """The unit of counted times."""
+        return self.type.unit
+
+    def from_amounts(self, amounts, unit):
+        if self.counts_time:
+            amounts = amounts // (TICKS[self.tick] // TICKS[unit])
+        if self.integer:
+            return self._from_origin((amounts - self.origin) / self.unit)
+        return amounts.astype(float) if self.decimals is None else amounts.round(self.decimals) + 0.0
+
     def log_jacobian(self, packed):
         return self.scaling.log_jacobian(packed)
 
@@ -262,6 +352,7 @@ class CalendarColumn(NumericColumn):
     """Integers that are dates, 20261125 for 25 November 2026: they are counted in days, so that every draw is a date."""
 
     counts_time = True
+    tick = "D"
 
     @staticmethod
     def holds(values: np.ndarray) -> bool:
@@ -284,6 +375,32 @@ class CalendarColumn(NumericColumn):
         months = days.astype("datetime64[M]")
         year, month = np.divmod(months.astype(np.int64) + 12 * 1970, 12)
         return year * 10_000 + (month + 1) * 100 + (days - months).astype(np.int64) + 1
+
+
+class ClockColumn(NumericColumn):
+    """Integers that are times of day, 1745 for a quarter to six: they are counted in minutes, so that every draw is one."""
+
+    @staticmethod
+    def holds(values: np.ndarray) -> bool:
+        """Whether integers (n,) are times of day: all of them, and enough different ones for that to be no chance."""
+        found = np.unique(values)
+        return len(found) >= MIN_VALUES_CLOCK and found[-1] >= 1000 and not _is_no_clock(found).any()
+
+    @property
+    def _fitted_with(self):
+        return "times of day as integers, such as 1745"
+
+    def counted(self, cells):
+        values = to_floats(Cells(cells.values, cells.missing), self.name)
+        wrong = _is_no_clock(values) & ~cells.missing
+        if wrong.any():
+            raise self.refuse(cells.values[wrong][0])
+        hours, minutes = np.divmod(np.where(cells.missing, 0, values).astype(np.int64), 100)
+        return Cells(60 * hours + minutes, cells.missing)
+
+    def _from_origin(self, values):
+        hours, minutes = np.divmod(super()._from_origin(values).clip(0, LAST_MINUTE), 60)
+        return (100 * hours + minutes).astype(float if self.type.kind == "float" else np.int64)
 
 
 class IdentifierColumn(AbstractColumn):
@@ -383,6 +500,16 @@ class CategoricalColumn(AbstractColumn):
             return np.full(len(packed), None)
         return self.categories[packed.astype(int)]
 
+    def field(self, cells, unit):
+        known = ~cells.missing
+        if not all(isinstance(value, Hashable) for value in cells.values[known][:N_GLANCED]):
+            return None
+        codes = np.full(len(known), -1)
+        codes[known], values = pd.factorize(cells.values[known])
+        if len(values) > MAX_SOURCE_LEVELS:
+            return None
+        return Field(self.name, "category", cells.missing, codes=codes, values=np.asarray(values), discrete=True)
+
     def levels(self):
         return self.categories, np.arange(float(len(self.categories)))
 
@@ -415,6 +542,10 @@ KINDS: dict[str, type[AbstractColumn]] = {
 }
 
 
+# what numbers may stand for, by what they are: pandas holds integers as floats where some are missing
+READINGS: dict[str, tuple] = {"integer": (CalendarColumn, ClockColumn), "float": (ClockColumn,)}
+
+
 def new_column(
     name: Any, found: CellType, values: np.ndarray, likelihood: str = "auto", category: bool = False
 ) -> AbstractColumn:
@@ -425,10 +556,17 @@ def new_column(
         return IdentifierColumn(name, found)
     if category:
         return CategoricalColumn(name, found)
-    if likelihood == "auto" and found.kind == "integer" and CalendarColumn.holds(values):
-        return CalendarColumn(name, found)
+    if likelihood == "auto" and found.kind in READINGS:
+        reading = next((kind for kind in READINGS[found.kind] if kind.holds(values)), None)
+        if reading is not None:
+            return reading(name, found)
     names_rows = likelihood == "auto" and found.kind == "text" and are_identifiers(values)
     return (IdentifierColumn if names_rows else KINDS[found.kind])(name, found)
+
+
+def _is_no_clock(values: np.ndarray) -> np.ndarray:
+    """Which numbers (n,) are no times of day such as 1745, from 0 to 2400."""
+    return ~((values >= 0) & (values <= 2400) & (values % 100 < 60) & (values == np.floor(values)))
 
 
 def _days(values: np.ndarray) -> np.ndarray:
@@ -476,12 +614,23 @@ def _has_heavy_values(values: np.ndarray) -> bool:
     return few or bool(heavy.any())
 
 
+def _digits(values: np.ndarray) -> int:
+    """How many decimals numbers (n,) have; of those that do not end, how many mean something."""
+    if (decimals := _decimals(values)) is not None:
+        return decimals
+    with np.errstate(over="ignore"):
+        greatest, single = np.abs(values).max(), np.array_equal(values.astype(np.float32), values)
+    return (DIGITS // 2 if single else DIGITS) - int(np.ceil(np.log10(max(greatest, 1e-300))))
+
+
 def _decimals(values: np.ndarray) -> int | None:
     """The fewest decimals, up to 6, that write every value (n,) exactly; None where they do not suffice."""
     with np.errstate(over="ignore", invalid="ignore"):
         single = values.astype(np.float32)
         values = single if np.array_equal(single, values) else values  # 0.1 in float32 is 0.1 to float32 only
-        return next((d for d in range(7) if np.array_equal(values.round(d), values)), None)
+        few = values[:N_GLANCED]
+        least = next((d for d in range(7) if np.array_equal(few.round(d), few)), 7)
+        return next((d for d in range(least, 7) if np.array_equal(values.round(d), values)), None)
 
 
 def _grid(values: np.ndarray, decimals: int) -> tuple[float, float]:

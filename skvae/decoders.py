@@ -8,6 +8,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from skvae.abstract_likelihood import AbstractLikelihood
+from skvae.constraints import Identities
 from skvae.likelihoods import LIKELIHOODS
 from skvae.networks import MLP, Linear, side_by_side
 from skvae.rows import Part
@@ -77,6 +78,8 @@ class FactorisedDecoder(nn.Module):
     activation : str
     rng : torch.Generator
         Draws the weights.
+    identities : Identities or None
+        Which cells follow from others: these are not counted.
     """
 
     def __init__(
@@ -86,8 +89,10 @@ class FactorisedDecoder(nn.Module):
         hidden_layer_sizes: Sequence[int],
         activation: str,
         rng: Generator,
+        identities: Identities | None = None,
     ):
         super().__init__()
+        self.identities = identities
         self.blocks = Blocks(variables, relative=False)
         total = sum(self.blocks.n_params)
         self.first = Linear(latent_dim, hidden_layer_sizes[0], rng) if hidden_layer_sizes else None
@@ -103,7 +108,8 @@ class FactorisedDecoder(nn.Module):
         """Nats of each cell, zero where it is missing. part : n rows; z : (..., n, latent_dim)."""
         theta, blocks = self.theta(z), self.blocks
         split = blocks.split((theta, blocks.n_params), (part.x, blocks.widths))
-        return blocks.count(side_by_side([one.log_prob(cells, theta) for one, theta, cells in split]), part, theta)
+        counted = blocks.count(side_by_side([one.log_prob(cells, theta) for one, theta, cells in split]), part, theta)
+        return self.identities.without_followers(counted, part.x, part.observed) if self.identities else counted
 
     def sample(self, z: Tensor, rng: Generator) -> Tensor:
         """One draw of each row. z : (n, latent_dim); returns (n, n_variables)."""

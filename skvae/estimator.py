@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import narwhals.stable.v2 as nw
 import numpy as np
+import pandas as pd
 import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context
 from sklearn.callback import CallbackSupportMixin
@@ -29,6 +30,7 @@ from skvae.model import N_IMPORTANCE_SAMPLES, VAE, normal_noise
 from skvae.networks import ACTIVATIONS
 from skvae.persistence import FORMAT, check_format, from_fields, to_fields
 from skvae.priors import PRIORS
+from skvae.relations import as_table
 from skvae.rows import (
     Part,
     joined,
@@ -312,6 +314,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         "generator": [StrOptions({"auto"}), StrOptions(GENERATORS.keys())],
         "prior": [StrOptions(PRIORS.keys())],
         "beta": [Interval(Real, 0, None, closed="left")],
+        "relations": [StrOptions({"auto"}), list, None],
         "categorical_features": [StrOptions({"from_dtype"}), "array-like", None],
         "image_shape": ["array-like", None],
         "max_iter": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
@@ -339,6 +342,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         generator: str = "auto",
         prior: str = "auto",
         beta: float = 1.0,
+        relations: Any = "auto",
         categorical_features: Any = "from_dtype",
         image_shape: Any = None,
         max_iter: int | str = "auto",
@@ -360,6 +364,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         self.generator = generator
         self.prior = prior
         self.beta = beta
+        self.relations = relations
         self.categorical_features = categorical_features
         self.image_shape = image_shape
         self.max_iter = max_iter
@@ -489,7 +494,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         if going_on:
             self._check_unchanged()
         else:
-            names = "likelihood", "categorical_features", "image_shape"
+            names = "likelihood", "categorical_features", "relations", "image_shape"
             parameters = {name: getattr(self, name) for name in names}
             self._schema = Schema().fit(*representative(X, weight, stream), parameters)
             self.ignored_features_ = self._schema.ignored
@@ -1029,6 +1034,12 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
             yield
 
     # --- scikit-learn's hooks ----------------------------------------------------------------------------------------
+
+    @property
+    def relations_(self) -> pd.DataFrame:
+        """What always, or mostly, holds between columns: (n_relations, 4)."""
+        check_is_fitted(self)
+        return as_table(self._schema.relations)
 
     @property
     def _n_features_out(self):

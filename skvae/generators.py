@@ -148,7 +148,7 @@ class AutoregressiveGenerator(AbstractGenerator):
     def __init__(self, views: Sequence[AbstractView], rng: Generator):
         super().__init__()
         [view] = views
-        self.chain = Chain(view.variables, rng)
+        self.chain = Chain(view.variables, rng, view.spec)
         self.widest = self.chain.width * self.chain.n_variables
 
     @staticmethod

@@ -154,7 +154,7 @@ class Images(AbstractModality):
                 f"Pixels were fitted within [{lower:g}, {upper:g}], got {outside:g}. Scale X as it was scaled for fit."
             )
 
-    def unpack(self, values: np.ndarray) -> list[Cells]:
+    def unpack(self, values: np.ndarray, told: dict | None = None) -> list[Cells]:
         pixels = values.astype(float) if values.dtype == np.uint8 else values * self.scale + self.centre
         if self.spacing:
             pixels = self.lower + ((pixels - self.lower) / self.spacing).round() * self.spacing

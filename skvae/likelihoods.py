@@ -202,7 +202,7 @@ class Bernoulli(AbstractLikelihood):
 
     def __init__(self, variables, relative=False):
         super().__init__(variables, relative)
-        self.log_odds_at = [[j] for j in range(self.n_variables)]
+        self.code_places = self.log_odds_at = [[j] for j in range(self.n_variables)]
 
     def log_prob(self, x, theta):
         return x * theta - F.softplus(theta) if plain_derivatives() else _ExpectedLogProb.apply(x, theta)
@@ -347,7 +347,7 @@ class Categorical(Softmax):
     def __init__(self, variables, relative=False):
         super().__init__(variables, relative)
         self._buffers_of(variables, "unseen")
-        self.log_odds_at = [part.tolist() for part in self.get_buffer("places").split(self.sizes)]
+        self.log_odds_at = self.code_places
 
     def log_prob_of_unseen(self, theta):
         def least(log_probs, columns):

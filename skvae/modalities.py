@@ -67,8 +67,11 @@ class AbstractModality(ABC, Saved):
         """Rows of the fitted form as numbers."""
 
     @abstractmethod
-    def unpack(self, values: np.ndarray) -> list[Cells]:
-        """Packed numbers (n, n_variables), or bytes as `pack` keeps them, as the cells of every column."""
+    def unpack(self, values: np.ndarray, told: dict[int, Cells] | None = None) -> list[Cells]:
+        """Packed numbers (n, n_variables), or bytes as `pack` keeps them, as the cells of every column.
+
+        told : cells (n,) to take as they are, by the place of their column.
+        """
 
     @abstractmethod
     def fill(self, X: Any, values: np.ndarray) -> list[Cells]:
@@ -104,6 +107,11 @@ class AbstractModality(ABC, Saved):
     def packs_at_once(self, X: Any) -> bool:
         """Whether `pack` takes all columns at once, so that many parts of few rows take no longer than one of many."""
         return True
+
+    @property
+    def relations(self) -> list:
+        """What always holds between its columns."""
+        return []
 
     @property
     def ignored(self) -> list:

@@ -16,11 +16,13 @@ from narwhals.stable.v2.typing import IntoDataFrame
 from numpy.typing import ArrayLike
 from sklearn.utils import check_array, check_random_state
 
-from skvae.columns import are_identifiers
-from skvae.containers import Cells, as_frame, check_frame, read_cells, to_floats
+from skvae.columns import MAX_WHOLE, are_identifiers, new_column
+from skvae.containers import Cells, CellType, as_frame, check_frame, read_cells, to_floats
 from skvae.marginals import marginal_of
 from skvae.page import as_number, html_page, html_pictures, html_summary, html_tables
 from skvae.plotting import N_DISTRIBUTIONS, draw_report
+from skvae.relations import Field
+from skvae.relations import find as find_relations
 from skvae.verdict import verdict_sentences
 
 MIN_ROWS = 3  # one for each fold of the two-sample test
@@ -51,6 +53,11 @@ MEASURES = {
         0.0,
         "The same as sdmetrics computes it, to be compared with published figures. A number beside a category is cut over "
         "the range of each table: a few extremes can decide, and held-out real rows can score worse than synthetic ones.",
+    ),
+    "relations": (
+        1.0,
+        "How much of what always, or mostly, holds between real columns holds as often in synthetic rows: sums, orders, what "
+        "determines what. Boosted trees do not see sums.",
     ),
     "c2st": (1.0, "1: boosted trees cannot tell synthetic rows from real ones. 0: they always can."),
     "utility_auc": (
@@ -320,6 +327,68 @@ def _correlation_similarity(a, b):
     if math.isnan(a) and math.isnan(b):
         return math.nan
     return 1.0 - abs(np.nan_to_num(a) - np.nan_to_num(b)) / 2
+
+
+def _relations(columns: list[Column]) -> pd.DataFrame:
+    """Relations of the real table, and the share of rows of every table that keep each; the worst first."""
+    made = [one for one in map(_fields, columns) if one is not None]
+    tables = list(columns[0].cells)
+    fields = {table: {one[table].name: one[table] for one in made} for table in tables}
+    rows = []
+    for relation in find_relations(list(fields["real"].values())):
+        shares = {table: _share_kept(relation, fields[table]) for table in tables}
+        names = [str(name) for name in dict.fromkeys(relation.columns)]
+        rows.append({"relation": str(relation), "kind": relation.kind, **shares, "columns": ", ".join(names)})
+    frame = pd.DataFrame(rows, columns=["relation", "kind", *tables, "columns"])
+    worst = (frame["synthetic"] - frame["real"]).abs().to_numpy(float).argsort(kind="stable")[::-1]
+    return frame.iloc[worst].reset_index(drop=True)
+
+
+def _fields(column: Column) -> dict[str, Field] | None:
+    """A column of every table as relations see it; None of one that is no part of any."""
+    if column.kind in ("identifier", "empty"):
+        return None
+    cells = {table: _relation_cells(column, table) for table in column.cells}
+    found, real = cells["real"]
+    whole = found.kind == "float" and all(_are_whole(one.values) for _, one in cells.values())
+    try:
+        if whole:
+            found = CellType("integer")
+            cells = {table: (found, Cells(one.values.astype(np.int64), one.missing)) for table, (_, one) in cells.items()}
+            real = cells["real"][1]
+        made = new_column(column.name, found, real.values[~real.missing], category=found.kind == "category")
+        fields = {table: made.field(one, "us") for table, (_, one) in cells.items()}
+    except (ValueError, OverflowError):  # of numbers that are dates or times of day in the real table, others are none
+        return None
+    return None if any(field is None for field in fields.values()) else fields
+
+
+def _relation_cells(column: Column, table: str) -> tuple[CellType, Cells]:
+    """Cells of a column of a table: floats, microseconds, or categories."""
+    values = column.cells[table]
+    missing = np.isnan(values)
+    filled = np.where(missing, 0.0, values)
+    if column.kind in ("date", "duration"):
+        kind = CellType("datetime" if column.kind == "date" else "duration", "us")
+        return kind, Cells(np.round(filled * 1e6).astype(np.int64), missing)
+    if column.kind == "number":
+        return CellType("float"), Cells(filled, missing)
+    labels = np.array([*column.labels, None], dtype=object)
+    categories = labels[np.where(missing, -1, filled).astype(int)]
+    if column.kind == "boolean":
+        return CellType("boolean"), Cells(np.where(missing, False, categories).astype(bool), missing)
+    return CellType("category"), Cells(categories, missing)
+
+
+def _are_whole(values):
+    """Whether floats (n,) are integers that float64 holds to the last digit."""
+    return bool((np.abs(values) < MAX_WHOLE).all() and (values % 1 == 0).all())
+
+
+def _share_kept(relation, fields):
+    """Share of the rows that a relation is about which keep it; NaN of none."""
+    kept, about = relation.kept(fields)
+    return float(kept.sum() / about.sum()) if about.any() else math.nan
 
 
 def _error(scores):
@@ -607,6 +676,8 @@ def quality_report(
       compared with published figures. It differs for a number beside a category, which is cut into ten bins over the range
       that it has in each table: a few extremes can decide, and held-out real rows can score worse than synthetic ones. All
       pairs count.
+    - **relations** : one minus the mean difference, over the relations that the real table shows (`relations_` of the
+      estimator), of the shares of real and of synthetic rows that keep them. Not listed where there are none.
     - **c2st** : a two-sample test [2]_. Gradient boosting learns to tell synthetic rows from real ones, in three folds; the
       score is 1 - mean(2 max(1/2, AUC) - 1). It sees categories and missing cells as such; categories beyond the 254 most
       frequent are one to it. It takes as many rows of each table as the smaller one has, and at most 50,000. With fewer
@@ -668,7 +739,8 @@ def quality_report(
     utility = None if target is None else _utility(columns, target, seed)
     pairs = _trend(modelled)
     shape = _column_frame(columns)
-    rows = _measures(modelled, shape, pairs, seed)
+    relations = _relations(modelled)
+    rows = _measures(modelled, shape, pairs, seed) | _measure_of_relations(relations)
     if utility is not None:
         rows |= {name: {"value": value, "real": utility[1][name]} for name, value in utility[0].items()}
     summary = pd.DataFrame(
@@ -678,7 +750,16 @@ def quality_report(
     )
     sizes = {table: len(cells) for table, cells in columns[0].cells.items()}
     marginals = [marginal_of(c, score) for c, score in zip(columns, shape["score"], strict=True) if c.kind != "identifier"]
-    return QualityReport(summary, shape, pairs, marginals, sizes, target, rows.get("dcr_share", {}).get("error"))
+    return QualityReport(summary, shape, pairs, relations, marginals, sizes, target, rows.get("dcr_share", {}).get("error"))
+
+
+def _measure_of_relations(relations):
+    """Value and reference points, by measure, if there are relations."""
+    if relations.empty:
+        return {}
+    others = [table for table in ("synthetic", "holdout") if table in relations]
+    alike = {table: 1 - (relations[table] - relations["real"]).abs().mean() for table in others}
+    return {"relations": {"value": alike["synthetic"], "real": alike.get("holdout", math.nan)}}
 
 
 def _seed(random_state):
@@ -728,7 +809,8 @@ class QualityReport:
     Attributes
     ----------
     verdict : str
-        Four or five sentences: how close single columns and pairs of columns are, and which are worst; whether a classifier
+        A few sentences: how close single columns and pairs of columns are, and which are worst; whether what always holds
+        between columns is kept; whether a classifier
         can tell the rows apart; with a target, whether a model learns as much of the rows as of real ones; and whether real
         rows were remembered.
 
@@ -746,6 +828,10 @@ class QualityReport:
         `trend_error` is the mean, `score_sdmetrics`, the same as sdmetrics computes it (another one where a number is
         beside a category), and the correlations, `real` and `synthetic`.
 
+    relations : DataFrame
+        One row a relation that is found in the real table, as in `VAETransformer.relations_`: `relation`, `kind`, the shares
+        of rows that keep it, `real`, `synthetic` and, with held-out rows, `holdout`, and `columns`; the worst first.
+
     n_rows : dict of str to int
         Rows of each table: "real", "synthetic" and "holdout".
 
@@ -759,8 +845,9 @@ class QualityReport:
         Its axes: shape, trend, then one a column.
     """
 
-    def __init__(self, summary, columns, pairs, marginals, n_rows, target=None, nearer_error=None):
+    def __init__(self, summary, columns, pairs, relations, marginals, n_rows, target=None, nearer_error=None):
         self.summary, self.columns, self.pairs, self.n_rows, self.target = summary, columns, pairs, n_rows, target
+        self.relations = relations
         self._marginals, self._nearer_error = marginals, nearer_error
 
     @property
@@ -801,7 +888,7 @@ class QualityReport:
             The file.
         """
         path = Path(path)
-        parts = [self._repr_html_(), *html_pictures(self._marginals, self.pairs), *html_tables(self.columns, self.pairs)]
+        parts = [self._repr_html_(), *html_pictures(self._marginals, self.pairs), *html_tables(self.columns, self.pairs, self.relations)]
         path.write_text(html_page("Quality of synthetic rows", parts), encoding="utf-8")
         return path
 
@@ -809,7 +896,8 @@ class QualityReport:
         return ", ".join(f"{size:,} {table} rows" for table, size in self.n_rows.items()).replace("holdout", "held-out")
 
     def _sentences(self):
-        return verdict_sentences(self.summary, self.columns, self.pairs, self.n_rows, self.target, self._nearer_error)
+        tables = self.columns, self.pairs, self.relations
+        return verdict_sentences(self.summary, *tables, self.n_rows, self.target, self._nearer_error)
 
     def __repr__(self):
         table = self.summary.drop(columns="meaning").map(as_number)

@@ -39,8 +39,8 @@ class Schema(Saved):
     def fit(self, X: Any, weight: np.ndarray, parameters: dict) -> "Schema":
         """Learn the form of X, an array or a frame, with weight (n,).
 
-        parameters : those of the estimator that say what rows are, by name: `likelihood`, `categorical_features` and
-        `image_shape`.
+        parameters : those of the estimator that say what rows are, by name: `likelihood`, `categorical_features`,
+        `relations` and `image_shape`.
         """
         if isinstance(X, np.ndarray):
             self.container, self.names, self.dtypes = "numpy", None, [X.dtype] * X.shape[1]
@@ -68,6 +68,11 @@ class Schema(Saved):
         """The shape that a row of an array may have beside a flat one, if any."""
         [part] = self.parts.values()
         return part.row_shape
+
+    @property
+    def relations(self) -> list:
+        """What always holds between columns, as `skvae.relations` has it."""
+        return [one for part in self.parts.values() for one in part.relations]
 
     @property
     def ignored(self) -> list:
@@ -118,10 +123,8 @@ class Schema(Saved):
         values : (n, n_variables) of each part; index : the pandas index of the rows; told : of each part, cells (n,) to take
         as they are, by the place of their column.
         """
-        parts = [part.unpack(one) for part, one in zip(self.parts.values(), values, strict=True)]
-        for cells, exact in zip(parts, told or (), strict=False):
-            for at, column in exact.items():
-                cells[at] = column
+        exact = told or [{}] * len(self.parts)
+        parts = [part.unpack(one, cells) for part, one, cells in zip(self.parts.values(), values, exact, strict=True)]
         return self._assemble(parts, index)
 
     def fill(self, X: Any, values: Sequence[np.ndarray], index: Any = None) -> Any:

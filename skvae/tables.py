@@ -9,19 +9,38 @@ import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 
-from skvae.columns import MAX_LEVELS, UNSEEN, AbstractColumn, new_column
+from skvae.columns import MAX_LEVELS, TICKS, UNSEEN, AbstractColumn, new_column
 from skvae.containers import Cells, CellType, as_frame, read_cells, shown
 from skvae.curves import Curves
+from skvae.dependents import Dependents, as_category, coded_names
 from skvae.modalities import AbstractModality, Packed
 from skvae.persistence import Saved
+from skvae.relations import Exclusion, Field, Identity, Support, find, wanted
 from skvae.scalings import Variable
 
 
 @dataclass(frozen=True)
 class TableSpec(Saved):
-    """What torch must know of a table: its variables, numbers before codes, those of one likelihood side by side."""
+    """What torch must know of a table.
+
+    Attributes
+    ----------
+    variables : tuple of Variable
+        Numbers before codes, those of one likelihood side by side.
+    identities, supports, exclusions : tuple
+        What relations say of them.
+    dependents : Dependents or None
+        Solves identities.
+    n_rows : int
+        That the table was fitted to.
+    """
 
     variables: tuple[Variable, ...]
+    identities: tuple[Identity, ...] = ()
+    supports: tuple[Support, ...] = ()
+    exclusions: tuple[Exclusion, ...] = ()
+    dependents: Dependents | None = None
+    n_rows: int = 1
 
     @property
     def n_variables(self) -> int:
@@ -40,21 +59,34 @@ class Table(AbstractModality):
         "auto", a name for every column that can take it, or names by column.
     categorical : collection of str
         Columns to take as categories, whatever their dtype.
+    relations : "auto", None or list of str
+        As the estimator takes it.
     """
 
-    def __init__(self, likelihood: str | dict = "auto", categorical: Collection = ()):
-        self.likelihood, self.categorical = likelihood, categorical
+    def __init__(self, likelihood: str | dict = "auto", categorical: Collection = (), relations: Any = "auto"):
+        self.likelihood, self.categorical, self.wanted_relations = likelihood, categorical, relations
 
     @classmethod
     def options(cls, X: Any, parameters: dict) -> dict | None:
         if parameters["image_shape"] is not None or len(X.shape) != 2:
             return None
         categorical = categorical_names(X, parameters["categorical_features"])
-        return {"likelihood": parameters["likelihood"], "categorical": categorical}
+        return {name: parameters[name] for name in ("likelihood", "relations")} | {"categorical": categorical}
 
     @property
     def spec(self) -> TableSpec:
-        return TableSpec(tuple(self.variables))
+        rules = self.dependents
+        parts = rules.identities, rules.supports, rules.exclusions, rules, rules.n_rows
+        return TableSpec(tuple(self.variables), *parts)
+
+    @property
+    def dependents(self) -> Dependents:
+        """What relations add to the packed cells."""
+        return self.derived.attach(self.columns)
+
+    @property
+    def relations(self) -> list:
+        return self.dependents.relations
 
     @property
     def types(self) -> list[CellType]:  # type: ignore[override]
@@ -69,13 +101,18 @@ class Table(AbstractModality):
         names = frame.columns
         if isinstance(self.likelihood, dict) and (unknown := set(self.likelihood) - set(names)):
             raise ValueError(f"likelihood has a key {unknown.pop()!r} which is not a column of X. Columns: {names}.")
-        self.columns, has_indicator = [], []
-        for series in frame.iter_columns():
-            found, cells = read_cells(series)
-            there = ~cells.missing
-            self.columns.append(self._fit_column(series.name, found, cells.values[there], weight[there]))
-            has_indicator.append(bool(cells.missing.any()) and self.columns[-1].variable is not None)
-        self._lay_out(has_indicator)
+        read = [read_cells(series) for series in frame.iter_columns()]
+        self.columns = [self._new_column(name, *one) for name, one in zip(names, read, strict=True)]
+        cells = [one for _, one in read]
+        unit = self._finest_unit()
+        fields = self._fields(cells, unit)
+        relations = wanted(self.wanted_relations, find, fields)
+        for j in [j for j, name in enumerate(names) if name in coded_names(relations, fields)]:
+            self.columns[j] = as_category(self.columns[j])
+        for column, one in zip(self.columns, cells, strict=True):
+            self._fit_column(column, one, weight)
+        self.derived = Dependents(self.columns, relations, fields, weight, unit)
+        self._lay_out([bool(one.missing.any()) for one in cells])
         if not self.variables:
             raise ValueError(
                 f"X has no column to model: {list(names)} hold texts that are nearly all different, which name rows. List "
@@ -83,9 +120,15 @@ class Table(AbstractModality):
             )
         return self
 
-    def _fit_column(self, name: Any, found: CellType, values: np.ndarray, weight: np.ndarray) -> AbstractColumn:
-        wanted = self.likelihood.get(name, "auto") if isinstance(self.likelihood, dict) else self.likelihood
-        column = new_column(name, found, values, wanted, name in self.categorical)
+    def _new_column(self, name: Any, found: CellType, cells: Cells) -> AbstractColumn:
+        """An unfitted column, of the likelihood that the user says."""
+        return new_column(name, found, cells.values[~cells.missing], self._likelihood_of(name), name in self.categorical)
+
+    def _likelihood_of(self, name: Any) -> str:
+        return self.likelihood.get(name, "auto") if isinstance(self.likelihood, dict) else self.likelihood
+
+    def _fit_column(self, column: AbstractColumn, cells: Cells, weight: np.ndarray) -> None:
+        name, wanted = column.name, self._likelihood_of(column.name)
         if wanted not in ("auto", "identifier") and not column.takes(wanted):
             if isinstance(self.likelihood, dict):
                 raise ValueError(
@@ -93,23 +136,37 @@ class Table(AbstractModality):
                     f"{{{', '.join(map(repr, ('auto', *column.likelihoods())))}}}. Got {wanted!r} instead."
                 )
             wanted = "auto"
-        column.fit(values, weight, wanted)
+        values = cells.values[~cells.missing]
+        column.fit(values, weight[~cells.missing], wanted)
         column.empty = len(values) == 0
         if column.variable is None and wanted == "auto":
             _warn_of_repeated_names(name, values)
-        return column
+
+    def _finest_unit(self) -> str:
+        """The unit that all times of the table can be counted in."""
+        ticks = {column.tick for column in self.columns if getattr(column, "counts_time", False)}
+        return min(ticks, key=TICKS.__getitem__, default="ns")
+
+    def _fields(self, cells: list[Cells], unit: str) -> dict[Any, Field]:
+        """The columns as relations see them; those that hold anything, and are modelled."""
+        pairs = zip(self.columns, cells, strict=True)
+        fields = (column.field(one, unit) for column, one in pairs if not one.missing.all())
+        return {field.name: field for field in fields if field is not None}
 
     def _lay_out(self, has_indicator: list[bool]) -> None:
         """Order the packed columns; has_indicator : of each column, whether its missing cells are modelled."""
-        slots = [(c.variable, j, False) for j, c in enumerate(self.columns) if c.variable is not None]
-        slots += [(Variable("bernoulli"), j, True) for j, indicator in enumerate(has_indicator) if indicator]
-        slots.sort(key=lambda slot: (slot[0].coded, slot[0].likelihood, slot[0].size.bit_length(), not slot[2]))
-        place = {(j, indicator): at for at, (_, j, indicator) in enumerate(slots)}
+        modelled = [(column.variable, j) for j, column in enumerate(self.columns) if column.variable is not None]
+        slots = [(variable, "value", j) for variable, j in modelled]
+        slots += [(Variable("bernoulli"), "missing", j) for _, j in modelled if has_indicator[j]]
+        slots += self.dependents.variables()
+        slots.sort(key=lambda slot: (slot[0].coded, slot[0].likelihood, slot[0].size.bit_length(), slot[1] != "missing"))
+        place = {(j, role): at for at, (_, role, j) in enumerate(slots)}
         self.variables = [
-            replace(variable, indicator=-1 if indicator else place.get((j, True), -1)) for variable, j, indicator in slots
+            replace(variable, indicator=place.get((j, "missing"), -1) if role == "value" else -1)
+            for variable, role, j in slots
         ]
-        self.value_at = [place.get((j, False)) for j in range(len(self.columns))]
-        self.indicator_at = [place.get((j, True)) for j in range(len(self.columns))]
+        self.dependents.lay_out(place)
+        self.value_at, self.indicator_at = self.dependents.value_at, self.dependents.missing_at
         self.__dict__.pop("_layout", None)
 
     @property
@@ -133,7 +190,17 @@ class Table(AbstractModality):
                 values[:, at] = self.columns[j].pack(cells)
             if (at := self.indicator_at[j]) is not None:
                 values[:, at] = cells.missing
+        if self.dependents.rules:
+            self.dependents.pack(self._involved_cells(X), values)
         return _packed(values)
+
+    def _involved_cells(self, X: Any) -> dict[int, Cells]:
+        """Cells of the columns that relations compute with, by place."""
+        involved = self.dependents.involved
+        if isinstance(X, np.ndarray) and X.dtype.kind == "f":
+            return {j: Cells(X[:, j].astype(float), np.isnan(X[:, j])) for j in involved}
+        frame = as_frame(X)
+        return {j: self.columns[j].read(frame[frame.columns[j]]) for j in involved}
 
     def _cells(self, X: Any, values: np.ndarray) -> Iterator[tuple[int, Cells]]:
         """Place and `Cells` of the columns that are not packed to values (n, n_variables) all at once."""
@@ -160,7 +227,11 @@ class Table(AbstractModality):
             elif missing.any():
                 raise ValueError(f"given has a missing value in column {name!r}, in which fit saw none.")
             values[:, place], known[:, place] = packed, ~missing
-        return Packed(values, known), told
+        self.dependents.check_given(told)
+        derived = np.full(values.shape, np.nan)
+        self.dependents.pack(told, derived)
+        there = ~np.isnan(derived)
+        return Packed(np.where(there, derived, values), known | there), told
 
     def _place(self, name: Any, what: str) -> int:
         """Which column has a name; what : begins the error of one that fit did not see."""
@@ -182,7 +253,14 @@ class Table(AbstractModality):
             )
         return place, self.indicator_at[at], *levels
 
-    def unpack(self, values: np.ndarray) -> list[Cells]:
+    def unpack(self, values: np.ndarray, told: dict[int, Cells] | None = None) -> list[Cells]:
+        out = self._unpacked(values)
+        known = np.zeros((len(values), len(self.columns)), bool)
+        for j, cells in (told or {}).items():
+            out[j], known[:, j] = cells, True
+        return self.dependents.settle(out, values, known)
+
+    def _unpacked(self, values: np.ndarray) -> list[Cells]:
         out = []
         for column, at, indicator in zip(self.columns, self.value_at, self.indicator_at, strict=True):
             packed = values[:, at] if at is not None else np.zeros(len(values))
@@ -192,14 +270,18 @@ class Table(AbstractModality):
 
     def fill(self, X: Any, values: np.ndarray) -> list[Cells]:
         series = as_frame(X).iter_columns()
-        columns = zip(self.columns, series, self.value_at, strict=True)
-        return [_filled(column, one, None if at is None else values[:, at]) for column, one, at in columns]
+        columns = list(zip(self.columns, series, self.value_at, strict=True))
+        filled = [_filled(column, one, None if at is None else values[:, at]) for column, one, at in columns]
+        known = np.array([~column.read(one).missing for column, one, _ in columns]).T
+        return self.dependents.settle(filled, values, known)
 
     def by_column(self, figures: np.ndarray) -> np.ndarray:
         out = np.zeros((len(figures), len(self.columns)))
         for j, places in enumerate(zip(self.value_at, self.indicator_at, strict=True)):
             for at in places:
                 out[:, j] += 0.0 if at is None else figures[:, at]
+        for j, at in self.dependents.followers():
+            out[:, j] += figures[:, at]
         return out
 
     def log_jacobian(self, packed: Packed) -> np.ndarray:
@@ -210,7 +292,11 @@ class Table(AbstractModality):
             out = np.repeat(constant[None], len(values), axis=0)
             for column, at in varying:
                 out[:, at] = column.log_jacobian(values[:, at].astype(float))
-        return out if observed is None else out * observed
+        out = out if observed is None else out * observed
+        if self.dependents.rules:
+            out = np.broadcast_to(out, values.shape).copy()
+            self.dependents.log_jacobian_of_followers(values, observed, out)
+        return out
 
 
 class _Layout:
@@ -239,7 +325,9 @@ class _Layout:
         self.curved = _as_slice([k for k, m in enumerate(maps) if m and m.curve])
         self.curves = Curves([m.curve for m in maps if m and m.curve])
         self.varying, self.constant_jacobian = [], np.zeros(len(table.variables))
-        for column, at in zip(columns, value_at, strict=True):
+        gaps = zip(table.dependents.gaps, table.dependents.rule_at, strict=True)
+        pairs = [*zip(columns, value_at, strict=True), *((gap, at) for gap, at in gaps if gap is not None)]
+        for column, at in pairs:
             jacobian = 0.0 if at is None else column.log_jacobian(np.zeros(0))
             if np.ndim(jacobian):
                 self.varying.append((column, at))

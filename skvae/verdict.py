@@ -5,6 +5,7 @@ import math
 from skvae.plotting import short
 
 SAME = 0.5  # points between two errors that mean little
+ALIKE = 0.02  # difference of two shares of rows that means little
 FEW_ROWS = 50  # fewer leave much to chance
 N_CLASSIFIER, N_GOOD_CLASSIFIER = 30, 300  # fewer rows teach a classifier nothing, and little, of what tells rows apart
 N_STANDARD_ERRORS = 3  # more of them are no chance
@@ -28,8 +29,8 @@ MULTIPLES = ((1, "no more"), (1.5, "little more"), (3, "more"), (math.inf, "far 
 MODELS = {"utility_auc": ("classifier", "AUC", 0.5), "utility_r2": ("regression", "R²", 0.0)}
 
 
-def verdict_sentences(summary, columns, pairs, n_rows, target=None, nearer_error=None):
-    """Four or five sentences: single columns, pairs, two-sample test, utility if it was measured, and memory.
+def verdict_sentences(summary, columns, pairs, relations, n_rows, target=None, nearer_error=None):
+    """A few sentences: single columns, pairs, relations, two-sample test, utility if it was measured, and memory.
 
     Takes attributes of a `QualityReport`, and the standard error of `dcr_share`. Nothing is said of what was not measured.
     Memory comes first where it is clear, as it flatters all the rest.
@@ -41,6 +42,7 @@ def verdict_sentences(summary, columns, pairs, n_rows, target=None, nearer_error
     sentences = [
         _single_columns(said["shape_error"], scores, n_least),
         _dependence(said["trend_error"], pairs.dropna(subset="score"), len(scores)),
+        *([] if relations.empty else [_relations(relations)]),
         _two_sample(said["c2st"], n_least),
         *(_utility(said[name], MODELS[name], target, "holdout" in n_rows) for name in MODELS if name in said),
     ]
@@ -87,6 +89,26 @@ def _dependence(trend, pairs, n_columns):
     one, other, score = pairs.loc[pairs["score"].idxmin(), ["column_1", "column_2", "score"]]
     worst = f"{_quoted(one)} and {_quoted(other)} differ most ({_error(100 * (1 - score))})"
     return f"{text}: pairs differ by {_error(value)} on average{beside}; {worst}"
+
+
+def _relations(relations):
+    """relations : DataFrame, the worst first, with shares `real` and `synthetic`."""
+    shares = relations[["real", "synthetic"]].to_numpy(float)
+    short_of = shares[:, 1] < shares[:, 0] - ALIKE
+    broken = int(((shares[:, 0] == 1) & (shares[:, 1] < 1)).sum())
+    several = len(shares) > 1
+    known = f"the {f'{len(shares)} relations' if several else 'relation'} between columns that real rows keep"
+    if not broken and not short_of.any():
+        return f"{known} hold{'' if several else 's'} as often in the synthetic ones"
+    worst, n_broken = relations.iloc[0], max(broken, int(short_of.sum()))
+    return (
+        f"of {known}, the synthetic ones break {n_broken if several else 'it'}: {worst['relation']!r} holds in "
+        f"{_percent(worst['synthetic'])} of them, and in {_percent(worst['real'])} of the real rows"
+    )
+
+
+def _percent(share):
+    return f"{100 * share:.{0 if share in (0, 1) else 1}f} %"
 
 
 def _kept(value, held_out, independent):

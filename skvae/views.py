@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from skvae.constraints import Identities
 from skvae.decoders import FactorisedDecoder
 from skvae.images import ImageSpec
 from skvae.likelihoods import LIKELIHOODS
@@ -96,7 +97,13 @@ class TableView(AbstractView):
         return PartEmbedding(self.variables, latent_dim, width, rng)
 
     def decoder(self, latent_dim, sizes, activation, rng):
-        return FactorisedDecoder(self.variables, latent_dim, sizes, activation, rng)
+        return FactorisedDecoder(self.variables, latent_dim, sizes, activation, rng, self.identities)
+
+    @property
+    def identities(self) -> Identities:
+        """Which cells follow from others."""
+        spec = self.spec
+        return Identities(spec.identities, [v.indicator for v in spec.variables], spec.n_rows, spec.dependents)
 
 
 class ImageView(AbstractView):

@@ -20,9 +20,14 @@ RULES = {
     "curves": ({"moments", "persistence"}, NUMPY_ONLY),
     "scalings": ({"curves", "moments", "persistence"}, NUMPY_ONLY),
     "containers": ({"persistence"}, {"pandas", "narwhals"}),
-    "columns": ({"containers", "curves", "moments", "persistence", "scalings"}, {"pandas"}),
+    "relations": ({"containers", "persistence"}, {"pandas"}),
+    "columns": ({"containers", "curves", "moments", "persistence", "relations", "scalings"}, {"pandas"}),
+    "dependents": ({"columns", "containers", "persistence", "relations", "scalings"}, {"pandas"}),
     "modalities": ({"containers", "persistence"}, NUMPY_ONLY),
-    "tables": ({"columns", "containers", "curves", "modalities", "persistence", "scalings"}, {"pandas", "narwhals"}),
+    "tables": (
+        {"columns", "containers", "curves", "dependents", "modalities", "persistence", "relations", "scalings"},
+        {"pandas", "narwhals"},
+    ),
     "images": ({"containers", "modalities", "moments", "persistence", "scalings"}, NUMPY_ONLY),
     "schema": ({"containers", "images", "modalities", "persistence", "tables"}, {"pandas", "narwhals"}),
     # with torch: the models
@@ -34,17 +39,18 @@ RULES = {
     "abstract_likelihood": (set(), {"torch"}),
     "histogram": ({"abstract_likelihood", "contexts"}, {"torch"}),
     "likelihoods": ({"abstract_likelihood", "contexts", "histogram"}, {"torch"}),
-    "decoders": ({"abstract_likelihood", "likelihoods", "networks", "rows", "scalings"}, {"torch"}),
+    "constraints": ({"abstract_likelihood", "relations"}, {"torch"}),
+    "decoders": ({"abstract_likelihood", "constraints", "likelihoods", "networks", "rows", "scalings"}, {"torch"}),
     "mixtures": ({"sizes"}, {"torch"}),
     "regressions": (set(), {"torch"}),
     "autoregressive": (
         {
-            *("abstract_likelihood", "contexts", "decoders", "mixtures", "networks", "regressions", "rows", "scalings"),
-            "sizes",
+            *("abstract_likelihood", "constraints", "contexts", "decoders", "mixtures", "networks", "regressions"),
+            *("relations", "rows", "scalings", "sizes"),
         },
         {"torch"},
     ),
-    "views": ({"decoders", "images", "likelihoods", "networks", "rows", "scalings", "tables"}, {"torch"}),
+    "views": ({"constraints", "decoders", "images", "likelihoods", "networks", "rows", "scalings", "tables"}, {"torch"}),
     "priors": ({"training"}, {"torch"}),
     "generators": ({"autoregressive", "rows", "views"}, {"torch"}),
     "model": ({"contexts", "decoders", "generators", "networks", "priors", "rows", "sizes", "views"}, {"torch"}),
@@ -55,15 +61,15 @@ RULES = {
     "marginals": ({"plotting"}, {"pandas"}),
     "page": ({"plotting"}, {"pandas"}),
     "quality": (
-        {"columns", "containers", "marginals", "page", "plotting", "verdict"},
+        {"columns", "containers", "marginals", "page", "plotting", "relations", "verdict"},
         {"pandas", "narwhals", "sklearn"},
     ),
     "estimator": (
         {
             *("containers", "contexts", "fitting", "generators", "images", "likelihoods", "modalities", "model", "networks"),
-            *("persistence", "priors", "rows", "schema", "sizes", "views", "_version"),
+            *("persistence", "priors", "relations", "rows", "schema", "sizes", "views", "_version"),
         },
-        {"torch", "narwhals", "sklearn"},
+        {"torch", "narwhals", "pandas", "sklearn"},
     ),
 }
 

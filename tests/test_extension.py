@@ -98,7 +98,7 @@ class Signs(AbstractModality):
     def pack(self, X):
         return Packed((X.reshape(len(X), -1) + 1) / 2)
 
-    def unpack(self, values):
+    def unpack(self, values, told=None):
         signs = np.where(values > 0.5, 1, -1).astype(np.int8).reshape(-1, *self.shape)
         return [Cells(signs, np.zeros(len(signs), bool))]
 

@@ -754,7 +754,7 @@ def test_verdict(name, thirds):
     assert -1 not in places, report.verdict
     assert places == sorted(places), report.verdict
     assert not any(text in report.verdict for text in unsaid), report.verdict
-    assert len(re.findall(r"\. [A-Z]|\.$", report.verdict)) == 4 + (target is not None)
+    assert len(re.findall(r"\. [A-Z]|\.$", report.verdict)) == 4 + (target is not None) + (len(report.relations) > 0)
     assert "nan" not in report.verdict
 
 
@@ -782,7 +782,8 @@ def test_summary_tells_value_references_and_meaning(thirds):
     assert full.summary["value"].notna().all()
     assert full.n_rows == {"real": 300, "synthetic": 300, "holdout": 300}
     least = quality_report(*thirds[:2], random_state=0)
-    assert list(least.summary.index) == ["shape_error", "trend_error", "trend_error_sdmetrics", "c2st", "copies"]
+    measures = ["shape_error", "trend_error", "trend_error_sdmetrics", "relations", "c2st", "copies"]
+    assert list(least.summary.index) == measures
     # what is measured of the synthetic rows does not depend on what else is
     assert values(least).items() <= values(full).items()
 
@@ -836,7 +837,7 @@ def test_html_fits_narrow_and_wide_screens(thirds, tmp_path):
     report = quality_report(*thirds, target="a", random_state=0)
     page = report.to_html(tmp_path / "report.html").read_text(encoding="utf-8")
     assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in page
-    assert page.count("<table") == page.count('<div class="scroll"><table') == 3
+    assert page.count("<table") == page.count('<div class="scroll"><table') == 4
     assert not re.search(r"\de[+-]?\d", without_pictures(page))
     assert f"{values(report)['utility_rmse']:,.0f}" in page
     pictures = re.findall(r'width="(\d+)" height="(\d+)" src="data:image/png;base64,([^"]*)"', page)

@@ -87,6 +87,7 @@ class Fitted:
 
     def __init__(self, X, weight, likelihood, image_shape=None, categorical=None):
         parameters = {"likelihood": likelihood, "image_shape": image_shape, "categorical_features": categorical}
+        parameters["relations"] = "auto"
         self.schema = Schema().fit(X, np.ones(len(X)) if weight is None else weight, parameters)
         [self.part] = self.schema.parts.values()
         [view] = [VIEWS[name](spec) for name, spec in self.schema.specs.items()]
