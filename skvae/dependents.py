@@ -12,6 +12,7 @@ import pandas as pd
 
 from skvae.columns import AbstractColumn, CategoricalColumn, NumericColumn
 from skvae.containers import Cells, CellType
+from skvae.modalities import Packed
 from skvae.persistence import Saved
 from skvae.relations import (
     AbstractRelation,
@@ -233,6 +234,15 @@ class Dependents(Saved):
     def repack(self, at: int, x: np.ndarray) -> np.ndarray:
         """The packed gap or gate (n,) of a rule, of packed rows x (n, n_variables) whose cells are all there."""
         return self._packed(at, self.fields(self._cells_of(at, x)))
+
+    def derive_again(self, packed: Packed) -> Packed:
+        """As `AbstractModality.derive_again`."""
+        values, known = packed.values.copy(), packed.known.copy()
+        for at, (rule, own) in enumerate(zip(self.rules, self.rule_at, strict=True)):
+            there = known[:, [self.value_at[self.place[name]] for name in rule.columns]].all(1)
+            values[there, own] = self.repack(at, values[there])
+            known[:, own] = there
+        return Packed(values, None if known.all() else known, packed.unseen)
 
     def solve(self, at: int, member: int, x: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The packed cell (n,) of a member of a rule, that follows from the others, and whether a cell can be that.

@@ -108,6 +108,10 @@ class AbstractModality(ABC, Saved):
         """Whether `pack` takes all columns at once, so that many parts of few rows take no longer than one of many."""
         return True
 
+    def derive_again(self, packed: Packed) -> Packed:
+        """Packed rows of which cells were changed, with what is packed of several cells as these have it now."""
+        return packed
+
     @property
     def relations(self) -> list:
         """What always holds between its columns."""

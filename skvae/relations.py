@@ -27,6 +27,7 @@ MAX_TERMS, MAX_OFFSETS, LEAST_OFFSET = 5, 6, 0.03  # of a sum; constants beside 
 MOST_OFFSETS = 0.75  # share of rows that several constants account for; unmeasured
 NEARLY = 0.02  # share of rows by which a longer sum must be kept more often than a part of it; unmeasured
 OUTSTANDING = 4  # times as many rows as beside it an offset must have, for a sum that some rows break; unmeasured
+MAX_ADDED = 60  # columns of which all pairs are added up
 N_CONCENTRATIONS = 4  # of a trimmed regression; unmeasured
 TERM_PRICE = 0.2  # nats a row that one more term must save, for a sum to be preferred; unmeasured
 LEAST_GAIN, LEAST_SHARE = 0.5, 0.05  # nats a row that a partial sum must save, and the share of rows that keep it; unmeasured
@@ -105,6 +106,7 @@ class AbstractRelation(ABC, Saved):
     kind: ClassVar[str]
     columns: tuple
     share: float = 1.0
+    _stated = ""  # how a user stated it
 
     @abstractmethod
     def __str__(self) -> str:
@@ -326,8 +328,8 @@ class Sum(Equation):
             negative = "-" in sign
             if (column := names.get(name)) is not None:
                 terms.append((column, -factor if negative else factor))
-            elif (number := _number(part)) is not None:
-                constant += -number if negative else number
+            elif (number := _number(part)) is not None and not constant:
+                constant = -factor * number if negative else factor * number
             else:
                 return None
         return cls(target, terms, (constant,) if constant else offsets) if terms and None not in offsets else None
@@ -1030,8 +1032,22 @@ def wanted(relations: Any, finder: Any, fields: Fields) -> list[AbstractRelation
         found = [other for other in found if other.key != one.key]
         if not removes:
             _check_stated(one, text, fields, mostly)
+            one._stated = text
             found.append(one)
     return found
+
+
+def check_placed(wanted: Iterable[AbstractRelation], kept: Sequence[AbstractRelation]) -> None:
+    """Refuse relations that a user stated, but that cannot be kept beside the others."""
+    for one in wanted:
+        if one._stated and one not in kept:
+            others = [str(other) for other in kept if other is not one and set(other.columns) & set(one.columns)]
+            beside = f" beside {', '.join(map(repr, others))}" if others else ""
+            raise ValueError(
+                f"relations has {one._stated!r}, which cannot be kept{beside}: no column may follow from others twice, or "
+                "from itself, and of columns of many values single ones cannot be told apart. Leave it out, or remove "
+                "another: 'not ' and its text."
+            )
 
 
 def as_table(relations: Iterable[AbstractRelation]) -> pd.DataFrame:
@@ -1369,6 +1385,8 @@ def _sum_candidates(group: Sequence[Field], rows: np.ndarray) -> Iterator[Sum]:
         both = ~(missing[at] | missing[other])
         if not (group[at].is_flag and group[other].is_flag) and both.any() and (x[at][both] == x[other][both]).mean() >= LEAST_SHARE:
             yield Sum(names[at], [(names[other], 1)])
+    for target, terms in _pairs_that_add_up(np.where(missing, np.nan, x)[:MAX_ADDED, :N_SKETCH]):
+        yield Sum(names[target], [(names[j], 1) for j in terms])
     useful = (~missing).mean(1) > 0.5
     means = np.array([one[~gap].mean() if (~gap).any() else 0.0 for one, gap in zip(x, missing, strict=True)])
     centred = np.where(missing, 0.0, x - means[:, None])
@@ -1380,6 +1398,21 @@ def _sum_candidates(group: Sequence[Field], rows: np.ndarray) -> Iterator[Sum]:
         there = ~missing[at]
         for terms in _whole_coefficients(centred[:, there], scale, useful, at):
             yield Sum(names[at], [(names[j], value) for j, value in terms])
+
+
+def _pairs_that_add_up(x: np.ndarray) -> Iterator[tuple[int, tuple[int, int]]]:
+    """Variables that are often the sum of two others, which regressions may miss; x : (k, m), NaN where missing."""
+    varies = np.nanmin(x, 1, initial=np.inf) < np.nanmax(x, 1, initial=-np.inf)
+    for first, second in combinations(np.flatnonzero(varies), 2):
+        total = x[first] + x[second]
+        both = (x[first] != 0) & (x[second] != 0) & ~np.isnan(total)  # what is added to zero tells nothing
+        if both.sum() < 10:
+            continue
+        equal = (np.abs(x - total) <= 1e-9 * np.abs(total)) & both
+        there = (~np.isnan(x) & both).sum(1).clip(1)
+        for target in np.flatnonzero((equal.sum(1) >= 0.5 * there) & varies):
+            if target not in (first, second):
+                yield int(target), (int(first), int(second))
 
 
 def _whole_coefficients(x: np.ndarray, scale: np.ndarray, useful: np.ndarray, at: int) -> Iterator[list[tuple[int, int]]]:

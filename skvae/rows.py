@@ -171,6 +171,12 @@ def log_jacobian(schema: Any, parts: Sequence[Part]) -> list[Tensor]:
     return [torch.as_tensor(one).expand(part.x.shape) for one, part in zip(figures, parts, strict=True)]
 
 
+def derived_again(schema: Any, parts: Sequence[Part]) -> list[Part]:
+    """Parts of rows of which cells were changed, with what is packed of several cells as these have it now."""
+    packed = schema.derive_again([_to_packed(part) for part in parts])
+    return [to_part(one, part.x.dtype, str(part.x.device)) for one, part in zip(packed, parts, strict=True)]
+
+
 def _to_packed(part: Part) -> Packed:
     """A part as it is kept in memory, as arrays."""
     masks = (None if mask is None else mask.cpu().numpy() for mask in (part.observed, part.unseen))

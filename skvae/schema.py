@@ -108,6 +108,10 @@ class Schema(Saved):
         packed, told = zip(*(part.pack_given(given, self.dtypes, series) for part in self.parts.values()), strict=True)
         return packed, list(told)
 
+    def derive_again(self, packed: Sequence[Packed]) -> list[Packed]:
+        """As in `AbstractModality`, of each part."""
+        return [part.derive_again(one) for part, one in zip(self.parts.values(), packed, strict=True)]
+
     def levels(self, name: Any) -> tuple[int, int | None, np.ndarray, np.ndarray]:
         """As in `AbstractModality`."""
         [part] = self.parts.values()

@@ -15,7 +15,7 @@ from skvae.curves import Curves
 from skvae.dependents import Dependents, as_category, coded_names
 from skvae.modalities import AbstractModality, Packed
 from skvae.persistence import Saved
-from skvae.relations import Exclusion, Field, Identity, Support, find, wanted
+from skvae.relations import Exclusion, Field, Identity, Support, check_placed, find, wanted
 from skvae.scalings import Variable
 
 
@@ -113,6 +113,7 @@ class Table(AbstractModality):
             self._fit_column(column, one, weight)
         self.derived = Dependents(self.columns, relations, fields, weight, unit)
         self._lay_out([bool(one.missing.any()) for one in cells])
+        check_placed(relations, self.relations)
         if not self.variables:
             raise ValueError(
                 f"X has no column to model: {list(names)} hold texts that are nearly all different, which name rows. List "
@@ -199,8 +200,11 @@ class Table(AbstractModality):
         involved = self.dependents.involved
         if isinstance(X, np.ndarray) and X.dtype.kind == "f":
             return {j: Cells(X[:, j].astype(float), np.isnan(X[:, j])) for j in involved}
-        frame = as_frame(X)
-        return {j: self.columns[j].read(frame[frame.columns[j]]) for j in involved}
+        series = list(as_frame(X).iter_columns())
+        return {j: self.columns[j].read(series[j]) for j in involved}
+
+    def derive_again(self, packed: Packed) -> Packed:
+        return self.dependents.derive_again(packed) if self.dependents.rules else packed
 
     def _cells(self, X: Any, values: np.ndarray) -> Iterator[tuple[int, Cells]]:
         """Place and `Cells` of the columns that are not packed to values (n, n_variables) all at once."""

@@ -22,7 +22,7 @@ RULES = {
     "containers": ({"persistence"}, {"pandas", "narwhals"}),
     "relations": ({"containers", "persistence"}, {"pandas"}),
     "columns": ({"containers", "curves", "moments", "persistence", "relations", "scalings"}, {"pandas"}),
-    "dependents": ({"columns", "containers", "persistence", "relations", "scalings"}, {"pandas"}),
+    "dependents": ({"columns", "containers", "modalities", "persistence", "relations", "scalings"}, {"pandas"}),
     "modalities": ({"containers", "persistence"}, NUMPY_ONLY),
     "tables": (
         {"columns", "containers", "curves", "dependents", "modalities", "persistence", "relations", "scalings"},
