@@ -468,11 +468,11 @@ class Chain(nn.Module):
 
     @staticmethod
     def _give_up(one: Identity, state: "_PartialRows", rows: Tensor) -> None:
-        """Let some rows (n,), of which no cell can follow, not keep an equation; those that must, are no candidates."""
+        """Let some rows (n,), of which no cell can follow, not keep an equation; of one that all keep, see when all is drawn."""
         if one.gate >= 0 and not one.exact:
             state.set_gate(one.gate, torch.full_like(state.log_prob, one.n_offsets), rows)
-        elif state.scored:
-            state.log_prob += OUT_OF_REACH * rows
+        elif one.gate >= 0:
+            state.decided[:, one.gate] &= ~rows
 
     def _draw(self, j: int, state: "_PartialRows", drawn: Tensor, rng: Generator) -> None:
         """Draw variable j of some rows, (n,), or set it where it follows from others."""
@@ -694,8 +694,8 @@ class _PartialRows:
             rows = self.decided[:, [j for j in one.members if j != own]].all(1) & ~self.decided[:, own]
             if rows.any():
                 cells = self.chain.identities.repack(at, self.x[rows])
-                self.x[rows, own] = cells
-                self.decided[:, own] |= rows
+                self.x[rows, own] = cells.nan_to_num()
+                self.decided[rows, own] = ~cells.isnan()
 
     def forbidden(self, j: int) -> Tensor:
         """Which codes variable j may not have, (n, n_codes), given the cells that are there."""

@@ -48,6 +48,7 @@ class Identities(nn.Module):
         hidden[self.gates] = True
         self.register_buffer("hidden", hidden, persistent=False)
         gaps = [one for one in self.identities if one.gate < 0]
+        self.indicators = list(indicators)
         self.members_missing = {  # of a gap, the indicators that say whether a cell is missing that it is made of
             one.members[-1]: [indicators[j] for j in one.members[:-1] if indicators[j] >= 0] for one in gaps
         }
@@ -57,7 +58,9 @@ class Identities(nn.Module):
 
     def in_order(self, order: Sequence[int]) -> list[int]:
         """An order of all cells, in which each that follows from others comes right after them."""
-        needed: dict[int, set[int]] = {j: set() for j in order}
+        needed: dict[int, set[int]] = {j: {self.indicators[j]} - {-1} for j in order}
+        leaders = {one.members[1] for one in self.identities if one.leads}
+        order = sorted(order, key=lambda j: j not in leaders)
         for one in self.identities:
             needed[one.members[0]] |= set(one.members[1:])
         for gap, missing in self.members_missing.items():

@@ -20,6 +20,7 @@ from skvae.relations import (
     Exclusion,
     Field,
     Flags,
+    Function,
     Gap,
     Identity,
     Pair,
@@ -134,8 +135,9 @@ class Dependents(Saved):
         if gap is not None:
             members, solvable, discrete = [*members, own], [*solvable, own], [*discrete, gap.integer]
             return Identity(tuple(members), tuple(solvable), -1, 0, True, tuple(discrete), self._pivot(rule))
-        n_offsets = len(rule.offsets)
-        return Identity(tuple(members), tuple(solvable), own, n_offsets, rule.exact, tuple(discrete), self._pivot(rule))
+        n_offsets, leads = len(rule.offsets), isinstance(rule, Function)
+        parts = tuple(discrete), self._pivot(rule), leads
+        return Identity(tuple(members), tuple(solvable), own, n_offsets, rule.exact, *parts)
 
     def _pivot(self, rule: Any) -> int:
         names = [name for name in rule.columns[1:] if self._is_solvable(rule, name)]
@@ -225,7 +227,8 @@ class Dependents(Saved):
         rule, gap = self.rules[at], self.gaps[at]
         about = rule.about(fields)
         if gap is None:
-            return np.where(about, rule.codes(fields), np.nan)
+            codes = rule.codes(fields)
+            return np.where(about & (codes >= 0), codes, np.nan)
         out = np.full(len(about), np.nan)
         if about.any():
             out[about] = gap.pack(Cells(rule.measure(fields)[about], np.zeros(about.sum(), bool)))
@@ -256,6 +259,7 @@ class Dependents(Saved):
             return packed, gap.can_hold(rule.measure(fields))
         name = next(name for name in rule.columns if self.value_at[self.place[name]] == member)
         column = self._columns[self.place[name]]
+        known = rule.about(fields)
         amounts = {field.name: field.amounts for field in fields.values()}
         values = column.from_amounts(self._solved(at, name, amounts, x, codes), self.unit)
         packed = column.pack(Cells(values, np.zeros(len(x), bool)))
@@ -263,7 +267,7 @@ class Dependents(Saved):
         packed = np.where(np.isfinite(packed), packed, 0.0)
         if isinstance(column, NumericColumn):  # next to zero, a cell may be packed as if it were zero
             valid &= (values == 0) == (column.unpack(packed) == 0)
-        return packed, valid
+        return packed, valid & known
 
     def _solved(self, at: int, name: Any, amounts: Mapping[Any, np.ndarray], x: np.ndarray, codes: np.ndarray) -> np.ndarray:
         """Amounts of a column by a rule; where division does not go even, the next whole number."""
@@ -437,10 +441,11 @@ class Dependents(Saved):
 
 def coded_names(relations: Sequence[AbstractRelation], fields: Mapping[Any, Field]) -> set:
     """Names of integer columns that are modelled as categories, as relations are about their single values."""
-    numbers = {name for one in relations if isinstance(one, Equation) for name in one.columns}
+    numbers = {name for one in relations if isinstance(one, Equation) and not isinstance(one, Function) for name in one.columns}
     numbers |= {name for one in relations if one.kind == "order" for name in one.columns}
     aspects = [aspect for one in relations if isinstance(one, Pair) for aspect in one.aspects if aspect.form == "value"]
-    found = {aspect.name for aspect in aspects if not fields[aspect.name].is_flag and fields[aspect.name].amounts is not None}
+    names = {aspect.name for aspect in aspects} | {one.target for one in relations if isinstance(one, Function)}
+    found = {name for name in names if fields[name].amounts is not None and fields[name].discrete and not fields[name].is_flag}
     return found - numbers
 
 

@@ -6,7 +6,7 @@ have them, were the columns independent; what a table of so few rows could not t
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, ClassVar
@@ -36,6 +36,7 @@ NEAREST = 0.1  # how near, beside the larger, two numbers come that are ordered:
 LEAST_CORRELATION = 0.3  # of numbers in an order: else no more is said than that one is small; unmeasured
 MAX_LEVELS, MAX_SOURCE_LEVELS, MAX_PAIRS = 64, 10_000, 4_000_000  # values of a coded column, of what determines it; of both
 MAX_COMBINATIONS = 30  # pairs of columns some of whose values never meet; unmeasured
+MIN_ROWS_A_VALUE = 3  # of a number or date that others follow from: of fewer, most that are drawn were not seen; unmeasured
 HEAVY = 0.05  # share of rows from which a number is left out of the evidence for a partial sum; unmeasured
 
 
@@ -582,20 +583,37 @@ class Determines(Pair):
         return one
 
 
+# what may be looked at of a date, the coarsest first: of its ticks as a DatetimeIndex
+CALENDAR: dict[str, Callable[[pd.DatetimeIndex], Any]] = {
+    "year": lambda date: date.year,
+    "weekday": lambda date: date.weekday,
+    "month": lambda date: date.month,
+    "hour": lambda date: date.hour,
+    "day": lambda date: date.day,
+    "minute": lambda date: date.minute,
+    "day of the year": lambda date: 100 * date.month + date.day,
+    "date": lambda date: date.normalize().view(np.int64),
+}
+
+
 class Function(Equation):
     """source -> target: every value of a column gives one of another, as a date gives its month, and a product its price.
 
-    Either is a number or a date; of two columns of categories, `Determines` says more.
+    Either is a number or a date; of two columns of categories, `Determines` says more. Of values of the source that fit did
+    not see, nothing follows.
 
     Attributes
     ----------
+    part : str
+        A key of CALENDAR: what of a date gives the target; "" for the value itself.
     found : (k,)
-        Amounts, or categories, of the source that fit saw, ascending if they are amounts.
+        Amounts (of parts), or categories, of the source that fit saw.
     given : (k,)
         Amounts, or categories, of the target that belong to them.
     """
 
     kind = "function"
+    part = ""
     found: np.ndarray
     given: np.ndarray
 
@@ -606,44 +624,50 @@ class Function(Equation):
         return f"{quoted(self.columns[1])} -> {quoted(self.target)}"
 
     def predict(self, amounts):
-        """That of the nearest amount that fit saw."""
-        source = amounts[self.columns[1]]
-        if source.dtype.kind == "O":
-            return self.given[pd.Index(self.found).get_indexer(pd.Index(source))]
-        right = np.searchsorted(self.found, source).clip(1, max(1, len(self.found) - 1))
-        left = right - 1
-        right = right.clip(max=len(self.found) - 1)
-        nearer = np.where(source - self.found[left] <= self.found[right] - source, left, right)
-        return self.given[nearer]
+        return self.given[self._place(amounts[self.columns[1]])]
+
+    def _place(self, source: np.ndarray) -> np.ndarray:
+        """Places (n,) of cells of the source among those that fit saw, -1 of others."""
+        return pd.Index(self.found).get_indexer(pd.Index(_part_of_date(source, self.part, self.unit)))
 
     def solve(self, name, amounts, offset):
         return self.predict(amounts) if name == self.target else None
 
+    def about(self, fields):
+        return super().about(fields) & (self._place(fields[self.columns[1]].entries) >= 0)
+
     def codes(self, fields):
         target, source = (fields[name] for name in self.columns)
         fits = self.predict({source.name: source.entries}) == target.entries
-        known = pd.Index(self.found).get_indexer(pd.Index(source.entries)) >= 0
-        return np.where(self.about(fields) & known, ~fits, -1).astype(int)
+        return np.where(self.about(fields), ~fits, -1).astype(int)
 
     def learn(self, fields):
+        self.unit = fields[self.columns[1]].unit
+        for part in (*(CALENDAR if fields[self.columns[1]].kind == "date" else ()), ""):
+            self.part = part
+            self._learn_values(fields)
+            AbstractRelation.learn(self, fields)
+            if self.exact:
+                return
+
+    def _learn_values(self, fields: Fields) -> None:
         target, source = (fields[name] for name in self.columns)
-        about = np.flatnonzero(self.about(fields))
-        entries = source.entries[about]
-        codes, found = pd.factorize(entries, sort=entries.dtype.kind != "O")
+        there = np.flatnonzero(~(target.missing | source.missing))
+        codes, found = pd.factorize(_part_of_date(source.entries[there], self.part, self.unit))
         self.found, first = np.asarray(found), np.unique(codes, return_index=True)[1]
-        self.given = target.entries[about][first]
-        AbstractRelation.learn(self, fields)
+        self.given = target.entries[there][first]
 
     @classmethod
     def find(cls, fields, evidence):
-        sources = [f for f in _coded(fields, MAX_SOURCE_LEVELS) if not f.discrete and f.amounts.dtype.kind == "i"]
-        sources = sources[:MAX_COLUMNS]
-        targets = _coded(fields, MAX_LEVELS, own=True)[:MAX_COLUMNS]
         by_name = {field.name: field for field in fields}
+        whole = [f for f in _coded(fields, MAX_SOURCE_LEVELS) if not f.discrete and f.amounts.dtype.kind == "i"]
+        dense = [f for f in whole if len(f.missing) >= MIN_ROWS_A_VALUE * len(f.values)][:MAX_COLUMNS]
+        sources = [part for f in fields if f.kind == "date" for part in _parts_of(f)][:MAX_COLUMNS] + dense
+        targets = _coded(fields, MAX_LEVELS, own=True)[:MAX_COLUMNS]
         categories = [f for f in _coded(fields, MAX_SOURCE_LEVELS, own=True) if f.amounts is None][:MAX_COLUMNS]
         numbers = [f for f in _coded(fields, MAX_SOURCE_LEVELS) if not f.discrete and f.kind == "number"][:MAX_COLUMNS]
         found = [*_determined(sources, targets, evidence), *_determined(categories, numbers, evidence)]
-        for (source, target), _ in found:
+        for source, target in dict(found):
             one = cls(source, target)
             one.learn(by_name)
             yield one
@@ -959,7 +983,9 @@ class Identity(Saved):
         Of each member, whether its cells have probabilities rather than densities.
     pivot : int
         The source that is best drawn after all others, as it has the most values: where the target is known, it follows
-        from the rest, and can be anything; -1 of a single source that does not follow.
+        from the rest, and can be anything; -1 where no source follows.
+    leads : bool
+        Whether the source is best drawn before all else: of a date, much follows.
     """
 
     members: tuple[int, ...]
@@ -969,6 +995,7 @@ class Identity(Saved):
     exact: bool
     discrete: tuple[bool, ...]
     pivot: int = -1
+    leads: bool = False
 
 
 @dataclass(frozen=True)
@@ -1275,6 +1302,24 @@ def _is_inflated(field: Field) -> bool:
         return False
     there = _there(field)
     return len(there) > 0 and there.min() == 0 and HEAVY < (there == 0).mean() < 1 - HEAVY / 10
+
+
+def _part_of_date(ticks: np.ndarray, part: str, unit: str) -> np.ndarray:
+    """A part, a key of CALENDAR, of dates (n,) in ticks of a unit; of "", and of what is no date, the cells themselves."""
+    return np.asarray(CALENDAR[part](pd.DatetimeIndex(ticks.astype(f"M8[{unit}]")))) if part else ticks
+
+
+def _parts_of(field: Field) -> list[Field]:
+    """Parts of a column of dates, those that vary and of which most have many rows."""
+    if field.unit == "D":  # pandas' own dates count no days
+        return []
+    parts = []
+    for part in CALENDAR:
+        codes, values = pd.factorize(_part_of_date(field.amounts, part, field.unit))
+        if 1 < len(values) <= len(codes) / MIN_ROWS_A_VALUE:
+            codes = np.where(field.missing, -1, codes)
+            parts.append(Field(field.name, "category", field.missing, codes=codes, values=values))
+    return parts
 
 
 def _yes_or_no_aspects(fields: Sequence[Field]) -> list[Field]:
