@@ -16,8 +16,8 @@ from skvae.contexts import plain_derivatives
 from skvae.decoders import Blocks
 from skvae.mixtures import NormalMixture, log_odds, one_normal
 from skvae.networks import side_by_side
-from skvae.relations import Identity
 from skvae.regressions import MAX_LEVELS_REGRESSED, CodeRegressions
+from skvae.relations import Identity
 from skvae.rows import Part
 from skvae.scalings import Variable
 from skvae.sizes import N_COVARIANCES_AT_ONCE
@@ -468,7 +468,7 @@ class Chain(nn.Module):
 
     @staticmethod
     def _give_up(one: Identity, state: "_PartialRows", rows: Tensor) -> None:
-        """Let some rows (n,), of which no cell can follow, not keep an equation; of one that all keep, see when all is drawn."""
+        """Let some rows (n,), of which no cell can follow, not keep an equation; if all rows keep it, see at the end."""
         if one.gate >= 0 and not one.exact:
             state.set_gate(one.gate, torch.full_like(state.log_prob, one.n_offsets), rows)
         elif one.gate >= 0:
@@ -655,7 +655,7 @@ class _PartialRows:
         self.decided = known.clone()
         self.followed = torch.zeros_like(known)
         self.tried = known.new_zeros(len(x), len(chain.identities.identities))
-        self.codes = codes.clone() if chain.supports else None
+        self.codes = codes.clone()
         self.design = chain.regressions.design(codes, self.x, known)
         self.locations, self.scales = chain.regressions.normals(self.design)
         self.log_weight = chain.normal.weigh(self._residuals, self._numbers_decided)
@@ -734,7 +734,7 @@ class _PartialRows:
                 self.log_weight = torch.where(drawn, seen, self.log_weight)
             self.numbers[:, j] = torch.where(drawn, numbers, self.numbers[:, j])
         self.decided[:, j] |= drawn
-        if self.codes is not None:
+        if self.chain.supports:
             self.codes[j] = self.likelihood(j).codes(self.x[:, j : j + 1])[:, 0]
         if self.chain.log_odds_at[j]:
             self._see_code(j, drawn)

@@ -91,6 +91,11 @@ class AbstractColumn(ABC, Saved):
         """
         return None
 
+    @property
+    def tick(self) -> str:
+        """The unit that times are counted in, a key of TICKS; "" of what is no time."""
+        return ""
+
     def can_hold(self, values: np.ndarray) -> np.ndarray:
         """Whether values (n,), as `unpack` returns them, may be cells: within bounds, and on a grid."""
         return np.ones(len(values), bool)
@@ -291,12 +296,20 @@ class NumericColumn(AbstractColumn):
         return _sum(values, self.origin, self.unit, self.type.unsigned, self.type.bits) if self.integer else values
 
     def field(self, cells, unit):
+        counted = np.where(cells.missing, 0, self.counted(cells).values)
+        finest = TICKS[self.tick] // TICKS[unit] if self.counts_time else 1
+        largest = 2**62 // finest if self.counts_time else MAX_WHOLE
+        if counted.dtype.kind in "iu" and len(counted) and max(int(counted.max()), -int(counted.min())) > largest:
+            return None  # sums of so large integers are not exact
         amounts = self.amounts(cells, unit)
-        digits = 0 if amounts.dtype.kind in "iu" else _digits(amounts[~cells.missing])
+        there = amounts[~cells.missing]
+        digits, ends = (0, True) if amounts.dtype.kind in "iu" else (_digits(there), _decimals(there) is not None)
         if digits == 0 and cells.missing.any() and np.abs(amounts).max() < MAX_WHOLE:
             amounts = amounts.astype(np.int64)  # pandas holds integers as floats where some are missing
         whole, n_glanced = amounts.dtype.kind in "iu", min(N_GLANCED, len(amounts))
-        field = Field(self.name, self.quantity, cells.missing, amounts, digits, unit=unit if self.counts_time else "")
+        field = Field(
+            self.name, self.quantity, cells.missing, amounts, digits, ends=ends, unit=unit if self.counts_time else ""
+        )
         if len(np.unique(amounts[:n_glanced])) < max((0.99 if whole else REPEATED) * n_glanced, 2):
             codes, values = pd.factorize(amounts, sort=True)
             if len(values) <= MAX_SOURCE_LEVELS + 1:
@@ -328,9 +341,8 @@ class NumericColumn(AbstractColumn):
         return values.astype(float)
 
     @property
-    def tick(self) -> str:
-        """The unit of counted times."""
-        return self.type.unit
+    def tick(self):
+        return self.type.unit if self.counts_time else ""
 
     def from_amounts(self, amounts, unit):
         if self.counts_time:
@@ -352,7 +364,10 @@ class CalendarColumn(NumericColumn):
     """Integers that are dates, 20261125 for 25 November 2026: they are counted in days, so that every draw is a date."""
 
     counts_time = True
-    tick = "D"
+
+    @property
+    def tick(self):
+        return "D"
 
     @staticmethod
     def holds(values: np.ndarray) -> bool:

@@ -116,7 +116,9 @@ class Identities(nn.Module):
         there = torch.ones(len(x), dtype=torch.bool, device=x.device) if observed is None else observed[:, own]
         return there if one.gate < 0 else there & (x[:, one.gate] < one.n_offsets)
 
-    def count(self, log_probs: Tensor, of_no_offset: Tensor | None, x: Tensor, observed: Tensor | None, place: Sequence[int]):
+    def count(
+        self, log_probs: Tensor, of_no_offset: Tensor | None, x: Tensor, observed: Tensor | None, place: Sequence[int]
+    ):
         """Nats of cells where some of them follow from others, (n, n_variables).
 
         log_probs : the same, of every cell by itself; of_no_offset : the same, were gates at the code of rows that do not
@@ -228,7 +230,7 @@ class Supports(nn.Module):
 
         codes : (n_variables, n), int; x : (n, n_variables); seen : (n, n_variables), one where it sees a cell.
         """
-        total = 0.0
+        total = x.new_zeros(len(x), 1)
         for source, name in self.sources.get(j, ()):
             total = total + self.get_buffer(name)[self._codes(source, codes, x)] * seen[:, source, None]
         for exclusion in self.exclusions.get(j, ()):
@@ -257,7 +259,9 @@ class Supports(nn.Module):
             return OUT_OF_REACH * (forbidden[:, :1] - forbidden[:, 1:])
         return -OUT_OF_REACH * forbidden
 
-    def narrow(self, codes: Tensor, x: Tensor, observed: Tensor | None, before: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
+    def narrow(
+        self, codes: Tensor, x: Tensor, observed: Tensor | None, before: Tensor
+    ) -> Iterator[tuple[int, Tensor, Tensor]]:
         """Of each cell concerned what to add to its log-odds, (n, its places), and to its nats, (n,).
 
         codes, x : as in `forbidden`; observed : (n, n_variables), bool, or None; before : (n_variables, n_variables), one

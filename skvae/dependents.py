@@ -67,7 +67,7 @@ class Dependents(Saved):
         self.attach(columns)
         self.rules, self.relations = gaps_and_equations(relations, fields)
         self.place = {column.name: j for j, column in enumerate(columns)}
-        self.decimals = {name: field.decimals for name, field in fields.items()}
+        self.decimals = {name: (field.decimals, field.ends) for name, field in fields.items()}
         self.n_values = {name: pd.Series(one.entries).nunique() for name, one in fields.items() if self._is_involved(name)}
         self.gaps = [self._gap_column(rule, fields, weight) if isinstance(rule, Gap) else None for rule in self.rules]
 
@@ -108,9 +108,9 @@ class Dependents(Saved):
 
     def lay_out(self, place: Mapping[tuple[int, str], int]) -> None:
         """Learn where variables are: of a column by ("value" or "missing"), of a rule by ("gap" or "gate")."""
-        self.value_at = [place.get((j, "value")) for j in range(len(self._columns))]
-        self.missing_at = [place.get((j, "missing")) for j in range(len(self._columns))]
-        self.rule_at = [place[at, "gap" if gap is not None else "gate"] for at, gap in enumerate(self.gaps)]
+        self.value_at: list[Any] = [place.get((j, "value")) for j in range(len(self._columns))]
+        self.missing_at: list[Any] = [place.get((j, "missing")) for j in range(len(self._columns))]
+        self.rule_at: list[Any] = [place[at, "gap" if gap is not None else "gate"] for at, gap in enumerate(self.gaps)]
 
         kept = [one for one in self.relations if not isinstance(one, Pair) or not one.exact or self._support(one)]
         self.relations = kept
@@ -207,8 +207,9 @@ class Dependents(Saved):
         for j, (values, missing) in cells.items():
             column = self._columns[j]
             amounts = column.amounts(Cells(values, missing), self.unit)
-            unit = self.unit if getattr(column, "counts_time", False) else ""
-            out[column.name] = Field(column.name, "", missing, amounts, self.decimals[column.name], unit=unit)
+            unit = self.unit if column.tick else ""
+            decimals, ends = self.decimals[column.name]
+            out[column.name] = Field(column.name, "", missing, amounts, decimals, unit=unit, ends=ends)
         return out
 
     def pack(self, cells: Mapping[int, Cells], values: np.ndarray) -> None:
@@ -318,7 +319,7 @@ class Dependents(Saved):
         """The width of the last digit of a column, in its own units; one of what is discrete."""
         if not isinstance(column, NumericColumn) or column.integer or column.binary:
             return 1.0
-        return column.step or 10.0**-rule.digits
+        return column.step or 10.0 ** -float(rule.digits)
 
     # --- in the data's own units -------------------------------------------------------------------------------------
 
@@ -431,9 +432,8 @@ class Dependents(Saved):
             fields = {self._columns[j].name: self._coded(j, one) for j, one in cells.items() if self._coded_at(j)}
             kept, about = relation.kept(fields)
             if (about & ~kept).any():
-                raise ValueError(
-                    f"given contradicts {str(relation)!r}, which every row of the data keeps: {first_breaks(relation, fields)}."
-                )
+                breaks = first_breaks(relation, fields)
+                raise ValueError(f"given contradicts {str(relation)!r}, which every row of the data keeps: {breaks}.")
 
     def _coded_at(self, j: int) -> bool:
         return self._columns[j].variable is not None
@@ -441,16 +441,18 @@ class Dependents(Saved):
 
 def coded_names(relations: Sequence[AbstractRelation], fields: Mapping[Any, Field]) -> set:
     """Names of integer columns that are modelled as categories, as relations are about their single values."""
-    numbers = {name for one in relations if isinstance(one, Equation) and not isinstance(one, Function) for name in one.columns}
+    numbers = {
+        name for one in relations if isinstance(one, Equation) and not isinstance(one, Function) for name in one.columns
+    }
     numbers |= {name for one in relations if one.kind == "order" for name in one.columns}
     aspects = [aspect for one in relations if isinstance(one, Pair) for aspect in one.aspects if aspect.form == "value"]
     names = {aspect.name for aspect in aspects} | {one.target for one in relations if isinstance(one, Function)}
-    found = {name for name in names if fields[name].amounts is not None and fields[name].discrete and not fields[name].is_flag}
+    found = {
+        name for name in names if fields[name].amounts is not None and fields[name].discrete and not fields[name].is_flag
+    }
     return found - numbers
 
 
 def as_category(column: AbstractColumn) -> CategoricalColumn:
     """An unfitted column of the same cells, each value a category."""
     return CategoricalColumn(column.name, column.type)
-
-

@@ -165,7 +165,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         - "a missing only where b missing", and "a missing where b missing": both ways;
         - "exactly one of a, b, c" and "at most one of a, b, c", of columns of yes or no.
 
-        What all rows keep, all draws keep; a sum that some rows break is kept as often. `log_density` knows relations: a cell
+        What all rows keep, all draws keep; a sum that some rows break is kept as often. `log_density` knows them: a cell
         that follows from others has a probability of one, or that with which it follows; a row that breaks what none of n
         rows broke fails with probability 1 / (n + 2). Integers of at most 64 values of which single values matter are
         modelled as categories.

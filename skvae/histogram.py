@@ -19,6 +19,7 @@ NARROWEST = 1e-4  # scale of such a distribution, in normal scores; unmeasured
 N_BUMPS, WIDEST_BUMP = 20, 3.0  # how many bumps mix a bin, between which normal scores; unmeasured
 FLATTEST = 3.0  # log-scale of a logistic distribution beside that of the base: of flatter ones masses lose their digits
 STEEPEST = 15.0  # largest log-odds of two bins, by which a softmax tilts; unmeasured
+SMALLEST = 2**-24  # random number in float32 above 0
 FARTHEST = 2 * STEEPEST  # scales from the location, up to which mass is counted: no tilt makes up for more
 APART = 0.1  # learning rate of a bin by itself beside that of a bump, so that it learns where rows are many; unmeasured
 
@@ -194,7 +195,7 @@ class Histogram(Softmax):
         tails, last = self.get_buffer("tails"), self.features.last
         share = tails[:, 0] * (codes == 0) + tails[:, 1] * (codes == last)
         u = torch.rand(x.shape, generator=rng, dtype=x.dtype, device=x.device)
-        distance = (share / u).log()  # of an exponential distribution, where u is below the share
+        distance = (share / u.clamp(min=SMALLEST)).log()  # of an exponential distribution, where u is below the share
         return torch.where(u >= share, x, torch.where(codes == last, last + 1 + distance, -distance))
 
     def _component(self, codes: Tensor, theta: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:

@@ -56,8 +56,8 @@ MEASURES = {
     ),
     "relations": (
         1.0,
-        "How much of what always, or mostly, holds between real columns holds as often in synthetic rows: sums, orders, what "
-        "determines what. Boosted trees do not see sums.",
+        "How much of what always, or mostly, holds between real columns holds as often in synthetic rows: sums, orders, and "
+        "what determines what. Boosted trees do not see sums.",
     ),
     "c2st": (1.0, "1: boosted trees cannot tell synthetic rows from real ones. 0: they always can."),
     "utility_auc": (
@@ -360,7 +360,8 @@ def _fields(column: Column) -> dict[str, Field] | None:
         fields = {table: made.field(one, "us") for table, (_, one) in cells.items()}
     except (ValueError, OverflowError):  # of numbers that are dates or times of day in the real table, others are none
         return None
-    return None if any(field is None for field in fields.values()) else fields
+    known = {table: field for table, field in fields.items() if field is not None}
+    return known if len(known) == len(fields) else None
 
 
 def _relation_cells(column: Column, table: str) -> tuple[CellType, Cells]:
@@ -888,7 +889,11 @@ class QualityReport:
             The file.
         """
         path = Path(path)
-        parts = [self._repr_html_(), *html_pictures(self._marginals, self.pairs), *html_tables(self.columns, self.pairs, self.relations)]
+        parts = [
+            self._repr_html_(),
+            *html_pictures(self._marginals, self.pairs),
+            *html_tables(self.columns, self.pairs, self.relations),
+        ]
         path.write_text(html_page("Quality of synthetic rows", parts), encoding="utf-8")
         return path
 

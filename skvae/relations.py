@@ -30,9 +30,13 @@ OUTSTANDING = 4  # times as many rows as beside it an offset must have, for a su
 MAX_ADDED = 60  # columns of which all pairs are added up
 N_CONCENTRATIONS = 4  # of a trimmed regression; unmeasured
 TERM_PRICE = 0.2  # nats a row that one more term must save, for a sum to be preferred; unmeasured
-LEAST_GAIN, LEAST_SHARE = 0.5, 0.05  # nats a row that a partial sum must save, and the share of rows that keep it; unmeasured
+LEAST_GAIN, LEAST_SHARE = (
+    0.5,
+    0.05,
+)  # nats a row that a partial sum must save, and the share of rows that keep it; unmeasured
 MOST_BREAKS = 0.005  # share of rows that may break an order of dates; unmeasured
 NEAREST = 0.1  # how near, beside the larger, two numbers come that are ordered: else the one is merely small; unmeasured
+NARROW = 0.5  # spread of a gap beside that of a number that is drawn by it, at most
 LEAST_CORRELATION = 0.3  # of numbers in an order: else no more is said than that one is small; unmeasured
 MAX_LEVELS, MAX_SOURCE_LEVELS, MAX_PAIRS = 64, 10_000, 4_000_000  # values of a coded column, of what determines it; of both
 MAX_COMBINATIONS = 30  # pairs of columns some of whose values never meet; unmeasured
@@ -52,7 +56,9 @@ class Field:
     amounts : (n,), int64 or float64, anything where missing; None of a category. Dates and durations of one table count in
         one unit.
     decimals : int
-        How many decimals write every amount, as far as float64 tells.
+        How many decimals write every amount; of those that do not end, how many mean something.
+    ends : bool
+        Whether decimals end.
     codes : (n,), int, -1 where missing; None of a column of too many values.
     values : (k,), what codes stand for.
     unit : str
@@ -64,22 +70,27 @@ class Field:
     name: Any
     kind: str
     missing: np.ndarray
-    amounts: np.ndarray | None = None
+    amounts: Any = None
     decimals: int = 0
-    codes: np.ndarray | None = None
-    values: np.ndarray | None = None
+    codes: Any = None
+    values: Any = None
     discrete: bool = False
     unit: str = ""
+    ends: bool = True
 
     @property
     def entries(self) -> np.ndarray:
         """Amounts, or of a category its values: (n,)."""
-        return self.amounts if self.amounts is not None else np.append(self.values, None)[self.codes]
+        return (
+            self.amounts
+            if self.amounts is not None
+            else np.append(np.asarray(self.values, dtype=object), [None])[self.codes]
+        )
 
     def take(self, rows: np.ndarray) -> "Field":
         """Some rows, by index."""
         amounts, codes = (None if part is None else part[rows] for part in (self.amounts, self.codes))
-        parts = amounts, self.decimals, codes, self.values, self.discrete, self.unit
+        parts = amounts, self.decimals, codes, self.values, self.discrete, self.unit, self.ends
         return Field(self.name, self.kind, self.missing[rows], *parts)
 
     @property
@@ -157,17 +168,25 @@ class Equation(AbstractRelation):
         Decimals that the target is rounded to.
     unit : str
         Of offsets that are durations, else "".
+    ends : bool
+        Whether the decimals of the target end.
     """
 
     columns: tuple  # the target first
     offsets: tuple = (0,)
     digits: int = 0
     unit: str = ""
+    ends = True
     _gain = 0.0  # nats a row that it saves, as far as was looked at
 
     @property
     def target(self) -> Any:
         return self.columns[0]
+
+    @property
+    def plain(self) -> bool:
+        """Whether no factor stands before a source: with factors, many numbers come near a sum by chance."""
+        return True
 
     @property
     def targets(self) -> tuple:
@@ -187,13 +206,13 @@ class Equation(AbstractRelation):
         return self._rounded(self.predict(amounts) + offset) if name == self.target else None
 
     def _rounded(self, amounts: np.ndarray) -> np.ndarray:
-        return amounts if amounts.dtype.kind in "iu" else amounts.round(self.digits) + 0.0
+        return amounts if amounts.dtype.kind in "iu" or not self.ends else amounts.round(self.digits) + 0.0
 
     def about(self, fields: Fields) -> np.ndarray:
         return ~np.any([fields[name].missing for name in self.columns], axis=0)
 
     def codes(self, fields: Fields) -> np.ndarray:
-        """Which offset every row has, (n,), int: as many as there are offsets where none fits, -1 where cells are missing."""
+        """Which offset every row has, (n,), int: as many as there are offsets where none fits, -1 where one is missing."""
         rest = self._rest(fields)
         codes = np.full(len(rest), len(self.offsets))
         for code, offset in reversed(list(enumerate(self.offsets))):
@@ -216,16 +235,19 @@ class Equation(AbstractRelation):
         return (codes >= 0) & (codes < len(self.offsets)), codes >= 0
 
     def learn(self, fields):
-        self.digits, self.unit = fields[self.target].decimals, fields[self.target].unit
+        self._take_form(fields[self.target])
         if self.unit:  # a text says durations
             self.offsets = tuple(
                 one if isinstance(one, int) else int(one / pd.Timedelta(1, self.unit)) for one in self.offsets
             )
         super().learn(fields)
 
+    def _take_form(self, target: Field) -> None:
+        self.digits, self.unit, self.ends = target.decimals, target.unit, target.ends
+
     def find_offsets(self, fields: Fields) -> None:
         """Set the offsets to the frequent ones of the rows of fields."""
-        self.digits, self.unit = fields[self.target].decimals, fields[self.target].unit
+        self._take_form(fields[self.target])
         rest = self._rest(fields)[self.about(fields)]
         if rest.dtype.kind == "f":
             rest = rest.round(self.digits) + 0.0
@@ -265,8 +287,12 @@ class Sum(Equation):
         rest = [(other, -own * value) for other, value in self.terms if other != name]
         offsets = tuple(-own * offset for offset in self.offsets)
         one = Sum(name, [(self.target, own), *rest], offsets)
-        one.digits, one.unit, one.share = self.digits, self.unit, self.share
+        one.unit, one.share = self.unit, self.share
         return one
+
+    @property
+    def plain(self):
+        return max(map(abs, self.coefficients)) == 1
 
     @property
     def terms(self) -> list[tuple[Any, int]]:
@@ -290,9 +316,11 @@ class Sum(Equation):
 
     @property
     def key(self):
-        vector = {name: coefficient for name, coefficient in self.terms} | {self.target: -1}
+        vector = dict(self.terms) | {self.target: -1}
         first = max(vector, key=str)
-        return self.kind, tuple(sorted((str(name), value * (1 if vector[first] > 0 else -1)) for name, value in vector.items()))
+        return self.kind, tuple(
+            sorted((str(name), value * (1 if vector[first] > 0 else -1)) for name, value in vector.items())
+        )
 
     def predict(self, amounts):
         return sum(coefficient * amounts[name] for name, coefficient in self.terms)
@@ -530,7 +558,7 @@ class Pair(AbstractRelation):
 
 
 class Determines(Pair):
-    """first -> second: to every value of one column belongs one of the other; one to one, where both determine each other."""
+    """first -> second: to every value of one column belongs one of the other; one to one, where both determine another."""
 
     kind = "determines"
     one_to_one = False
@@ -556,13 +584,17 @@ class Determines(Pair):
         for first, second in found:
             twin = (second, first) in found
             value = second.name if isinstance(second, Aspect) else None
-            if (first, second) in done or (first, value) in found or any(
-                other not in (first, second)
-                and (first, other) in found
-                and (other, second) in found
-                and (other, first) not in found
-                and (second, other) not in found
-                for _, other in found
+            if (
+                (first, second) in done
+                or (first, value) in found
+                or any(
+                    other not in (first, second)
+                    and (first, other) in found
+                    and (other, second) in found
+                    and (other, first) not in found
+                    and (second, other) not in found
+                    for _, other in found
+                )
             ):
                 continue
             done |= {(first, second), (second, first)} if twin else {(first, second)}
@@ -575,10 +607,10 @@ class Determines(Pair):
     def parse(cls, text, names):
         if not (match := re.fullmatch(r"(.+?) (<->|->) (.+)", text)):
             return None
-        aspects = names.get(match[1]), Aspect.parse(match[3], names)
-        if None in aspects:
+        source, second = names.get(match[1]), Aspect.parse(match[3], names)
+        if source is None or second is None:
             return None
-        one = cls(Aspect(aspects[0]), aspects[1])
+        one = cls(Aspect(source), second)
         one.one_to_one = match[2] == "<->"
         return one
 
@@ -586,13 +618,13 @@ class Determines(Pair):
 # what may be looked at of a date, the coarsest first: of its ticks as a DatetimeIndex
 CALENDAR: dict[str, Callable[[pd.DatetimeIndex], Any]] = {
     "year": lambda date: date.year,
-    "weekday": lambda date: date.weekday,
+    "weekday": lambda date: date.day_of_week,
     "month": lambda date: date.month,
     "hour": lambda date: date.hour,
     "day": lambda date: date.day,
     "minute": lambda date: date.minute,
     "day of the year": lambda date: 100 * date.month + date.day,
-    "date": lambda date: date.normalize().view(np.int64),
+    "date": lambda date: date.normalize().to_numpy().astype(np.int64),
 }
 
 
@@ -713,8 +745,8 @@ class Combinations(Pair):
     def parse(cls, text, names):
         if not (match := re.fullmatch(r"combinations of (.+?) and (.+)", text)):
             return None
-        aspects = [Aspect.parse(match[at], names) for at in (1, 2)]
-        return None if None in aspects else cls(*aspects)
+        first, second = (Aspect.parse(match[at], names) for at in (1, 2))
+        return None if first is None or second is None else cls(first, second)
 
 
 class Missing(Pair):
@@ -886,7 +918,9 @@ class Gap(Saved):
         """The gap of every row, (n,), anything where cells are missing."""
         amounts = {name: fields[name].amounts for name in self.columns}
         gap = (amounts[self.target] - self._bound(amounts)) * (1 if self.above else -1)
-        return gap if gap.dtype.kind in "iu" else gap.round(max(fields[name].decimals for name in self.columns)) + 0.0
+        if gap.dtype.kind in "iu" or not all(fields[name].ends for name in self.columns):
+            return gap
+        return gap.round(max(fields[name].decimals for name in self.columns)) + 0.0
 
     def about(self, fields: Fields) -> np.ndarray:
         return ~np.any([fields[name].missing for name in self.columns], axis=0)
@@ -908,37 +942,80 @@ def gaps_and_equations(relations: Iterable[AbstractRelation], fields: Fields) ->
     No column follows twice, and none from itself; relations that would need that are left out. The column that follows
     comes first in `columns`.
     """
-    kept, found = list(relations), []
+    found: list = []
     sources: dict[Any, set] = {}  # of each column that follows
-    # those first that can be solved for few columns
-    for one in sorted((one for one in kept if isinstance(one, Equation)), key=lambda one: (not one.exact, len(one.targets))):
-        if any(isinstance(other, Order) and set(other.columns) == set(one.columns) for other in kept) and not one.exact:
-            continue  # the gap between both is often zero, which says the same
-        first, *others = one.targets  # any but the first by how many values it has: a few are better drawn by themselves
-        for target in (first, *sorted(others, key=lambda name: -pd.Series(fields[name].entries).nunique())):
-            solved, others = one.solved_for(target), set(one.columns) - {target}
-            if not _may_follow(target, others, sources):
+    relations = list(relations)
+    equations = sorted((one for one in relations if isinstance(one, Equation)), key=lambda one: len(one.targets))
+    orders = [one for one in relations if isinstance(one, Order)]
+    left_out = _add_equations([one for one in equations if one.exact], sources, found, fields)
+    left_out += _add_gaps(orders, sources, found, fields)
+    pairs = [set(one.columns) for one in orders if one not in left_out]
+    # the gap between two columns that are often equal is often zero, which says the same
+    partial = [one for one in equations if not one.exact and set(one.columns) not in pairs]
+    partial.sort(key=lambda one: -one.share)
+    left_out += _add_equations(partial, sources, found, fields)
+    return _sources_first(found), [one for one in relations if one not in left_out]
+
+
+def _add_equations(equations: Iterable[Equation], sources: dict, found: list, fields: Fields) -> list[AbstractRelation]:
+    """Add equations to what was found, each solved for a column that follows from no other; returns those left out."""
+    left_out: list[AbstractRelation] = []
+    for one in equations:
+        # any target but the first by how many values it has: a few are better drawn by themselves
+        first, *others = one.targets
+        for target in (first, *sorted(others, key=lambda name: -_n_values(fields[name]))):
+            solved, members = one.solved_for(target), set(one.columns) - {target}
+            if target in sources or not _may_follow(target, members, sources):
                 continue
             solved.learn(fields)
             if solved.share >= one.share:  # rounding may not go both ways
-                sources[target] = others
+                sources[target] = members
                 found.append(solved)
                 break
         else:
-            kept.remove(one)
-    bounds: dict[tuple, list] = {}
-    for one in [one for one in kept if isinstance(one, Order)]:
-        for above, (target, bound) in ((True, one.columns), (False, one.columns[::-1])):
-            free = (target, above) in bounds or target not in sources
-            former = sources.get(target, set())
-            if free and _may_follow(target, former | {bound}, {k: v for k, v in sources.items() if k != target}):
-                bounds.setdefault((target, above), []).append(bound)
-                sources[target] = former | {bound}
+            left_out.append(one)
+    return left_out
+
+
+def _add_gaps(orders: Iterable[Order], sources: dict, found: list, fields: Fields) -> list[AbstractRelation]:
+    """Add gaps to what was found; returns the orders left out."""
+    left_out: list[AbstractRelation] = []
+    bounds: dict[Any, tuple[bool, list]] = {}
+    for one in orders:
+        upper, lower = one.columns
+        for above, target, bound in ((True, upper, lower), (False, lower, upper)):
+            if not _may_be_a_gap_away(above, fields[target], fields[bound]):
+                continue
+            so_far = bounds.get(target, (above, []))
+            free = target not in sources or (target in bounds and so_far[0] == above)
+            if free and _may_follow(target, {bound, *so_far[1]}, sources):
+                bounds[target] = (above, [*so_far[1], bound])
+                sources[target] = set(bounds[target][1])
                 break
         else:
-            kept.remove(one)
-    found += [Gap(target, names, above) for (target, above), names in bounds.items()]
-    return _sources_first(found), kept
+            left_out.append(one)
+    found += [Gap(target, names, above) for target, (above, names) in bounds.items()]
+    return left_out
+
+
+def _may_be_a_gap_away(above: bool, target: Field, bound: Field) -> bool:
+    """Whether a column is well drawn as a bound plus, or less, a gap.
+
+    It must not get values that it never has, and the gap must say more than the column: numbers that only keep their order
+    are drawn worse by it (MAGIC, benchmarks/tables.py). Dates do well by it.
+    """
+    if _n_values(target) <= MAX_LEVELS:
+        return False
+    there = ~(target.missing | bound.missing)
+    gap = np.abs(bound.amounts[there] - target.amounts[there]).astype(float)
+    if above and (target.kind == "date" or (gap == 0).mean() > HEAVY):
+        return True
+    spreads = [np.subtract(*np.quantile(part, (0.75, 0.25))) for part in (gap, target.amounts[there].astype(float))]
+    return spreads[0] < NARROW * spreads[1]
+
+
+def _n_values(field: Field) -> int:
+    return pd.Series(field.entries).nunique()
 
 
 def _may_follow(target: Any, from_: set, sources: Mapping[Any, set]) -> bool:
@@ -949,7 +1026,7 @@ def _may_follow(target: Any, from_: set, sources: Mapping[Any, set]) -> bool:
         if name not in seen:
             seen.add(name)
             left += sources.get(name, ())
-    return target not in sources and target not in seen
+    return target not in seen
 
 
 def _sources_first(found: list) -> list:
@@ -1100,7 +1177,7 @@ def _learned(text: str, fields: Fields, mostly: bool) -> AbstractRelation:
     return one
 
 
-def _units_agree(one: AbstractRelation, fields: Fields) -> bool:
+def _units_agree(one: "Sum | Order", fields: Fields) -> bool:
     is_time = {fields[name].kind != "number" for name in one.columns}
     if isinstance(one, Order):
         return len({fields[name].kind for name in one.columns}) == 1
@@ -1204,8 +1281,7 @@ def _shows(one: Equation, fields: Fields, evidence: float) -> bool:
     one._gain = float(gain)
     if one.exact and len(one.offsets) == 1:
         return True
-    plain = isinstance(one, Product) or max(map(abs, one.coefficients)) == 1
-    return kept.mean() >= (LEAST_SHARE if plain else 1 - MOST_BREAKS) and gain > LEAST_GAIN
+    return kept.mean() >= (LEAST_SHARE if one.plain else 1 - MOST_BREAKS) and gain > LEAST_GAIN
 
 
 def _are_apart(offsets: np.ndarray, found: np.ndarray) -> bool:
@@ -1269,7 +1345,7 @@ def _ordered_pairs(group: Sequence[Field], evidence: float) -> Iterator[tuple]:
             both = ~np.isnan(x) & ~np.isnan(one)
             breaks = ((x > one) & both).sum(1) / both.sum(1).clip(1)
             varies = ((x != one) & both).sum(1) > 0
-        for other in np.flatnonzero((breaks <= 2 * MOST_BREAKS) & varies & (both.sum(1) >= 5)):
+        for other in np.flatnonzero((breaks <= 2 * MOST_BREAKS) & varies & (both.sum(1) >= 5)).tolist():
             if other != at:
                 yield group[at].name, group[other].name
 
@@ -1371,7 +1447,7 @@ def _determined(sources: Sequence[Field], targets: Sequence[Field], evidence: fl
     for source in sources:
         _, first, group = np.unique(source.codes[rows], return_index=True, return_inverse=True)
         same = (sketch == sketch[:, first[group]]) | (sketch < 0) | (sketch[:, first[group]] < 0)
-        for at in np.flatnonzero((same | (source.codes[rows] < 0)).all(1)):
+        for at in np.flatnonzero((same | (source.codes[rows] < 0)).all(1)).tolist():
             target = targets[at]
             if _same_column(source, target):
                 continue
@@ -1428,16 +1504,20 @@ def _sum_candidates(group: Sequence[Field], rows: np.ndarray) -> Iterator[Sum]:
     names = [field.name for field in group]
     for at, other in combinations(range(len(group)), 2):
         both = ~(missing[at] | missing[other])
-        if not (group[at].is_flag and group[other].is_flag) and both.any() and (x[at][both] == x[other][both]).mean() >= LEAST_SHARE:
+        if (
+            not (group[at].is_flag and group[other].is_flag)
+            and both.any()
+            and (x[at][both] == x[other][both]).mean() >= LEAST_SHARE
+        ):
             yield Sum(names[at], [(names[other], 1)])
-    for target, terms in _pairs_that_add_up(np.where(missing, np.nan, x)[:MAX_ADDED, :N_SKETCH]):
-        yield Sum(names[target], [(names[j], 1) for j in terms])
+    for target, pair in _pairs_that_add_up(np.where(missing, np.nan, x)[:MAX_ADDED, :N_SKETCH]):
+        yield Sum(names[target], [(names[j], 1) for j in pair])
     useful = (~missing).mean(1) > 0.5
     means = np.array([one[~gap].mean() if (~gap).any() else 0.0 for one, gap in zip(x, missing, strict=True)])
     centred = np.where(missing, 0.0, x - means[:, None])
     scale = np.sqrt((centred**2).mean(1))
     useful &= scale > 0
-    for at in np.flatnonzero(useful):
+    for at in np.flatnonzero(useful).tolist():
         if group[at].is_flag:
             continue
         there = ~missing[at]
@@ -1465,8 +1545,10 @@ def _whole_coefficients(x: np.ndarray, scale: np.ndarray, useful: np.ndarray, at
 
     x : (k, m), centred; scale : (k,).
     """
-    y, chosen = x[at], []
-    rest, rows, last = y, slice(None), None
+    chosen: list[int] = []
+    y = x[at]
+    rest, last = y, None
+    rows: Any = slice(None)
     for _ in range(min(2 * MAX_TERMS, useful.sum() - 1)):
         gain = np.abs(x[:, rows] @ (rest if isinstance(rows, slice) else rest[rows])) / np.where(scale > 0, scale, np.inf)
         gain[[at, *chosen]] = -1.0
@@ -1477,7 +1559,7 @@ def _whole_coefficients(x: np.ndarray, scale: np.ndarray, useful: np.ndarray, at
         # rows that do not keep the sum are far off: the nearest four fifths say what the others would (least trimmed
         # squares by concentration steps: Rousseeuw & Van Driessen, 2006)
         for _ in range(N_CONCENTRATIONS):
-            slopes = np.linalg.lstsq(x[chosen][:, rows].T, y[rows], rcond=1e-9)[0]
+            slopes = np.asarray(np.linalg.lstsq(x[chosen][:, rows].T, y[rows], rcond=1e-9)[0])
             rest = y - slopes @ x[chosen]
             rows = near = np.flatnonzero(np.abs(rest) <= np.quantile(np.abs(rest), 0.8))
         whole = np.round(slopes)
@@ -1493,7 +1575,7 @@ def _whole_coefficients(x: np.ndarray, scale: np.ndarray, useful: np.ndarray, at
 def _improved(one: Sum, fields: Fields, names: Sequence) -> Sum:
     """A sum with a term more or less, while that makes more rows keep it."""
     for _ in range(MAX_TERMS):
-        if one.share < 0.2 or one.exact and len(one.offsets) == 1:
+        if one.share < 0.2 or (one.exact and len(one.offsets) == 1):
             return one
         terms = dict(one.terms)
         others = [{**terms, name: sign} for name in names if name not in one.columns for sign in (1, -1)]

@@ -145,7 +145,7 @@ class Table(AbstractModality):
 
     def _finest_unit(self) -> str:
         """The unit that all times of the table can be counted in."""
-        ticks = {column.tick for column in self.columns if getattr(column, "counts_time", False)}
+        ticks = {column.tick for column in self.columns if column.tick}
         return min(ticks, key=TICKS.__getitem__, default="ns")
 
     def _fields(self, cells: list[Cells], unit: str) -> dict[Any, Field]:
