@@ -358,7 +358,12 @@ class Chain(nn.Module):
         for one in self.identities.identities:
             counted[:, one.members[0]] &= ~self.identities.kept(one, state.x, state.decided)
         drawn = state.decided & ~state.followed
-        return self.identities.log_jacobian(state.x, counted.to(state.x) - drawn.to(state.x))
+        nats = self.identities.log_jacobian(state.x, counted.to(state.x) - drawn.to(state.x))
+        for one in self.identities.identities:
+            for j, log_width in zip(one.members, one.log_widths, strict=True):
+                follows = ~counted[:, j] if j == one.members[0] else torch.zeros_like(counted[:, j])
+                nats = nats + log_width * (state.followed[:, j].to(nats) - follows.to(nats))
+        return nats
 
     def _known_after_unknown(self, x: Tensor, known: Tensor) -> bool:
         """Whether a known cell comes after one that is to be drawn. x, known : as in `sample`."""

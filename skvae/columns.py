@@ -96,9 +96,9 @@ class AbstractColumn(ABC, Saved):
         """The unit that times are counted in, a key of TICKS; "" of what is no time."""
         return ""
 
-    def can_hold(self, values: np.ndarray) -> np.ndarray:
-        """Whether values (n,), as `unpack` returns them, may be cells: within bounds, and on a grid."""
-        return np.ones(len(values), bool)
+    def can_hold(self, amounts: np.ndarray, unit: str) -> np.ndarray:
+        """Whether amounts (n,) may be those of cells: within bounds, and on a grid."""
+        return np.ones(len(amounts), bool)
 
     def amounts(self, cells: Cells, unit: str) -> np.ndarray:
         """Cells as what relations compute with, (n,): numbers that add up, zero where missing; of categories the cells.
@@ -303,7 +303,7 @@ class NumericColumn(AbstractColumn):
             return None  # sums of so large integers are not exact
         amounts = self.amounts(cells, unit)
         there = amounts[~cells.missing]
-        digits, ends = (0, True) if amounts.dtype.kind in "iu" else (_digits(there), _decimals(there) is not None)
+        digits, ends = (0, True) if amounts.dtype.kind in "iu" else _digits(there)
         if digits == 0 and cells.missing.any() and np.abs(amounts).max() < MAX_WHOLE:
             amounts = amounts.astype(np.int64)  # pandas holds integers as floats where some are missing
         whole, n_glanced = amounts.dtype.kind in "iu", min(N_GLANCED, len(amounts))
@@ -322,8 +322,9 @@ class NumericColumn(AbstractColumn):
         """What amounts are of: "number", "date" or "duration"."""
         return "number" if not self.counts_time else "duration" if self.type.kind == "duration" else "date"
 
-    def can_hold(self, values):
-        numbers = self._numbers(self.counted(Cells(values, np.zeros(len(values), bool))))
+    def can_hold(self, amounts, unit):
+        counted = amounts // (TICKS[self.tick] // TICKS[unit]) if self.counts_time else amounts
+        numbers = (counted - self.origin) / self.unit
         slack = OFF_GRID * (self.step or max(1.0, abs(self.upper), abs(self.lower)) * 1e-6)
         within = (numbers >= self.bounds[0] - slack) & (numbers <= self.bounds[1] + slack)
         if not self.step:
@@ -404,6 +405,10 @@ class ClockColumn(NumericColumn):
     @property
     def _fitted_with(self):
         return "times of day as integers, such as 1745"
+
+    def fit(self, values, weight, likelihood):
+        super().fit(values, weight, likelihood)
+        self.bounds = max(self.bounds[0], 0.0), min(self.bounds[1], float(LAST_MINUTE))
 
     def counted(self, cells):
         values = to_floats(Cells(cells.values, cells.missing), self.name)
@@ -629,13 +634,13 @@ def _has_heavy_values(values: np.ndarray) -> bool:
     return few or bool(heavy.any())
 
 
-def _digits(values: np.ndarray) -> int:
-    """How many decimals numbers (n,) have; of those that do not end, how many mean something."""
+def _digits(values: np.ndarray) -> tuple[int, bool]:
+    """How many decimals numbers (n,) have, and whether they end; of those that do not, how many mean something."""
     if (decimals := _decimals(values)) is not None:
-        return decimals
+        return decimals, True
     with np.errstate(over="ignore"):
         greatest, single = np.abs(values).max(), np.array_equal(values.astype(np.float32), values)
-    return (DIGITS // 2 if single else DIGITS) - int(np.ceil(np.log10(max(greatest, 1e-300))))
+    return (DIGITS // 2 if single else DIGITS) - int(np.ceil(np.log10(max(greatest, 1e-300)))), False
 
 
 def _decimals(values: np.ndarray) -> int | None:

@@ -70,6 +70,10 @@ class Identities(nn.Module):
             others = set(one.members[1:]) - {one.pivot}
             if one.pivot >= 0 and not any(one.pivot in self._all_needed(other, needed) for other in others):
                 needed[one.pivot] |= others
+        for one in self.identities:  # what its target may follow from otherwise comes before the pivot as well
+            for other in needed[one.members[0]] - set(one.members) if one.pivot >= 0 else ():
+                if one.pivot not in self._all_needed(other, needed):
+                    needed[one.pivot].add(other)
         out: list[int] = []
         left = list(order)
         while left:

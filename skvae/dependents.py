@@ -30,6 +30,8 @@ from skvae.relations import (
 )
 from skvae.scalings import Variable
 
+N_PASSES = 4  # over pairs of columns of which one gives way to the other; unmeasured
+
 
 class Dependents(Saved):
     """The relations of a table, as packed rows and chains over them need them.
@@ -67,7 +69,8 @@ class Dependents(Saved):
         self.attach(columns)
         self.rules, self.relations = gaps_and_equations(relations, fields)
         self.place = {column.name: j for j, column in enumerate(columns)}
-        self.decimals = {name: (field.decimals, field.ends) for name, field in fields.items()}
+        self.decimals = {name: field.decimals for name, field in fields.items()}
+        self.ends = {name: field.ends for name, field in fields.items()}
         self.n_values = {name: pd.Series(one.entries).nunique() for name, one in fields.items() if self._is_involved(name)}
         self.gaps = [self._gap_column(rule, fields, weight) if isinstance(rule, Gap) else None for rule in self.rules]
 
@@ -134,9 +137,11 @@ class Dependents(Saved):
         discrete = [not isinstance(column, NumericColumn) or column.integer or column.binary for column in columns]
         if gap is not None:
             members, solvable, discrete = [*members, own], [*solvable, own], [*discrete, gap.integer]
-            return Identity(tuple(members), tuple(solvable), -1, 0, True, tuple(discrete), self._pivot(rule))
+            no_widths = (0.0,) * len(members)
+            return Identity(tuple(members), tuple(solvable), -1, 0, True, tuple(discrete), no_widths, self._pivot(rule))
         n_offsets, leads = len(rule.offsets), isinstance(rule, Function)
-        parts = tuple(discrete), self._pivot(rule), leads
+        widths = tuple(float(np.log(self._width(rule, column))) for column in columns)
+        parts = tuple(discrete), widths, self._pivot(rule), leads
         return Identity(tuple(members), tuple(solvable), own, n_offsets, rule.exact, *parts)
 
     def _pivot(self, rule: Any) -> int:
@@ -208,7 +213,7 @@ class Dependents(Saved):
             column = self._columns[j]
             amounts = column.amounts(Cells(values, missing), self.unit)
             unit = self.unit if column.tick else ""
-            decimals, ends = self.decimals[column.name]
+            decimals, ends = self.decimals[column.name], self.ends[column.name]
             out[column.name] = Field(column.name, "", missing, amounts, decimals, unit=unit, ends=ends)
         return out
 
@@ -257,28 +262,34 @@ class Dependents(Saved):
         fields = self.fields(self._cells_of(at, x))
         if gap is not None and member == self.rule_at[at]:
             packed = gap.pack(Cells(rule.measure(fields), np.zeros(len(x), bool)))
-            return packed, gap.can_hold(rule.measure(fields))
+            return packed, gap.can_hold(rule.measure(fields), self.unit)
         name = next(name for name in rule.columns if self.value_at[self.place[name]] == member)
         column = self._columns[self.place[name]]
-        known = rule.about(fields)
         amounts = {field.name: field.amounts for field in fields.values()}
-        values = column.from_amounts(self._solved(at, name, amounts, x, codes), self.unit)
-        packed = column.pack(Cells(values, np.zeros(len(x), bool)))
-        valid = np.isfinite(packed) & column.can_hold(values)
-        packed = np.where(np.isfinite(packed), packed, 0.0)
-        if isinstance(column, NumericColumn):  # next to zero, a cell may be packed as if it were zero
-            valid &= (values == 0) == (column.unpack(packed) == 0)
-        return packed, valid & known
+        solved, follows = self._solved(at, name, amounts, x, codes)
+        valid = follows & rule.about(fields) & column.can_hold(solved, self.unit)
+        packed = np.zeros(len(x))
+        if valid.any():
+            values = column.from_amounts(solved[valid], self.unit)
+            packed[valid] = column.pack(Cells(values, np.zeros(len(values), bool)))
+            valid &= np.isfinite(packed)
+            packed[~valid] = 0.0
+            if isinstance(column, NumericColumn):  # next to zero, a cell may be packed as if it were zero
+                valid[valid] = (solved[valid] == 0) == (column.unpack(packed[valid]) == 0)
+        return packed, valid
 
-    def _solved(self, at: int, name: Any, amounts: Mapping[Any, np.ndarray], x: np.ndarray, codes: np.ndarray) -> np.ndarray:
-        """Amounts of a column by a rule; where division does not go even, the next whole number."""
-        rule = self.rules[at]
-        solved = rule.solve(name, amounts, self._offset(at, x, codes))
+    def _solved(
+        self, at: int, name: Any, amounts: Mapping[Any, np.ndarray], x: np.ndarray, codes: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Amounts (n,) of a column by a rule, and where they follow, (n,): not where a division does not go even."""
+        solved = self.rules[at].solve(name, amounts, self._offset(at, x, codes))
         assert solved is not None
-        whole = [amounts[other].dtype.kind in "iu" for other in rule.columns if other != name]
-        if solved.dtype.kind == "f" and all(whole) and not isinstance(rule, Gap):
-            solved = np.nan_to_num(solved).round().astype(np.int64)
-        return solved
+        if solved.dtype.kind != "f":
+            return solved, np.ones(len(solved), bool)
+        follows = np.isfinite(solved)
+        if amounts[name].dtype.kind in "iu":
+            solved = np.where(follows, solved, 0.0).round().astype(np.int64)
+        return solved, follows
 
     def _offset(self, at: int, x: np.ndarray, codes: np.ndarray) -> np.ndarray:
         """What a rule adds, (n,): the gap, or the offset that a code (n,) stands for."""
@@ -332,9 +343,11 @@ class Dependents(Saved):
         cells : of every column; values : (n, n_variables), packed; known : (n, n_columns), cells that stay as they are.
         """
         cells = [Cells(one.values.copy(), one.missing.copy()) for one in cells]
-        for relation in self.relations:
-            if isinstance(relation, Pair | Flags) and relation.exact:
-                self._allow(relation, cells, known)
+        pairs = [one for one in self.relations if isinstance(one, Pair | Flags) and one.exact]
+        for _ in range(N_PASSES):  # what one lets give way, another may be about
+            gave_way = [self._allow(one, cells, known) for one in pairs]
+            if not any(gave_way):
+                break
         if self.rules:
             self._follow(cells, values, known)
         return cells
@@ -346,12 +359,14 @@ class Dependents(Saved):
         some = self.involved
         patterns, which = np.unique(np.concatenate([known[:, some], active], 1), axis=0, return_inverse=True)
         for number, pattern in enumerate(patterns):
-            rows = np.flatnonzero(which.ravel() == number)
+            of_pattern = np.flatnonzero(which.ravel() == number)
             fixed = {self._columns[j].name for j, is_known in zip(some, pattern, strict=False) if is_known}
             for at, name in self._schedule(fixed, pattern[len(some) :]):
+                rows = of_pattern
                 part = {other: amounts[other][rows] for other in self.rules[at].columns}
                 codes = values[rows, self.rule_at[at]]
-                solved = self._solved(at, name, part, values[rows], codes)
+                solved, follows = self._solved(at, name, part, values[rows], codes)
+                solved, rows = solved[follows], rows[follows]
                 if amounts[name].dtype.kind in "iu" and solved.dtype.kind == "f":
                     amounts[name] = amounts[name].astype(float)
                 amounts[name][rows] = solved
@@ -382,17 +397,17 @@ class Dependents(Saved):
                         decided.add(left[0])
                         found = True
 
-    def _allow(self, relation: AbstractRelation, cells: list[Cells], known: np.ndarray) -> None:
-        """Let codes give way that may not stand where they do."""
+    def _allow(self, relation: AbstractRelation, cells: list[Cells], known: np.ndarray) -> bool:
+        """Let codes give way that may not stand where they do; returns whether any did."""
         places = [self.place[name] for name in relation.columns]
         fields = {self._columns[j].name: self._coded(j, cells[j]) for j in dict.fromkeys(places)}
         kept, about = relation.kept(fields)
         rows = np.flatnonzero(about & ~kept)
         if not len(rows):
-            return
+            return False
         if isinstance(relation, Flags):
             self._choose_one(relation, cells, rows)
-            return
+            return True
         assert isinstance(relation, Pair)
         at, aspect = places[1], relation.aspects[1]
         rows = rows[~known[rows, at]]
@@ -403,6 +418,7 @@ class Dependents(Saved):
             cells[at].values[rows] = wanted
         else:
             cells[at].values[rows[~wanted.astype(bool)]] = 0
+        return bool(len(rows))
 
     def _choose_one(self, relation: Flags, cells: list[Cells], rows: np.ndarray) -> None:
         """Of flags, the first that is yes remains; of none, the last is."""

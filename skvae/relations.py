@@ -333,8 +333,8 @@ class Sum(Equation):
         left = amounts[self.target] - rest - offset
         if own in (1, -1):
             return own * left
-        exact = np.round(left / own)
-        return np.where(np.abs(exact * own - left) < 1e-9, exact, np.nan)
+        # whole numbers are not divided into parts of one
+        return left / own if left.dtype.kind == "f" else np.where(left % own == 0, left / own, np.nan)
 
     @classmethod
     def find(cls, fields, evidence):
@@ -984,7 +984,7 @@ def _add_gaps(orders: Iterable[Order], sources: dict, found: list, fields: Field
     for one in orders:
         upper, lower = one.columns
         for above, target, bound in ((True, upper, lower), (False, lower, upper)):
-            if not _may_be_a_gap_away(above, fields[target], fields[bound]):
+            if not one._stated and not _may_be_a_gap_away(above, fields[target], fields[bound]):
                 continue
             so_far = bounds.get(target, (above, []))
             free = target not in sources or (target in bounds and so_far[0] == above)
@@ -1061,6 +1061,8 @@ class Identity(Saved):
     pivot : int
         The source that is best drawn after all others, as it has the most values: where the target is known, it follows
         from the rest, and can be anything; -1 where no source follows.
+    log_widths : tuple of float
+        Of each member, the log of the width of its last digit, over which the probability of what follows is spread.
     leads : bool
         Whether the source is best drawn before all else: of a date, much follows.
     """
@@ -1071,6 +1073,7 @@ class Identity(Saved):
     n_offsets: int
     exact: bool
     discrete: tuple[bool, ...]
+    log_widths: tuple[float, ...] = ()
     pivot: int = -1
     leads: bool = False
 

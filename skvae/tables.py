@@ -277,7 +277,9 @@ class Table(AbstractModality):
         columns = list(zip(self.columns, series, self.value_at, strict=True))
         filled = [_filled(column, one, None if at is None else values[:, at]) for column, one, at in columns]
         known = np.array([~column.read(one).missing for column, one, _ in columns]).T
-        return self.dependents.settle(filled, values, known)
+        settled = self.dependents.settle(filled, values, known)
+        # a cell that was filled in is not missing, although the data would have it so
+        return [Cells(one.values, other.missing) for one, other in zip(settled, filled, strict=True)]
 
     def by_column(self, figures: np.ndarray) -> np.ndarray:
         out = np.zeros((len(figures), len(self.columns)))

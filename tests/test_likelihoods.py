@@ -428,3 +428,20 @@ def test_tilted_scores_integrate_to_one_and_are_drawn_as_often():
             at = x[torch.searchsorted(cdf[:, j].contiguous(), torch.tensor(q))]
             assert (drawn[:, j] < at).double().mean().item() == pytest.approx(q, abs=0.006)
     assert drawn.abs().max() < 6
+
+
+def test_the_tails_of_bins_are_finite_whatever_is_drawn(monkeypatch):
+    variable = Variable(
+        "histogram",
+        size=2,
+        edge_scores=(-3.0, 0.0, 3.0),
+        bin_means=(-0.8, 0.8),
+        atoms=(float("nan"),) * 2,
+        knots=((-1.0, 0.0), (1.0, 2.0)),
+        spikes=(False,),
+        tails=(0.1, 0.1),
+    )
+    likelihood = LIKELIHOODS["histogram"].of([variable], relative=False)
+    rng = torch.Generator()
+    monkeypatch.setattr(torch, "rand", lambda shape, **rest: torch.zeros(shape))  # zero is one of its draws
+    assert torch.isfinite(likelihood.sample(torch.zeros(5, likelihood.n_params), rng)).all()
