@@ -79,7 +79,7 @@ for name, model in {"found": vae, "and one by hand": by_hand, "none": without}.i
 # What a sum looks like
 # ---------------------
 
-figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained", sharey=True)
+figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained", sharex=True, sharey=True)
 for ax, model, title in zip(axes, (without, vae), ("without relations", "with those that fit found"), strict=True):
     drawn = model.sample(len(real), random_state=0)
     minutes = (drawn["dropoff"] - drawn["pickup"]).dt.total_seconds() / 60

@@ -14,7 +14,7 @@ from skvae.relations import Exclusion, Identity, Support
 OUT_OF_REACH = 1e4  # log-odds by which a code is forbidden
 
 
-def log_odds_of_breaks(n_rows: int) -> tuple[float, float]:
+def log_probs_of_keeping(n_rows: int) -> tuple[float, float]:
     """Logs of the probabilities that a row keeps, and breaks, what all of n rows keep (Laplace, 1774)."""
     return math.log1p(-1 / (n_rows + 2)), -math.log(n_rows + 2)
 
@@ -65,7 +65,7 @@ class Identities(nn.Module):
             needed[one.members[0]] |= set(one.members[1:])
         for gap, missing in self.members_missing.items():
             needed[gap] |= set(missing)
-        followers = set(self._targets)
+        followers = {one.members[0] for one in self.identities}
         for one in self.identities:
             others = set(one.members[1:]) - {one.pivot}
             if one.pivot >= 0 and not any(one.pivot in self._all_needed(other, needed) for other in others):
@@ -81,10 +81,6 @@ class Identities(nn.Module):
             out.append(next((j for j in ready if j in followers), ready[0]))
             left.remove(out[-1])
         return out
-
-    @property
-    def _targets(self) -> list[int]:
-        return [one.members[0] for one in self.identities]
 
     @staticmethod
     def _all_needed(j: int, needed: dict[int, set[int]]) -> set[int]:
@@ -147,7 +143,7 @@ class Identities(nn.Module):
         """Nats of a gate, and of the cell that follows where rows keep the equation: (n,)."""
         of_code, of_cell = cells[one.gate], cells[last]
         if one.exact:
-            log_kept, log_broken = log_odds_of_breaks(self.n_rows)
+            log_kept, log_broken = log_probs_of_keeping(self.n_rows)
             among = of_code - torch.log1p(-of_none.exp().clamp(max=1 - 1e-6)) if one.n_offsets > 1 else of_code * 0
             of_code, of_none = torch.where(kept, log_kept + among, log_broken), torch.full_like(of_none, log_broken)
         if not one.discrete[one.members.index(last)]:
@@ -209,7 +205,7 @@ class Supports(nn.Module):
         n_rows: int,
     ):
         super().__init__()
-        self.log_kept, self.log_broken = log_odds_of_breaks(n_rows)
+        self.log_kept, self.log_broken = log_probs_of_keeping(n_rows)
         self.exclusions: dict[int, list[Exclusion]] = {}
         for exclusion in exclusions:
             for j in exclusion.members:

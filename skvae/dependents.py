@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skvae.columns import AbstractColumn, CategoricalColumn, NumericColumn
+from skvae.columns import AbstractColumn, NumericColumn
 from skvae.containers import Cells, CellType
 from skvae.modalities import Packed
 from skvae.persistence import Saved
@@ -102,9 +102,10 @@ class Dependents(Saved):
         """The variables of gaps and gates, "gap" or "gate", and the place of their rule."""
         out: list[tuple[Variable, str, int]] = []
         for at, (rule, gap) in enumerate(zip(self.rules, self.gaps, strict=True)):
-            if gap is not None and gap.variable is not None:
+            if gap is not None:
+                assert gap.variable is not None
                 out.append((gap.variable, "gap", at))
-            elif isinstance(rule, Equation):
+            else:
                 size = len(rule.offsets) + 1
                 out.append((Variable("categorical", size, coded=True, unseen=1 / (self.n_rows + 1)), "gate", at))
         return out
@@ -225,7 +226,7 @@ class Dependents(Saved):
         involved = self.involved
         fields = self.fields({j: one for j, one in cells.items() if j in involved})
         for at, rule in enumerate(self.rules):
-            if all(name in fields for name in rule.columns) and self.rule_at[at] is not None:
+            if all(name in fields for name in rule.columns):
                 values[:, self.rule_at[at]] = self._packed(at, fields)
 
     def _packed(self, at: int, fields: Mapping[Any, Field]) -> np.ndarray:
@@ -342,6 +343,8 @@ class Dependents(Saved):
 
         cells : of every column; values : (n, n_variables), packed; known : (n, n_columns), cells that stay as they are.
         """
+        if not self.relations:
+            return cells
         cells = [Cells(one.values.copy(), one.missing.copy()) for one in cells]
         pairs = [one for one in self.relations if isinstance(one, Pair | Flags) and one.exact]
         for _ in range(N_PASSES):  # what one lets give way, another may be about
@@ -445,14 +448,12 @@ class Dependents(Saved):
         for relation in self.relations:
             if not (relation.exact and set(relation.columns) <= names):
                 continue
-            fields = {self._columns[j].name: self._coded(j, one) for j, one in cells.items() if self._coded_at(j)}
+            places = [self.place[name] for name in dict.fromkeys(relation.columns)]
+            fields = {self._columns[j].name: self._coded(j, cells[j]) for j in places}
             kept, about = relation.kept(fields)
             if (about & ~kept).any():
                 breaks = first_breaks(relation, fields)
                 raise ValueError(f"given contradicts {str(relation)!r}, which every row of the data keeps: {breaks}.")
-
-    def _coded_at(self, j: int) -> bool:
-        return self._columns[j].variable is not None
 
 
 def coded_names(relations: Sequence[AbstractRelation], fields: Mapping[Any, Field]) -> set:
@@ -467,8 +468,3 @@ def coded_names(relations: Sequence[AbstractRelation], fields: Mapping[Any, Fiel
         name for name in names if fields[name].amounts is not None and fields[name].discrete and not fields[name].is_flag
     }
     return found - numbers
-
-
-def as_category(column: AbstractColumn) -> CategoricalColumn:
-    """An unfitted column of the same cells, each value a category."""
-    return CategoricalColumn(column.name, column.type)

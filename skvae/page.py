@@ -78,15 +78,13 @@ def html_pictures(marginals: list[Marginal], pairs: pd.DataFrame) -> list[str]:
 
 def html_tables(columns: pd.DataFrame, pairs: pd.DataFrame, relations: pd.DataFrame) -> list[str]:
     """Parts of a page: what holds between columns, every column, and the worst pairs or all."""
-    parts = (
-        []
-        if relations.empty
-        else [
+    parts = []
+    if not relations.empty:
+        parts += [
             "<h2>Relations</h2>",
             "<p>What always, or mostly, holds between real columns, and the shares of rows that keep it.</p>",
             _table(relations.drop(columns="columns")),
         ]
-    )
     parts += [
         "<h2>Columns</h2>",
         "<p>A score of 1: real and synthetic cells are distributed alike. Missing: shares of the cells.</p>",

@@ -18,8 +18,8 @@ from scipy.special import ndtr
 from skvae.containers import shown
 from skvae.persistence import Saved
 
-# nats by which rows must speak against chance, and as many again as the logarithm of the columns: of a thousand tables of
-# independent columns fewer than one shows a relation
+# nats by which rows must speak against chance, and how many more for each e-fold of columns: none of 300 tables of 13
+# independent columns showed a relation
 LEAST_EVIDENCE, EVIDENCE_A_COLUMN = 14.0, 3.0
 N_SKETCH, N_SAMPLED = 500, 2000  # rows by which candidates are picked, before all rows judge them; unmeasured
 MAX_COLUMNS = 200  # that candidates are looked for among, of each kind; unmeasured
@@ -30,10 +30,8 @@ OUTSTANDING = 4  # times as many rows as beside it an offset must have, for a su
 MAX_ADDED = 60  # columns of which all pairs are added up
 N_CONCENTRATIONS = 4  # of a trimmed regression; unmeasured
 TERM_PRICE = 0.2  # nats a row that one more term must save, for a sum to be preferred; unmeasured
-LEAST_GAIN, LEAST_SHARE = (
-    0.5,
-    0.05,
-)  # nats a row that a partial sum must save, and the share of rows that keep it; unmeasured
+# nats a row that a sum must save which some rows break, and the share of rows that keep it; unmeasured
+LEAST_GAIN, LEAST_SHARE = 0.5, 0.05
 MOST_BREAKS = 0.005  # share of rows that may break an order of dates; unmeasured
 NEAREST = 0.1  # how near, beside the larger, two numbers come that are ordered: else the one is merely small; unmeasured
 NARROW = 0.5  # spread of a gap beside that of a number that is drawn by it, at most
@@ -81,11 +79,9 @@ class Field:
     @property
     def entries(self) -> np.ndarray:
         """Amounts, or of a category its values: (n,)."""
-        return (
-            self.amounts
-            if self.amounts is not None
-            else np.append(np.asarray(self.values, dtype=object), [None])[self.codes]
-        )
+        if self.amounts is not None:
+            return self.amounts
+        return np.append(np.asarray(self.values, dtype=object), [None])[self.codes]
 
     def take(self, rows: np.ndarray) -> "Field":
         """Some rows, by index."""
@@ -209,7 +205,8 @@ class Equation(AbstractRelation):
         return amounts if amounts.dtype.kind in "iu" or not self.ends else amounts.round(self.digits) + 0.0
 
     def about(self, fields: Fields) -> np.ndarray:
-        return ~np.any([fields[name].missing for name in self.columns], axis=0)
+        """Which rows it is about, (n,), bool."""
+        return _are_there(fields, self.columns)
 
     def codes(self, fields: Fields) -> np.ndarray:
         """Which offset every row has, (n,), int: as many as there are offsets where none fits, -1 where one is missing."""
@@ -423,8 +420,8 @@ class Product(Equation):
     def parse(cls, text, names):
         if not (match := re.fullmatch(r"(.+?)\s=\s(.+?) \* (.+)", text)):
             return None
-        columns = [names.get(match[at]) for at in (1, 2, 3)]
-        return None if None in columns else cls(*columns)
+        columns = _named(names, match.groups())
+        return None if columns is None else cls(*columns)
 
 
 class Order(AbstractRelation):
@@ -440,7 +437,7 @@ class Order(AbstractRelation):
 
     def kept(self, fields):
         upper, lower = (fields[name] for name in self.columns)
-        about = ~(upper.missing | lower.missing)
+        about = _are_there(fields, self.columns)
         with np.errstate(invalid="ignore"):
             return about & (upper.amounts >= lower.amounts), about
 
@@ -450,7 +447,7 @@ class Order(AbstractRelation):
         found = []
         for kind in ("number", "date", "duration"):
             group = [f for f in fields if f.kind == kind and not f.is_flag and len(_there(f)) and np.ptp(_there(f)) > 0]
-            for upper, lower in _ordered_pairs(group[:MAX_COLUMNS], evidence):
+            for upper, lower in _ordered_pairs(group[:MAX_COLUMNS]):
                 one = cls(upper, lower)
                 one.learn(by_name)
                 if one.share >= (1.0 if kind == "number" else 1 - MOST_BREAKS) and _order_shows(one, by_name, evidence):
@@ -465,8 +462,8 @@ class Order(AbstractRelation):
     def parse(cls, text, names):
         if not (match := re.fullmatch(r"(.+?) (>=|<=) (.+)", text)):
             return None
-        columns = names.get(match[1]), names.get(match[3])
-        if None in columns:
+        columns = _named(names, (match[1], match[3]))
+        if columns is None:
             return None
         return cls(*columns) if match[2] == ">=" else cls(*columns[::-1])
 
@@ -499,6 +496,11 @@ class Aspect(Saved):
         nowhere = np.zeros(len(field.missing), bool) if whole else field.missing
         values = np.array([False, True])
         return Field(self, "category", nowhere, codes=codes.astype(int), values=values, discrete=True)
+
+    @staticmethod
+    def of(name: Any) -> "Aspect":
+        """What the name of a field stands for: an aspect, or the value of the column."""
+        return name if isinstance(name, Aspect) else Aspect(name)
 
     @staticmethod
     def parse(text: str, names: Mapping[str, Any]) -> "Aspect | None":
@@ -574,7 +576,7 @@ class Determines(Pair):
     @classmethod
     def find(cls, fields, evidence):
         coded = _coded(fields, MAX_SOURCE_LEVELS, own=True)[:MAX_COLUMNS]
-        found = dict(_determined(coded, [*coded, *_yes_or_no_aspects(fields)], evidence))
+        found = dict.fromkeys(_determined(coded, [*coded, *_yes_or_no_aspects(fields)], evidence))
         yield from cls._reduced(found, {field.name: field for field in fields})
 
     @classmethod
@@ -598,7 +600,7 @@ class Determines(Pair):
             ):
                 continue
             done |= {(first, second), (second, first)} if twin else {(first, second)}
-            one = cls(*(name if isinstance(name, Aspect) else Aspect(name) for name in (first, second)))
+            one = cls(Aspect.of(first), Aspect.of(second))
             one.one_to_one = twin
             one.learn(fields)
             yield one
@@ -699,7 +701,7 @@ class Function(Equation):
         categories = [f for f in _coded(fields, MAX_SOURCE_LEVELS, own=True) if f.amounts is None][:MAX_COLUMNS]
         numbers = [f for f in _coded(fields, MAX_SOURCE_LEVELS) if not f.discrete and f.kind == "number"][:MAX_COLUMNS]
         found = [*_determined(sources, targets, evidence), *_determined(categories, numbers, evidence)]
-        for source, target in dict(found):
+        for source, target in dict.fromkeys(found):
             one = cls(source, target)
             one.learn(by_name)
             yield one
@@ -735,8 +737,7 @@ class Combinations(Pair):
             if share > 0:
                 found.append((share, at, other))
         for _, at, other in sorted(found, reverse=True)[:MAX_COMBINATIONS]:
-            names = (coded[j].name for j in (at, other))
-            one = cls(*(name if isinstance(name, Aspect) else Aspect(name) for name in names))
+            one = cls(Aspect.of(coded[at].name), Aspect.of(coded[other].name))
             one.least_expected = 2 * evidence
             one.learn(by_name)
             yield one
@@ -791,8 +792,8 @@ class Missing(Pair):
     def parse(cls, text, names):
         if not (match := re.fullmatch(r"(.+?) missing (only where|where) (.+?) missing", text)):
             return None
-        columns = names.get(match[1]), names.get(match[3])
-        if None in columns:
+        columns = _named(names, (match[1], match[3]))
+        if columns is None:
             return None
         one = cls(*(Aspect(name, "missing") for name in columns))
         one.both_ways = match[2] == "where"
@@ -816,7 +817,7 @@ class Flags(AbstractRelation):
 
     def kept(self, fields):
         flags = [fields[name] for name in self.columns]
-        about = ~np.any([flag.missing for flag in flags], axis=0)
+        about = _are_there(fields, self.columns)
         n_yes = np.sum([_yes(flag) for flag in flags], axis=0)
         return about & ((n_yes == 1) if self.exactly else (n_yes <= 1)), about
 
@@ -841,8 +842,8 @@ class Flags(AbstractRelation):
     def parse(cls, text, names):
         if not (match := re.fullmatch(r"(exactly|at most) one of (.+)", text)):
             return None
-        columns = [names.get(part.strip()) for part in match[2].split(",")]
-        return None if None in columns or len(columns) < 2 else cls(columns, match[1] == "exactly")
+        columns = _named(names, match[2].split(","))
+        return None if columns is None or len(columns) < 2 else cls(columns, match[1] == "exactly")
 
 
 # by kind, in the order in which they are looked for
@@ -923,7 +924,8 @@ class Gap(Saved):
         return gap.round(max(fields[name].decimals for name in self.columns)) + 0.0
 
     def about(self, fields: Fields) -> np.ndarray:
-        return ~np.any([fields[name].missing for name in self.columns], axis=0)
+        """As `Equation.about`."""
+        return _are_there(fields, self.columns)
 
     def _bound(self, amounts: Mapping[Any, np.ndarray]) -> np.ndarray:
         return (np.maximum if self.above else np.minimum).reduce([amounts[name] for name in self.columns[1:]])
@@ -1123,19 +1125,25 @@ def parse(text: str, columns: Iterable) -> AbstractRelation:
     )
 
 
-def wanted(relations: Any, finder: Any, fields: Fields) -> list[AbstractRelation]:
+def _named(names: Mapping[str, Any], texts: Iterable[str]) -> list | None:
+    """The columns that texts name; None where one names none."""
+    columns = [names.get(text.strip()) for text in texts]
+    return None if None in columns else columns
+
+
+def wanted(relations: Any, fields: Fields) -> list[AbstractRelation]:
     """The relations that a user asks for: those that are found ("auto"), none (None), or a list of changes to what is found.
 
     A text of the list adds a relation; "not " before it removes one; "mostly " before it lets some rows break it.
     """
     if relations is None:
         return []
-    found = finder(list(fields.values()))
+    found = find(list(fields.values()))
     for text in [] if isinstance(relations, str) else relations:
         if not isinstance(text, str):
             raise TypeError(f"relations must be 'auto', None or a list of str. Got {text!r} in the list.")
         removes, mostly = text.startswith("not "), text.startswith("mostly ")
-        one = _learned(text.removeprefix("not ").removeprefix("mostly "), fields, mostly)
+        one = _learned(text.removeprefix("not ").removeprefix("mostly "), fields)
         found = [other for other in found if other.key != one.key]
         if not removes:
             _check_stated(one, text, fields, mostly)
@@ -1163,7 +1171,7 @@ def as_table(relations: Iterable[AbstractRelation]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["relation", "kind", "share", "columns"])
 
 
-def _learned(text: str, fields: Fields, mostly: bool) -> AbstractRelation:
+def _learned(text: str, fields: Fields) -> AbstractRelation:
     """The relation that a text states, learned from fields."""
     one = parse(text, fields)
     if isinstance(one, Determines) and not all(fields[name].discrete for name in one.columns):
@@ -1316,7 +1324,6 @@ def _order_shows(one: Order, fields: Fields, evidence: float) -> bool:
         return False
     some = rows[_some_rows(len(rows), N_SAMPLED)]
     upper, lower = (fields[name].amounts[some].astype(float) for name in one.columns)
-    breaks = 1 - one.share
     if below.kind == "number":
         gap = (upper - lower) / np.maximum(np.abs(upper), np.abs(lower)).clip(1e-300)
         if gap.min() > NEAREST or not (_correlation(upper, lower) > LEAST_CORRELATION or (gap == 0).mean() > LEAST_OFFSET):
@@ -1324,10 +1331,7 @@ def _order_shows(one: Order, fields: Fields, evidence: float) -> bool:
     independent = (np.searchsorted(np.sort(upper), lower, side="left") / len(upper)).mean()
     difference = upper - lower
     normal = ndtr(-difference.mean() / max(difference.std(), 1e-300))
-    least = min(
-        _against_chance(len(rows), 1 - breaks, 1 - chance) if chance > breaks else 0.0 for chance in (independent, normal)
-    )
-    return least > evidence
+    return all(_against_chance(len(rows), one.share, 1 - chance) > evidence for chance in (independent, normal))
 
 
 def _correlation(one: np.ndarray, other: np.ndarray) -> float:
@@ -1336,7 +1340,7 @@ def _correlation(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.corrcoef(*ranks)[0, 1]) if min(np.ptp(part) for part in ranks) > 0 else 0.0
 
 
-def _ordered_pairs(group: Sequence[Field], evidence: float) -> Iterator[tuple]:
+def _ordered_pairs(group: Sequence[Field]) -> Iterator[tuple]:
     """Names of fields whose order few rows of a sample break, upper first."""
     if len(group) < 2:
         return
@@ -1362,6 +1366,11 @@ def _group_shows(share: np.ndarray, n_yes: np.ndarray, evidence: float) -> bool:
 
 
 # --- codes -----------------------------------------------------------------------------------------------------------
+
+
+def _are_there(fields: Fields, names: Iterable) -> np.ndarray:
+    """Which rows have a cell in every one of some columns, (n,), bool."""
+    return ~np.any([fields[name].missing for name in names], axis=0)
 
 
 def _there(field: Field) -> np.ndarray:
@@ -1412,13 +1421,12 @@ def _yes_or_no_aspects(fields: Sequence[Field]) -> list[Field]:
 
 def _say_the_same(one: Field, other: Field) -> bool:
     """Whether two fields are of one column, or are both of missing cells, of which `Missing` says more."""
-    forms = [getattr(field.name, "form", "value") for field in (one, other)]
+    forms = [Aspect.of(field.name).form for field in (one, other)]
     return _same_column(one, other) or forms == ["missing", "missing"]
 
 
 def _same_column(one: Field, other: Field) -> bool:
-    names = [field.name.name if isinstance(field.name, Aspect) else field.name for field in (one, other)]
-    return names[0] == names[1]
+    return Aspect.of(one.name).name == Aspect.of(other.name).name
 
 
 def _coded(fields: Sequence[Field], most: int, own: bool = False) -> list[Field]:
@@ -1440,7 +1448,7 @@ def _forbidden(first: Field, second: Field, evidence: float) -> np.ndarray:
     return np.where((counts == 0) & (expected > evidence), expected, 0.0)
 
 
-def _determined(sources: Sequence[Field], targets: Sequence[Field], evidence: float) -> Iterator[tuple[tuple, None]]:
+def _determined(sources: Sequence[Field], targets: Sequence[Field], evidence: float) -> Iterator[tuple]:
     """Names of fields of which the one determines the other, by all rows."""
     if not sources or not targets:
         return
@@ -1458,7 +1466,7 @@ def _determined(sources: Sequence[Field], targets: Sequence[Field], evidence: fl
                 continue
             counts = _counts(source, target)
             if ((counts > 0).sum(1) <= 1).all() and _groups_show(counts, evidence):
-                yield (source.name, target.name), None
+                yield source.name, target.name
 
 
 def _groups_show(counts: np.ndarray, evidence: float) -> bool:

@@ -9,13 +9,13 @@ import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 
-from skvae.columns import MAX_LEVELS, TICKS, UNSEEN, AbstractColumn, new_column
+from skvae.columns import MAX_LEVELS, TICKS, UNSEEN, AbstractColumn, CategoricalColumn, new_column
 from skvae.containers import Cells, CellType, as_frame, read_cells, shown
 from skvae.curves import Curves
-from skvae.dependents import Dependents, as_category, coded_names
+from skvae.dependents import Dependents, coded_names
 from skvae.modalities import AbstractModality, Packed
 from skvae.persistence import Saved
-from skvae.relations import Exclusion, Field, Identity, Support, check_placed, find, wanted
+from skvae.relations import Exclusion, Field, Identity, Support, check_placed, wanted
 from skvae.scalings import Variable
 
 
@@ -75,9 +75,11 @@ class Table(AbstractModality):
 
     @property
     def spec(self) -> TableSpec:
-        rules = self.dependents
-        parts = rules.identities, rules.supports, rules.exclusions, rules, rules.n_rows
-        return TableSpec(tuple(self.variables), *parts)
+        if "_spec" not in self.__dict__:  # every call that packs rows asks for it
+            rules = self.dependents
+            parts = rules.identities, rules.supports, rules.exclusions, rules, rules.n_rows
+            self._spec = TableSpec(tuple(self.variables), *parts)
+        return self._spec
 
     @property
     def dependents(self) -> Dependents:
@@ -106,9 +108,9 @@ class Table(AbstractModality):
         cells = [one for _, one in read]
         unit = self._finest_unit()
         fields = self._fields(cells, unit)
-        relations = wanted(self.wanted_relations, find, fields)
-        for j in [j for j, name in enumerate(names) if name in coded_names(relations, fields)]:
-            self.columns[j] = as_category(self.columns[j])
+        relations = wanted(self.wanted_relations, fields)
+        coded = coded_names(relations, fields)
+        self.columns = [CategoricalColumn(one.name, one.type) if one.name in coded else one for one in self.columns]
         for column, one in zip(self.columns, cells, strict=True):
             self._fit_column(column, one, weight)
         self.derived = Dependents(self.columns, relations, fields, weight, unit)
@@ -168,7 +170,8 @@ class Table(AbstractModality):
         ]
         self.dependents.lay_out(place)
         self.value_at, self.indicator_at = self.dependents.value_at, self.dependents.missing_at
-        self.__dict__.pop("_layout", None)
+        for made in ("_layout", "_spec"):
+            self.__dict__.pop(made, None)
 
     @property
     def layout(self) -> "_Layout":
