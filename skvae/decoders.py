@@ -80,6 +80,8 @@ class FactorisedDecoder(nn.Module):
         Draws the weights.
     identities : Identities or None
         Which cells follow from others: these are not counted.
+    hidden : nn.Module or None
+        What stands between the first hidden layer and theta, in the place of a perceptron.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class FactorisedDecoder(nn.Module):
         activation: str,
         rng: Generator,
         identities: Identities | None = None,
+        hidden: nn.Module | None = None,
     ):
         super().__init__()
         self.identities = identities
@@ -97,7 +100,7 @@ class FactorisedDecoder(nn.Module):
         total = sum(self.blocks.n_params)
         self.first = Linear(latent_dim, hidden_layer_sizes[0], rng) if hidden_layer_sizes else None
         self.path = Linear(latent_dim, total, rng)
-        self.hidden = MLP(hidden_layer_sizes, total, activation, rng)
+        self.hidden = MLP(hidden_layer_sizes, total, activation, rng) if hidden is None else hidden
 
     def theta(self, z: Tensor) -> Tensor:
         """Parameters of all cells. z : (..., latent_dim); returns (..., n_params)."""

@@ -18,6 +18,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from skvae._version import __version__
+from skvae.autoencoder import N_IMPORTANCE_SAMPLES
 from skvae.containers import check_frame
 from skvae.contexts import own_context, threads_for
 from skvae.fitting import Fit, FitInterrupted
@@ -26,7 +27,7 @@ from skvae.generators import choose as choose_generator
 from skvae.images import check_shape
 from skvae.likelihoods import LIKELIHOODS
 from skvae.modalities import Packed
-from skvae.model import N_IMPORTANCE_SAMPLES, VAE, normal_noise
+from skvae.model import VAE
 from skvae.networks import ACTIVATIONS
 from skvae.persistence import FORMAT, check_format, from_fields, to_fields
 from skvae.priors import PRIORS
@@ -50,6 +51,8 @@ from skvae.rows import (
 from skvae.schema import Schema, figures_like
 from skvae.sizes import N_ROWS_AT_ONCE
 from skvae.views import VIEWS
+
+HIDDEN = 256, 256  # units of hidden layers unless the user says otherwise
 
 
 class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -337,7 +340,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
 
     _parameter_constraints: ClassVar[dict] = {
         "latent_dim": [Interval(Integral, 1, None, closed="left")],
-        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "hidden_layer_sizes": [StrOptions({"auto"}), "array-like", Interval(Integral, 1, None, closed="left")],
         # views of the dicts: a row that is added later is an option as well
         "activation": [StrOptions(ACTIVATIONS.keys())],
         "likelihood": [StrOptions({"auto"}), StrOptions(LIKELIHOODS.keys()), dict],
@@ -366,7 +369,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         self,
         latent_dim: int = 2,
         *,
-        hidden_layer_sizes: Any = (256, 256),
+        hidden_layer_sizes: Any = "auto",
         activation: str = "silu",
         likelihood: str | dict = "auto",
         generator: str = "auto",
@@ -545,9 +548,11 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
     def _model_parameters(self):
         """The constructor's parameters that shape the model, as the model takes them."""
         views = [VIEWS[name](spec) for name, spec in self._schema.specs.items()]
+        automatic = isinstance(self.hidden_layer_sizes, str)
         return {
             "latent_dim": int(self.latent_dim),
-            "hidden_layer_sizes": _layer_sizes(self.hidden_layer_sizes),
+            "hidden_layer_sizes": HIDDEN if automatic else _layer_sizes(self.hidden_layer_sizes),
+            "network": "auto" if automatic else "mlp",
             "activation": self.activation,
             "generator": choose_generator(self.generator, views),
             "prior": self.prior,
@@ -711,7 +716,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         log_prob : of the module, parts of rows, and noise (copies, latent_dim), nats of each row in packed units.
         """
         module, chunks = self._inference(X, model, copies)
-        noise = normal_noise(copies, module.autoencoder.latent_dim).to(module.device, module.dtype)
+        noise = module.noise(model, copies)
 
         def nats(parts):
             jacobian = sum(one.sum(-1) for one in log_jacobian(self._schema, parts))
@@ -757,7 +762,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         check_is_fitted(self)
         X = self._validate(X)
         module, chunks = self._inference(X, "autoencoder", N_IMPORTANCE_SAMPLES)
-        noise = normal_noise(N_IMPORTANCE_SAMPLES, module.autoencoder.latent_dim).to(module.device, module.dtype)
+        noise = module.noise("autoencoder", N_IMPORTANCE_SAMPLES)
 
         def nats(parts):
             cells = module.autoencoder.log_likelihood_of_cells(module.read_parts(parts), noise)
@@ -895,7 +900,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         place, indicator, values, packed = self._schema.levels(column)
         copies = 1 if self.module_.generator.exact else N_IMPORTANCE_SAMPLES
         module, chunks = self._inference(X, "generator", copies)
-        noise = normal_noise(copies, module.autoencoder.latent_dim).to(module.device, module.dtype)
+        noise = module.noise("generator", copies)
 
         def proba(parts):
             log_joint = []
@@ -956,8 +961,9 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         if n_draws is not None:
             rng = self._draws_rng(random_state)
             return [self._schema.fill(X, values, index) for values in self._completed(X, n_draws, rng)]
-        module, chunks = self._inference(X, "generator")
-        with self._computing(len(X)):
+        copies = self.module_.generator.n_candidates
+        module, chunks = self._inference(X, "generator", copies)
+        with self._computing(len(X) * copies):
             centres = (module.generator.centre(module.read_parts(parts), module.autoencoder) for parts in chunks)
             values = joined(centres, len(X))
         return self._schema.fill(X, values, index)
@@ -981,7 +987,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         In batches whose size the model alone decides: what is drawn must not depend on the memory at hand.
         """
         module, n_rows = self.module_, len(packed[0].values)
-        copies = 1 if module.generator.exact else N_IMPORTANCE_SAMPLES
+        copies = module.generator.n_candidates
         batches = gen_batches(n_rows, n_rows_at_once(module.widest, copies))
         parts = ([to_part(one, module.dtype, self.device_, rows) for one in packed] for rows in batches)
         with self._computing(n_rows * copies):

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
+from skvae.autoencoder import normal_noise
 from skvae.contexts import threads_for
-from skvae.model import VAE, normal_noise
+from skvae.model import VAE
 from skvae.priors import name_of
 from skvae.rows import Rows, log_jacobian, n_rows_in_cache
 from skvae.sizes import MAX_BATCH, MIN_BATCH, N_CELLS_AT_ONCE, N_HIDDEN_A_STEP, SMALL_NETWORK
@@ -176,7 +177,7 @@ class Fit:
         if rows is None:
             return None
         size = n_rows_in_cache(module.widest, module.device.type, 1)
-        noise = normal_noise(1, module.autoencoder.latent_dim).to(module.device, torch.float32)
+        noise = module.noise("generator", 1)
         with torch.inference_mode():
             batches = (module.read(batch) for batch in rows.batches(size))
             nats = [module.generator.log_prob(b.parts, module.autoencoder, noise) * b.weight for b in batches]

@@ -1,17 +1,22 @@
-"""What rows are drawn from: the autoencoder's latents, or a chain over the cells. One class each, and `GENERATORS`."""
+"""What rows are drawn from: latents alone, a chain over cells, or pixel after pixel. One class each, and `GENERATORS`."""
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Generator, Tensor, nn
 
+from skvae.autoencoder import Autoencoder, normal_noise
 from skvae.autoregressive import Chain
+from skvae.pixels import PixelDecoder
 from skvae.rows import Budget, Part, Rows
 from skvae.views import AbstractView
 
+# latents of the pixel generator and the width of its hidden layers; how long it trains: on so many rows, and numbers that
+# its decoder puts out (benchmarks/images.py)
+N_LATENTS, PIXEL_WIDTH, PIXEL_BUDGET = 32, 256, Budget(5e5, least=5)
+N_PARTICLES = 16  # images so far, that those with known pixels are chosen from, row by row; documented in the estimator
 N_CANDIDATES = 64  # latents that those of a row with known cells are chosen from; documented in the estimator
 
 
@@ -34,20 +39,31 @@ class AbstractGenerator(nn.Module, ABC):
         Numbers of a row in its widest layer.
     exact : bool
         Whether `log_prob` is exact, or a bound.
+    latent_dim : int or None
+        Of its own latents; None where it has none, or takes the autoencoder's.
+    n_candidates : int
+        How many rows are computed for each that is completed.
     """
 
     budget: Budget | None = None
     widest = 1
     exact = True
+    latent_dim: int | None = None
+    n_candidates = 1
 
     @staticmethod
     @abstractmethod
-    def suits(views: Sequence[AbstractView]) -> bool:
+    def can(views: Sequence[AbstractView]) -> bool:
+        """Whether it can generate rows of these parts."""
+
+    @classmethod
+    def suits(cls, views: Sequence[AbstractView]) -> bool:
         """Whether "auto" may choose it for rows of these parts."""
+        return cls.can(views)
 
     @abstractmethod
     def log_prob(self, parts: Sequence[Part], autoencoder: Any, noise: Tensor) -> Tensor:
-        """log p(x), or a bound on it, in nats: (n,). noise : (n_samples, latent_dim), for a bound."""
+        """log p(x), or a bound on it, in nats: (n,). noise : (n_samples, latent_dim), of whose latents the bound is."""
 
     @abstractmethod
     def sample(self, n: int, autoencoder: Any, rng: Generator) -> list[Tensor]:
@@ -96,12 +112,13 @@ class LatentGenerator(AbstractGenerator):
     """The autoencoder itself: latents of the prior, given which cells are independent."""
 
     exact = False
+    n_candidates = N_CANDIDATES
 
     def __init__(self, views: Sequence[AbstractView], rng: Generator):
         super().__init__()
 
     @staticmethod
-    def suits(views):
+    def can(views):
         return True
 
     def log_prob(self, parts, autoencoder, noise):
@@ -114,18 +131,10 @@ class LatentGenerator(AbstractGenerator):
         """Latents are drawn from the posterior by sampling-importance-resampling (Rubin, 1988), among candidates of encoder
         and prior: exact as their number grows.
         """
-        x = parts[0].x
-        shape = N_CANDIDATES // 2, len(x), autoencoder.latent_dim
-        noise = torch.randn(shape, generator=rng, dtype=x.dtype, device=x.device)
-        # half of the candidates are the prior's: an encoder that sees a cell or two is on strange ground
-        drawn = autoencoder.sample_latents(math.prod(shape[:2]), rng).view(shape)
-        proposal = autoencoder.proposal(parts)
-        z = torch.cat([proposal.at(noise), drawn])
-        prior = autoencoder.log_prior(z)
-        log_cells = sum(cells.sum(-1) for cells in autoencoder.log_cells(parts, autoencoder.unorder(z)))
-        log_weights = log_cells + prior - torch.logaddexp(proposal.log_prob(z), prior)
+        z, log_weights = autoencoder.candidates(parts, N_CANDIDATES, rng)
+        log_weights += sum(cells.sum(-1) for cells in autoencoder.log_cells(parts, autoencoder.unorder(z)))
         chosen = torch.multinomial(log_weights.softmax(0).T, 1, generator=rng)[:, 0]
-        rows = autoencoder.sample(z[chosen, torch.arange(len(x), device=x.device)], rng)
+        rows = autoencoder.sample(z[chosen, torch.arange(z.shape[1], device=z.device)], rng)
         return _fill(parts, rows)
 
     def impute(self, parts, autoencoder, rng):
@@ -136,7 +145,7 @@ class LatentGenerator(AbstractGenerator):
         return autoencoder.centre(autoencoder.encode(parts).mean)
 
 
-class AutoregressiveGenerator(AbstractGenerator):
+class ChainGenerator(AbstractGenerator):
     """A chain over the cells of a table. Beside it, the autoencoder has no part in what is drawn.
 
     The chain does not see the latents. Fed with them, it scored worse on held-out rows (Adult: a bound of -28.4 nats
@@ -152,8 +161,12 @@ class AutoregressiveGenerator(AbstractGenerator):
         self.widest = self.chain.width * self.chain.n_variables
 
     @staticmethod
-    def suits(views):
-        return len(views) == 1 and len(views[0].variables) <= views[0].chain_up_to
+    def can(views):
+        return len(views) == 1 and views[0].chain_up_to > 0
+
+    @classmethod
+    def suits(cls, views):
+        return cls.can(views) and len(views[0].variables) <= views[0].chain_up_to
 
     def log_prob(self, parts, autoencoder, noise):
         return self.chain.log_prob(parts[0]).sum(-1)
@@ -191,6 +204,107 @@ class AutoregressiveGenerator(AbstractGenerator):
         self.chain.n_rows = n_rows
 
 
+class PixelGenerator(AbstractGenerator):
+    """A variational autoencoder of images whose decoder draws pixel by pixel, with an encoder and latents of its own.
+
+    Its latents hold what pixels far from each other have in common, and its decoder what is near: so it depends on no
+    parameter of the autoencoder, whose latents hold all that they can.
+    """
+
+    exact = False
+    latent_dim = N_LATENTS
+    n_candidates = N_PARTICLES
+
+    def __init__(self, views: Sequence[AbstractView], rng: Generator):
+        super().__init__()
+        [view] = views
+        decoder = view.pixel_decoder(N_LATENTS, "silu", rng)
+        self.model = Autoencoder(views, N_LATENTS, (PIXEL_WIDTH,) * 2, "silu", "auto", 1.0, rng, [decoder])
+        self.budget = PIXEL_BUDGET
+        self.widest = decoder.widest
+
+    @staticmethod
+    def can(views):
+        return len(views) == 1 and views[0].by_pixel
+
+    @property
+    def decoder(self) -> PixelDecoder:
+        [decoder] = self.model.decoders
+        return cast(PixelDecoder, decoder)
+
+    @torch.no_grad()
+    def start(self, rows, means, read):
+        self.model.encoder.embeddings[0].centre.copy_(means[0])
+        self.decoder.start(means[0].mean().item())
+
+    def log_prob(self, parts, autoencoder, noise):
+        return self.model.log_likelihood(parts, noise)
+
+    def loss(self, rows, rng=None):
+        shape, like = (len(rows), self.latent_dim), rows.weight
+        noise = normal_noise(*shape).to(like) if rng is None else torch.randn(shape, generator=rng, device=like.device)
+        return -self.model.objective(rows, noise.to(like))
+
+    def finalise(self, rows, read, rng):
+        self.model.finalise(rows, read)
+        self.model.fit_prior(rows, None, read, rng)
+
+    def sample(self, n, autoencoder, rng):
+        return self.model.sample(self.model.sample_latents(n, rng), rng)
+
+    @torch.no_grad()
+    def complete(self, parts, autoencoder, rng):
+        x, log_weights = self._completed(parts[0], rng)
+        chosen = torch.multinomial(log_weights.softmax(0).T, 1, generator=rng)[:, 0]
+        return [x[chosen, torch.arange(x.shape[1], device=x.device)]]
+
+    def impute(self, parts, autoencoder, rng):
+        return self.complete(parts, autoencoder, rng)
+
+    @torch.no_grad()
+    def centre(self, parts, autoencoder):
+        # the same draws at every call, so that their mean is the same
+        x, log_weights = self._completed(parts[0], Generator(parts[0].x.device).manual_seed(0))
+        return [(log_weights.softmax(0).unsqueeze(-1) * x).sum(0)]
+
+    def _completed(self, part: Part, rng: Generator) -> tuple[Tensor, Tensor]:
+        """Images with the observed pixels of a part, the others drawn, (N_PARTICLES, n, n_pixels), and their log-weights.
+
+        A particle filter (Gordon, Salmond & Smith, 1993): after each row of pixels, images so far under which the known
+        pixels are unlikely give way to others. Exact as the number of particles grows.
+        """
+        n, model = len(part), self.model
+        z, log_weights = model.candidates([part], N_PARTICLES, rng)
+        weights = [log_weights]
+
+        def choose(log_prob: Tensor) -> Tensor | None:
+            weights[0] = weights[0] + log_prob.view(N_PARTICLES, n)
+            chosen, weights[0] = resampled(weights[0], rng)
+            return chosen
+
+        several = Part(part.x.repeat(N_PARTICLES, 1), _known(part).repeat(N_PARTICLES, 1))
+        x = self.decoder.complete(several, model.unorder(z).flatten(0, 1), choose, rng)
+        return x.view(N_PARTICLES, n, -1), weights[0]
+
+
+def resampled(log_weights: Tensor, rng: Generator) -> tuple[Tensor | None, Tensor]:
+    """Particles to go on with, by systematic resampling where few of them count (Kitagawa, 1996).
+
+    log_weights : (k, n), k particles of n rows. Returns places (k * n,) among all particles, None for all as they are; and
+    the log-weights that they have then.
+    """
+    k, n = log_weights.shape
+    share = log_weights.softmax(0)
+    few = share.square().sum(0) > 2 / k  # the effective number of particles is below half of all
+    if not few.any():
+        return None, log_weights
+    u = torch.rand(n, 1, generator=rng, dtype=share.dtype, device=share.device)
+    places = (u + torch.arange(k, device=share.device)) / k
+    drawn = torch.searchsorted(share.T.cumsum(1).contiguous(), places).clamp(max=k - 1).T
+    chosen = torch.where(few, drawn, torch.arange(k, device=share.device)[:, None])
+    return (chosen * n + torch.arange(n, device=share.device)).flatten(), log_weights.masked_fill(few, 0.0)
+
+
 def _known(part: Part) -> Tensor:
     """Which cells of a part are observed, (n, n_variables), bool."""
     return torch.ones_like(part.x, dtype=torch.bool) if part.observed is None else part.observed
@@ -202,13 +316,22 @@ def _fill(parts: Sequence[Part], drawn: Sequence[Tensor]) -> list[Tensor]:
     return [part.x if part.observed is None else torch.where(part.observed, part.x, cells) for part, cells in pairs]
 
 
-# by the name that the estimator's `generator` takes; "auto" is the first that suits
-GENERATORS: dict[str, type[AbstractGenerator]] = {
-    "autoregressive": AutoregressiveGenerator,
-    "latent": LatentGenerator,
+# by the name that the estimator's `generator` takes, the first that can generate the rows; "auto" is the first that suits
+GENERATORS: dict[str, tuple[type[AbstractGenerator], ...]] = {
+    "autoregressive": (ChainGenerator, PixelGenerator),
+    "latent": (LatentGenerator,),
 }
 
 
 def choose(name: str, views: Sequence[AbstractView]) -> str:
     """The key of GENERATORS that a name stands for, which may be "auto"."""
-    return name if name != "auto" else next(key for key, cls in GENERATORS.items() if cls.suits(views))
+    if name == "auto":
+        return next(key for key, classes in GENERATORS.items() if any(cls.suits(views) for cls in classes))
+    if not any(cls.can(views) for cls in GENERATORS[name]):
+        raise ValueError(f"generator={name!r} cannot generate such rows. Choose 'latent', or 'auto'.")
+    return name
+
+
+def generator_of(name: str, views: Sequence[AbstractView], rng: Generator) -> AbstractGenerator:
+    """A new generator of a name that `choose` returned."""
+    return next(cls for cls in GENERATORS[name] if cls.can(views))(views, rng)

@@ -14,6 +14,7 @@ from skvae.moments import moments, value_range
 from skvae.persistence import Saved
 from skvae.scalings import Variable
 
+CHANNELS = 1, 3, 4  # grey, colour, and colour with opacity
 N_LEVELS = 256  # levels that pixels lie on, at most, to be discrete: those of a byte
 
 
@@ -25,10 +26,22 @@ class ImageSpec(Saved):
     variable: Variable
     centre: float
     scale: float
+    has_density: bool  # whether its likelihood is a distribution of the pixels: shares of yes are none
 
     @property
     def n_variables(self) -> int:
         return math.prod(self.shape)
+
+    @property
+    def layout(self) -> tuple[int, int, int, bool]:
+        """Channels, height, width, and whether channels are the first axis: where that is 1, 3 or 4, and the last is not.
+
+        Axes before the last two stand one below the other where there are more than three.
+        """
+        if len(self.shape) == 3:
+            first = self.shape[0] in CHANNELS and self.shape[2] not in CHANNELS
+            return (*self.shape, True) if first else (self.shape[2], *self.shape[:2], False)
+        return 1, math.prod(self.shape[:-1]), self.shape[-1], True
 
 
 class Images(AbstractModality):
@@ -66,7 +79,7 @@ class Images(AbstractModality):
 
     @property
     def spec(self) -> ImageSpec:
-        return ImageSpec(self.shape, self.variable, float(self.centre), float(self.scale))
+        return ImageSpec(self.image_shape, self.variable, float(self.centre), float(self.scale), self.has_density)
 
     @property
     def types(self) -> list[CellType]:  # type: ignore[override]
@@ -105,10 +118,13 @@ class Images(AbstractModality):
         return self.lower, self.upper
 
     def _fit_bernoulli(self, X: np.ndarray, weight: np.ndarray, levels: np.ndarray) -> None:
-        if len(levels) != 2:
+        has_two = len(levels) == 2
+        if has_two:
+            self.lower, self.upper = levels
+        else:
             levels = np.array([0.0, 255.0 if self.dtype == np.uint8 else 1.0])
+            self.lower, self.upper = min(self.lower, levels[0]), max(self.upper, levels[1])
         self.centre, self.scale, self.bounded = levels[0], levels[1] - levels[0], True
-        self.lower, self.upper = min(self.lower, levels[0]), max(self.upper, levels[1])
         self.widest = self.lower, self.upper
         if self.lower < levels[0] or self.upper > levels[1]:
             raise ValueError(
@@ -116,8 +132,10 @@ class Images(AbstractModality):
                 f"X ranges from {self.lower:g} to {self.upper:g}. Scale X, or choose likelihood='gaussian'."
             )
         self.variable, self.jacobian = Variable("bernoulli"), 0.0
+        self.has_density = has_two
 
     def _fit_gaussian(self, X: np.ndarray, weight: np.ndarray, levels: np.ndarray) -> None:
+        self.has_density = True
         seen = ~np.isnan(X)
         self.centre, self.scale = moments(X[seen].astype(float), np.broadcast_to(weight[:, None], X.shape)[seen])
         lattice = {}

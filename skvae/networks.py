@@ -6,6 +6,7 @@ Every layer is drawn from the caller's random generator, so that building a netw
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +22,11 @@ ACTIVATIONS = {
     "softplus": nn.Softplus,
     "tanh": nn.Tanh,
 }
+
+
+# patches a side of the smallest grid of a residual network, and the features of a patch there; values of an image up to
+# which a perceptron is better (benchmarks/images.py)
+MAX_GRID, N_MAPS, SMALL_IMAGE = 8, 64, 256
 
 
 def side_by_side(parts: list[Tensor]) -> Tensor:
@@ -168,3 +174,233 @@ class MLP(nn.Module):
     def forward(self, straight: Tensor, first: Tensor | None) -> Tensor:
         """straight : (n, n_out); first : (n, hidden_layer_sizes[0]), before the activation, or None; returns (n, n_out)."""
         return straight if self.rest is None or first is None else straight + self.rest(first)
+
+
+# --- images ----------------------------------------------------------------------------------------------------------
+
+
+class Layout(NamedTuple):
+    """How the pixels of a row make an image: its size, and whether channels are its first axis or its last."""
+
+    channels: int
+    height: int
+    width: int
+    channels_first: bool
+
+    def planes(self, x: Tensor) -> Tensor:
+        """Rows of pixels (..., n_pixels) as (..., channels, height, width)."""
+        if self.channels_first or self.channels == 1:
+            return x.unflatten(-1, (self.channels, self.height, self.width))
+        return x.unflatten(-1, (self.height, self.width, self.channels)).movedim(-1, -3)
+
+    def flat(self, planes: Tensor) -> Tensor:
+        """The inverse of `planes`."""
+        if self.channels_first or self.channels == 1:
+            return planes.flatten(-3)
+        return planes.movedim(-3, -1).flatten(-3)
+
+
+class Convolution(nn.Module):
+    """A convolution of planes (n, n_in, H, W), padded with zeros: all pixels share the weights.
+
+    Parameters
+    ----------
+    n_in, n_out : int
+    kernel : tuple of int
+        Height and width.
+    padding : tuple of int
+        Rows of zeros above and below, and columns on the left and on the right.
+    rng : torch.Generator
+        Draws the weights.
+    gain : float
+        As in `Linear`.
+    """
+
+    def __init__(self, n_in: int, n_out: int, kernel: tuple, rng: Generator, padding: tuple = (0, 0), gain: float = 1.0):
+        super().__init__()
+        std = gain / math.sqrt(n_in * math.prod(kernel))
+        self.weight = nn.Parameter(torch.empty(n_out, n_in, *kernel).normal_(std=std, generator=rng))
+        self.bias = nn.Parameter(torch.zeros(n_out))
+        self.padding = padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x : (n, n_in, H, W); returns (n, n_out, H, W), where the padding keeps the size."""
+        return F.conv2d(x, self.weight, self.bias, padding=self.padding)
+
+
+class ResidualBlock(nn.Module):
+    """x + small(act(local(act(x)))), a convolution of 3 x 3 pixels and one of single pixels (He et al., 2016)."""
+
+    def __init__(self, n_maps: int, activation: str, rng: Generator):
+        super().__init__()
+        self.local = Convolution(n_maps, n_maps, (3, 3), rng, (1, 1), math.sqrt(2))
+        self.small = Convolution(n_maps, n_maps, (1, 1), rng, gain=0.3)
+        self.act = ACTIVATIONS[activation]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x : (n, n_maps, H, W); returns the same."""
+        return x + self.small(self.act(self.local(self.act(x))))
+
+
+class Patches(NamedTuple):
+    """How a residual network sees an image: patches, a grid of which is halved until it is small.
+
+    sizes : of the patches of each stage, (height, width), in pixels or cells of the stage before.
+    grids : of each stage, (height, width), in patches.
+    n_maps : features of a patch, by stage.
+    """
+
+    sizes: list[tuple[int, int]]
+    grids: list[tuple[int, int]]
+    n_maps: list[int]
+
+    @classmethod
+    def of(cls, height: int, width: int) -> "Patches":
+        longest = max(height, width)
+        first = 2 if longest <= 16 else 4 if longest <= 64 else 8
+        sizes, grid, grids = [], (height, width), []
+        while not grids or max(grid) > MAX_GRID:
+            size = tuple(min(side, first if not grids else 2) for side in grid)
+            grid = tuple(math.ceil(side / one) for side, one in zip(grid, size, strict=True))
+            sizes.append(size)
+            grids.append(grid)
+        return cls(sizes, grids, [N_MAPS // 2] * (len(sizes) - 1) + [N_MAPS])
+
+
+def to_patches(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Planes (n, k, H, W), cut in patches of a size and padded with zeros: (n, k * size, H / size, W / size)."""
+    height, width = (-(-side // one) * one for side, one in zip(x.shape[-2:], size, strict=True))
+    x = F.pad(x, (0, width - x.shape[-1], 0, height - x.shape[-2]))
+    n, k = x.shape[:2]
+    x = x.view(n, k, height // size[0], size[0], width // size[1], size[1])
+    return x.permute(0, 1, 3, 5, 2, 4).reshape(n, -1, height // size[0], width // size[1])
+
+
+def from_patches(x: Tensor, size: tuple[int, int], shape: tuple[int, int]) -> Tensor:
+    """The inverse: patches (n, k * size, ...) as planes (n, k, *shape), cut to the shape."""
+    n, _, height, width = x.shape
+    x = x.reshape(n, -1, *size, height, width).permute(0, 1, 4, 2, 5, 3)
+    return x.reshape(n, -1, height * size[0], width * size[1])[:, :, : shape[0], : shape[1]]
+
+
+class ResidualEncoder(nn.Module):
+    """From an image to features: patches, residual blocks on ever smaller grids, and a linear layer over the last.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Channels, height and width.
+    n_out : int
+    activation : str
+        A key of `ACTIVATIONS`.
+    rng : torch.Generator
+        Draws the weights.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], n_out: int, activation: str, rng: Generator):
+        super().__init__()
+        self.patches = Patches.of(*shape[1:])
+        stages, n_in = [], shape[0]
+        for size, n_maps in zip(self.patches.sizes, self.patches.n_maps, strict=True):
+            enter = Convolution(n_in * math.prod(size), n_maps, (1, 1), rng)
+            stages.append(nn.Sequential(enter, ResidualBlock(n_maps, activation, rng)))
+            n_in = n_maps
+        self.stages, self.act = nn.ModuleList(stages), ACTIVATIONS[activation]()
+        self.last = Linear(n_in * math.prod(self.patches.grids[-1]), n_out, rng)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x : (n, channels, height, width); returns (n, n_out)."""
+        for stage, size in zip(self.stages, self.patches.sizes, strict=True):
+            x = stage(to_patches(x, size))
+        return self.last(self.act(x).flatten(1))
+
+
+class ResidualDecoder(nn.Module):
+    """From features to maps of the size of an image: the stages of `ResidualEncoder` in reverse.
+
+    Parameters
+    ----------
+    n_in : int
+    shape : tuple of int
+        Maps, height and width.
+    activation, rng
+        As in `ResidualEncoder`.
+    gain : float
+        Of the last layer: how large maps are at the start.
+    """
+
+    def __init__(self, n_in: int, shape: tuple[int, int, int], activation: str, rng: Generator, gain: float = 1.0):
+        super().__init__()
+        self.patches, self.size = Patches.of(*shape[1:]), shape[1:]
+        n_maps = self.patches.n_maps
+        self.first = Linear(n_in, n_maps[-1] * math.prod(self.patches.grids[-1]), rng)
+        stages = []
+        for stage in reversed(range(len(n_maps))):
+            n_out = n_maps[stage - 1] if stage else shape[0]
+            n_out *= math.prod(self.patches.sizes[stage])
+            leave = Convolution(n_maps[stage], n_out, (1, 1), rng, gain=1.0 if stage else gain)
+            stages.append(nn.Sequential(ResidualBlock(n_maps[stage], activation, rng), ACTIVATIONS[activation](), leave))
+        self.stages = nn.ModuleList(stages)
+
+    def forward(self, h: Tensor) -> Tensor:
+        """h : (n, n_in); returns (n, maps, height, width)."""
+        sizes, grids, n_maps = self.patches
+        x = self.first(h).to(h.dtype).view(-1, n_maps[-1], *grids[-1])
+        for stage, size, shape in zip(self.stages, reversed(sizes), [*reversed(grids[:-1]), self.size], strict=True):
+            x = from_patches(stage(x), size, shape)
+        return x
+
+
+class Perceptrons:
+    """Images as rows of pixels: embedded by one matrix, decoded by a perceptron."""
+
+    @staticmethod
+    def embedding(layout: Layout, width: int, activation: str, rng: Generator) -> nn.Module:
+        return CellEmbedding(math.prod(layout[:3]), (), width, rng)
+
+    @staticmethod
+    def hidden(layout: Layout, n_maps: int, sizes: Sequence[int], activation: str, rng: Generator) -> nn.Module:
+        return MLP(sizes, n_maps * math.prod(layout[:3]), activation, rng)
+
+
+class ImageEmbedding(nn.Module):
+    """A residual network in the place of `CellEmbedding`."""
+
+    def __init__(self, layout: Layout, width: int, activation: str, rng: Generator):
+        super().__init__()
+        self.layout, self.encode = layout, ResidualEncoder(layout[:3], width, activation, rng)
+
+    def forward(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
+        """x : (n, n_pixels), missing ones anything finite; observed : the same, bool, or None for all; (n, width)."""
+        return self.encode(self.layout.planes(x if observed is None else x * observed))
+
+
+class ImageHidden(nn.Module):
+    """A residual network in the place of `MLP`: straight + what the first hidden layer decodes to."""
+
+    def __init__(self, layout: Layout, n_maps: int, width: int, activation: str, rng: Generator):
+        super().__init__()
+        self.layout, self.n_maps, self.act = layout, n_maps, ACTIVATIONS[activation]()
+        shape = n_maps * layout.channels, layout.height, layout.width
+        self.decode = ResidualDecoder(width, shape, activation, rng, 0.1)
+
+    def forward(self, straight: Tensor, first: Tensor) -> Tensor:
+        """straight : (..., n_out); first : (..., width), before the activation; returns (..., n_out)."""
+        planes = self.decode(self.act(first).to(straight.dtype).flatten(0, -2)).unflatten(1, (self.n_maps, -1))
+        return straight + self.layout.flat(planes).view(straight.shape)
+
+
+class Residuals:
+    """Images as planes, by residual convolutions over patches."""
+
+    @staticmethod
+    def embedding(layout: Layout, width: int, activation: str, rng: Generator) -> nn.Module:
+        return ImageEmbedding(layout, width, activation, rng)
+
+    @staticmethod
+    def hidden(layout: Layout, n_maps: int, sizes: Sequence[int], activation: str, rng: Generator) -> nn.Module:
+        return ImageHidden(layout, n_maps, sizes[0], activation, rng)
+
+
+# what stands between images and the first hidden layer, and between that and theta of n_maps numbers a pixel
+NETWORKS: dict[str, Any] = {"mlp": Perceptrons, "residual": Residuals}

@@ -100,7 +100,7 @@ class AbstractPrior(nn.Module, ABC):
 
     @abstractmethod
     def sample(self, n: int, rng: Generator) -> Tensor:
-        """n draws, (n, latent_dim), in float32, on the rng's device."""
+        """n draws, (n, latent_dim), in the type of the prior, of float32 noise on the rng's device."""
 
     @property
     def fitted(self) -> "AbstractPrior":
@@ -137,7 +137,7 @@ class StandardNormal(AbstractPrior):
 
     def sample(self, n, rng):
         shape = n, self.latent_dim
-        return torch.randn(shape, generator=rng, dtype=torch.float32, device=rng.device)
+        return torch.randn(shape, generator=rng, dtype=torch.float32, device=rng.device).to(self.centre.dtype)
 
 
 def _mixture_log_prob(z: Tensor, log_weight: Tensor, mean: Tensor, lower: Tensor) -> Tensor:
@@ -155,7 +155,7 @@ def _mixture_log_prob(z: Tensor, log_weight: Tensor, mean: Tensor, lower: Tensor
 
 def _mixture_sample(n: int, log_weight: Tensor, mean: Tensor, lower: Tensor, rng: Generator) -> Tensor:
     """n draws, (n, k). Arguments as in `_mixture_log_prob`."""
-    noise = torch.randn(n, mean.shape[1], generator=rng, dtype=torch.float32, device=rng.device)
+    noise = torch.randn(n, mean.shape[1], generator=rng, dtype=torch.float32, device=rng.device).to(mean.dtype)
     component = torch.multinomial(log_weight.exp(), n, replacement=True, generator=rng)
     drawn = mean.new_empty(n, mean.shape[1])
     for at in range(len(mean)):
@@ -276,7 +276,7 @@ class Flow(AbstractPrior):
 
     @torch.no_grad()
     def sample(self, n, rng):
-        noise = torch.randn(n, self.latent_dim, generator=rng, dtype=torch.float32, device=rng.device)
+        noise = torch.randn(n, self.latent_dim, generator=rng, dtype=torch.float32, device=rng.device).to(self.centre.dtype)
         u = torch.zeros_like(noise)
         for j in range(self.latent_dim):
             log_weight, mean, log_scale = (part[:, j] for part in self._conditionals(u))

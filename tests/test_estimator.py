@@ -20,7 +20,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from skvae import VAETransformer
 from skvae.generators import AutoregressiveGenerator
-from skvae.model import Autoencoder
+from skvae.autoencoder import Autoencoder
 from skvae.priors import PRIORS
 from skvae.rows import to_rows
 

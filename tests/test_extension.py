@@ -122,7 +122,7 @@ class SignsView(AbstractView):
     def read(self, part, dtype):
         return Part(part.x.to(dtype), part.observed)
 
-    def embedding(self, latent_dim, width, rng):
+    def embedding(self, latent_dim, width, activation, rng):
         return PartEmbedding(self.variables, latent_dim, width, rng)
 
     def decoder(self, latent_dim, sizes, activation, rng):
@@ -164,8 +164,8 @@ class Repeated(AbstractGenerator):
         self.register_buffer("mean", torch.zeros(len(views[0].variables)))
 
     @staticmethod
-    def suits(views):
-        return False
+    def can(views):
+        return True
 
     def start(self, rows, means, read):
         self.mean.copy_(read(rows).parts[0].x.mean(0))
@@ -187,7 +187,7 @@ class Repeated(AbstractGenerator):
 
 
 def test_a_generator_is_a_class_and_a_row(monkeypatch):
-    monkeypatch.setitem(GENERATORS, "repeated", Repeated)
+    monkeypatch.setitem(GENERATORS, "repeated", (Repeated,))
     X = np.random.default_rng(0).normal([1.0, -2.0], size=(100, 2))
     vae = VAETransformer(1, generator="repeated", likelihood="gaussian", max_iter=2, random_state=0)
     vae.set_params(early_stopping=False).fit(X)

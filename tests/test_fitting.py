@@ -24,7 +24,7 @@ import skvae.fitting
 import skvae.rows
 import skvae.training
 from skvae import VAETransformer
-from skvae.model import Autoencoder
+from skvae.autoencoder import Autoencoder
 from skvae.rows import Part, Rows
 
 

@@ -8,7 +8,8 @@ import torch
 from sklearn.decomposition import PCA
 from torch.testing import assert_close
 
-from skvae.model import VAE, normal_noise, probabilistic_pca
+from skvae.autoencoder import normal_noise, probabilistic_pca
+from skvae.model import VAE
 from skvae.rows import Part, Rows
 from skvae.scalings import Variable
 from skvae.tables import TableSpec
