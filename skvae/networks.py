@@ -268,19 +268,23 @@ class Patches(NamedTuple):
 
 
 def to_patches(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Planes (n, k, H, W), cut in patches of a size and padded with zeros: (n, k * size, H / size, W / size)."""
+    """Planes (n, k, H, W), cut in patches of a size and padded with zeros: (n, size * k, H / size, W / size).
+
+    Features lie side by side in memory, where convolutions take less time.
+    """
     height, width = (-(-side // one) * one for side, one in zip(x.shape[-2:], size, strict=True))
     x = F.pad(x, (0, width - x.shape[-1], 0, height - x.shape[-2]))
     n, k = x.shape[:2]
-    x = x.view(n, k, height // size[0], size[0], width // size[1], size[1])
-    return x.permute(0, 1, 3, 5, 2, 4).reshape(n, -1, height // size[0], width // size[1])
+    x = x.reshape(n, k, height // size[0], size[0], width // size[1], size[1])
+    return x.permute(0, 2, 4, 3, 5, 1).reshape(n, height // size[0], width // size[1], -1).permute(0, 3, 1, 2)
 
 
 def from_patches(x: Tensor, size: tuple[int, int], shape: tuple[int, int]) -> Tensor:
-    """The inverse: patches (n, k * size, ...) as planes (n, k, *shape), cut to the shape."""
+    """The inverse: patches (n, size * k, ...) as planes (n, k, *shape), cut to the shape."""
     n, _, height, width = x.shape
-    x = x.reshape(n, -1, *size, height, width).permute(0, 1, 4, 2, 5, 3)
-    return x.reshape(n, -1, height * size[0], width * size[1])[:, :, : shape[0], : shape[1]]
+    x = x.permute(0, 2, 3, 1).reshape(n, height, width, *size, -1).transpose(2, 3)
+    planes = x.reshape(n, height * size[0], width * size[1], -1)[:, : shape[0], : shape[1]]
+    return planes.permute(0, 3, 1, 2)
 
 
 class ResidualEncoder(nn.Module):
@@ -345,7 +349,7 @@ class ResidualDecoder(nn.Module):
     def forward(self, h: Tensor) -> Tensor:
         """h : (n, n_in); returns (n, maps, height, width)."""
         sizes, grids, n_maps = self.patches
-        x = self.first(h).to(h.dtype).view(-1, n_maps[-1], *grids[-1])
+        x = self.first(h).to(h.dtype).view(-1, *grids[-1], n_maps[-1]).permute(0, 3, 1, 2)
         for stage, size, shape in zip(self.stages, reversed(sizes), [*reversed(grids[:-1]), self.size], strict=True):
             x = from_patches(stage(x), size, shape)
         return x

@@ -19,7 +19,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_sp
 from sklearn.neighbors import KNeighborsClassifier
 
 from skvae import VAETransformer
-from skvae.generators import AutoregressiveGenerator
+from skvae.generators import ChainGenerator
 from skvae.autoencoder import Autoencoder
 from skvae.priors import PRIORS
 from skvae.rows import to_rows
@@ -604,8 +604,8 @@ def test_warm_start_with_another_beta_survives_a_pickle(X):
 
 INTERRUPTED = {
     "the autoencoder": (Autoencoder, "objective", "The generator was not trained"),
-    "the generator": (AutoregressiveGenerator, "loss", "best so far"),
-    "calibration": (AutoregressiveGenerator, "finalise", "best so far"),
+    "the generator": (ChainGenerator, "loss", "best so far"),
+    "calibration": (ChainGenerator, "finalise", "best so far"),
     "the prior": (Autoencoder, "fit_prior", "best so far"),
 }
 
