@@ -4,6 +4,14 @@ import random as _random
 
 _state = _random.getstate()
 from skvae._version import __version__  # noqa: E402
+from skvae.displays import (  # noqa: E402
+    LatentSpaceDisplay,
+    LossCurveDisplay,
+    ManifoldDisplay,
+    ReconstructionDisplay,
+    SamplesDisplay,
+    TraversalDisplay,
+)
 from skvae.estimator import VAETransformer  # noqa: E402
 from skvae.quality import QualityReport, quality_report  # noqa: E402
 
@@ -11,4 +19,15 @@ from skvae.quality import QualityReport, quality_report  # noqa: E402
 _random.setstate(_state)
 del _random, _state
 
-__all__ = ["QualityReport", "VAETransformer", "__version__", "quality_report"]
+__all__ = [
+    "LatentSpaceDisplay",
+    "LossCurveDisplay",
+    "ManifoldDisplay",
+    "QualityReport",
+    "ReconstructionDisplay",
+    "SamplesDisplay",
+    "TraversalDisplay",
+    "VAETransformer",
+    "__version__",
+    "quality_report",
+]

@@ -1041,7 +1041,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         model : "autoencoder" or "generator"; copies : of each row, that are computed together.
         float64 keeps a row's latents apart from the other rows'; float32 is as precise as what it is given.
         """
-        dtype = torch.float32 if self.device_ == "mps" else getattr(torch, self._schema.precision(X))
+        dtype = min(self._best_dtype, getattr(torch, self._schema.precision(X)), key=lambda dtype: dtype.itemsize)
         module = self._module_in(dtype)
         widest = module.autoencoder.widest if model == "autoencoder" else module.widest
         size = n_rows_scored(widest, self.device_, copies)
@@ -1055,7 +1055,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
 
     @property
     def _best_dtype(self):
-        return torch.float32 if self.device_ == "mps" else torch.float64
+        return torch.float32 if self.device_ == "mps" else getattr(torch, self._schema.precise)
 
     def _module_in(self, dtype):
         """The model in a type."""

@@ -13,9 +13,10 @@ from skvae.pixels import PixelDecoder
 from skvae.rows import Budget, Part, Rows
 from skvae.views import AbstractView
 
-# latents of the pixel generator and the width of its hidden layers; how long it trains: on so many rows, and numbers that
-# its decoder puts out (benchmarks/images.py)
-N_LATENTS, PIXEL_WIDTH, PIXEL_BUDGET = 32, 256, Budget(5e5, least=5)
+# latents of the pixel generator and the width of its hidden layers (benchmarks/images.py)
+N_LATENTS, PIXEL_WIDTH = 32, 256
+# how many images it trains on, and numbers that its decoder puts out for them, at most: some ten minutes of one core
+PIXEL_ROWS, PIXEL_NUMBERS, PIXEL_EPOCHS = 4.5e5, 2.2e9, 3
 N_PARTICLES = 16  # images so far, that those with known pixels are chosen from, row by row; documented in the estimator
 N_CANDIDATES = 64  # latents that those of a row with known cells are chosen from; documented in the estimator
 
@@ -220,7 +221,7 @@ class PixelGenerator(AbstractGenerator):
         [view] = views
         decoder = view.pixel_decoder(N_LATENTS, "silu", rng)
         self.model = Autoencoder(views, N_LATENTS, (PIXEL_WIDTH,) * 2, "silu", "auto", 1.0, rng, [decoder])
-        self.budget = PIXEL_BUDGET
+        self.budget = Budget(min(PIXEL_ROWS, PIXEL_NUMBERS / decoder.n_params), least=PIXEL_EPOCHS)
         self.widest = decoder.widest
 
     @staticmethod

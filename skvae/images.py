@@ -59,6 +59,8 @@ class Images(AbstractModality):
         Shape of an image where X is flat.
     """
 
+    precise = "float32"  # of convolutions, which take ten times as long in float64
+
     def __init__(self, likelihood: str = "auto", image_shape: tuple[int, ...] | None = None):
         self.likelihood, self.image_shape = likelihood, image_shape
 

@@ -40,9 +40,12 @@ class AbstractModality(ABC, Saved):
         Frozen dataclass of plain values: all that torch must know.
     types : list of CellType
         What the cells of its columns are; of images, one.
+    precise : str
+        The type that a fitted model computes in, unless X has less.
     """
 
     types: list[CellType]
+    precise = "float64"
 
     @classmethod
     @abstractmethod

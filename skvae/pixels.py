@@ -283,12 +283,13 @@ class PixelDecoder(nn.Module):
         return self.layout.planes(centred if part.observed is None else centred * part.observed)
 
     def log_prob(self, part: Part, z: Tensor) -> Tensor:
-        """Nats of each pixel, zero where it is missing. part : n rows; z : (..., n, latent_dim); gives (..., n, n_pixels)."""
+        """Nats of each pixel, zero where it is missing. part : z : (..., n, latent_dim); returns (..., n, n_pixels)."""
         theta = self.network(self._seen(part), self.maps(z.flatten(0, -2)))
         theta = theta.view(*z.shape[:-1], *theta.shape[1:])
         log_probs = self.layout.flat(self.pixels.log_prob(self.layout.planes(part.x), theta))
         return log_probs if part.observed is None else log_probs * part.observed
 
+    @torch.no_grad()
     def sample(self, z: Tensor, rng: Generator) -> Tensor:
         """One image for each z (n, latent_dim): (n, n_pixels)."""
         canvas = Canvas(self.network, self.maps(z))
@@ -297,6 +298,7 @@ class PixelDecoder(nn.Module):
                 canvas.x[:, channel, row, column] = self.pixels.sample(theta, rng) - self.pixels.centre
         return self.layout.flat(canvas.x + self.pixels.centre)
 
+    @torch.no_grad()
     def complete(self, part: Part, z: Tensor, choose: Callable[[Tensor], Tensor | None], rng: Generator) -> Tensor:
         """Images whose pixels that are not observed are drawn, given those before them: (n, n_pixels).
 

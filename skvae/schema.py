@@ -85,6 +85,11 @@ class Schema(Saved):
         dtypes = {str(dtype).lower() for dtype in ([X.dtype] if isinstance(X, np.ndarray) else X.dtypes)}
         return "float32" if dtypes <= {"float32", "float16"} else "float64"
 
+    @property
+    def precise(self) -> str:
+        """The type that a fitted model computes in, unless X has less."""
+        return min(part.precise for part in self.parts.values())
+
     def packs_at_once(self, X: Any) -> bool:
         """Whether many parts of few rows are packed in the same time as one of many."""
         return all(part.packs_at_once(X) for part in self.parts.values())

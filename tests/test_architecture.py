@@ -87,6 +87,7 @@ RULES = {
         },
         {"torch", "narwhals", "pandas", "sklearn"},
     ),
+    "displays": ({"containers", "estimator", "plotting"}, {"sklearn"}),
 }
 
 

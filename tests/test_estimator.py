@@ -19,8 +19,8 @@ from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_sp
 from sklearn.neighbors import KNeighborsClassifier
 
 from skvae import VAETransformer
-from skvae.generators import ChainGenerator
 from skvae.autoencoder import Autoencoder
+from skvae.generators import ChainGenerator
 from skvae.priors import PRIORS
 from skvae.rows import to_rows
 
