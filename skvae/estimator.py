@@ -64,8 +64,9 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
       `inverse_transform`), draws latents (`sample_latents`) and scores (`score_samples`, `score`, `score_cells`). Its scores
       depend on `latent_dim`, `beta` and the layers: `GridSearchCV` chooses these by `score`.
     - The **generator**, which `sample`, `impute`, `log_density` and `conditional_proba` use. For a table it is a chain over
-      the cells, each given those before it, in any order [7]_, with an exact density; for images, and tables that are very
-      wide, it is the autoencoder itself.
+      the cells, each given those before it, in any order [7]_, with an exact density. For images it is a second
+      autoencoder, whose decoder draws pixel after pixel, each given latents and the pixels near it that came before [12]_,
+      so that images are sharp. For tables that are very wide it is the autoencoder itself.
 
     What always holds between the columns of a table holds in every row that is drawn, without being told: sums, orders, what
     determines what (`relations`).
@@ -75,17 +76,18 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
     bounds.
 
     Encoder and decoder each have a linear path that starts at the closed-form optimum of probabilistic PCA [2]_, beside a
-    perceptron that starts near zero: training begins where PCA ends.
+    network that starts near zero: training begins where PCA ends.
 
     Parameters
     ----------
     latent_dim : int, default=2
         Number of latent variables: the columns of `transform`.
 
-    hidden_layer_sizes : int or tuple of int, default=(256, 256)
-        Widths of the encoder's hidden layers; the decoder has the same in reverse. An empty tuple gives a linear model:
-        probabilistic PCA with a noise variance for every column, where all columns are continuous. The autoregressive
-        generator has widths of its own.
+    hidden_layer_sizes : "auto", int or tuple of int, default="auto"
+        Widths of the encoder's hidden layers; the decoder has the same in reverse. "auto": (256, 256); and for images of
+        more than 256 numbers residual convolutions [13]_ over patches, before and after layers of that width. Sizes that
+        are given make perceptrons of images too. An empty tuple gives a linear model: probabilistic PCA with a noise
+        variance for every column, where all columns are continuous. The autoregressive generator has widths of its own.
 
     activation : {"gelu", "relu", "silu", "softplus", "tanh"}, default="silu"
         Activation of the hidden layers.
@@ -102,7 +104,10 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         - strings, categories, and the columns of `categorical_features`: "categorical"; but strings that are nearly all
           different (from 50 rows on) are "identifier";
         - images: "bernoulli" if their pixels have two values, else "gaussian", discrete where pixels lie on at most 256
-          levels.
+          levels (bytes, floats that count them, bytes over 255). In the autoregressive generator of images "gaussian" is a
+          mixture of logistic distributions, discrete in the same way [4]_. "bernoulli" for grey pixels, as shares of white,
+          is the classic example of autoencoders: no distribution of them, so that images are drawn black and white, by the
+          autoencoder.
 
         For numbers:
 
@@ -126,10 +131,12 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
 
     generator : {"auto", "autoregressive", "latent"}, default="auto"
         What rows are drawn from. "latent": the autoencoder itself, given whose latents cells are independent.
-        "autoregressive": a model of its own, trained after the autoencoder, in which each cell depends on those before it,
-        in any order [7]_; its density is exact, and depends on no parameter of the autoencoder. "auto": autoregressive for
-        tables of up to 192 variables (columns, and again those with missing cells), else latent. Where only latents are
-        wanted, "latent" saves the generator's part of the fit, and changes neither them nor any score.
+        "autoregressive": a model of its own, trained after the autoencoder, which depends on no parameter of the latter. In
+        that of a table each cell depends on those before it, in any order [7]_, and the density is exact. In that of images
+        each pixel depends on 32 latents and on pixels near it that come before, row by row from the top, and a pixel's
+        channels on those before them [12]_; the density is a bound. "auto": autoregressive for images, and tables of up to
+        192 variables (columns, and again those with missing cells), else latent. Where only latents are wanted, "latent"
+        saves the generator's part of the fit, and changes neither them nor any score.
 
     prior : {"auto", "normal", "mixture", "flow", "vamp"}, default="auto"
         Distribution p(z) of the latents, under which `score_samples` scores, and from which `sample_latents` draws, and
@@ -178,13 +185,16 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         and of a categorical dtype, which always are categories. "from_dtype" and None: those only.
 
     image_shape : tuple of int, default=None
-        Shape of the images when X holds them flat. Arrays with more than two axes are images already.
+        Shape of the images when X holds them flat. Arrays with more than two axes are images already: (height, width),
+        (height, width, channels), or (channels, height, width) where the first size is 1, 3 or 4 and the last is not.
 
     max_iter : int or "auto", default="auto"
         Number of epochs at most, of the autoencoder and of the generator each. "auto": 100, and fewer of many rows. The
-        autoencoder of a table sees half a million rows (or 12 million cells), that of images 3 million, and the
-        autoregressive generator 700,000 (or 11 million cells), but each at least 3 epochs, that of images 10; beyond two
-        million rows fewer again, so that it sees about 20 million. The learning rate decays over this budget.
+        autoencoder of a table sees half a million rows (or 12 million cells), that of images half a million (or 400 million
+        pixels), at least 5 epochs (perceptrons: 3 million, at least 10), and the autoregressive generator 700,000 (or 11
+        million cells), that of images 450,000 (grey and colour fewer), but each at least 3 epochs; beyond two million rows
+        fewer again, so that it sees about 20 million. The learning rate decays over this budget. More epochs make the
+        generator of images better for long.
 
     batch_size : int or "auto", default="auto"
         Rows a step. "auto": the square root of the number of rows, up to a power of two, and twice as many for an
@@ -287,6 +297,9 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
     with a missing cell in a column that was complete during `fit` are scored by an encoder that never saw such a row: the
     bound is looser there.
 
+    Images of whole numbers have probabilities: ``-score / (n_pixels * log(2))`` are the bits per dimension of the
+    literature, with all channels counted among the pixels.
+
     A category that `fit` did not see is encoded as missing, and scored no higher than the rarest that it saw, with one
     warning a column. Texts that are nearly all different (more than nine in ten, from 50 rows on) are names of rows: they
     are not modelled, listed in `ignored_features_`, and new ones are made in kind; where some of them repeat, `fit` warns. A
@@ -323,6 +336,8 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
     .. [10] Tomczak, J. M., & Welling, M. (2018). VAE with a VampPrior. AISTATS. arXiv:1705.07120
     .. [11] Liu, H., Lafferty, J., & Wasserman, L. (2009). The nonparanormal: semiparametric estimation of high dimensional
        undirected graphs. Journal of Machine Learning Research, 10, 2295-2328.
+    .. [12] Gulrajani, I., et al. (2017). PixelVAE: A latent variable model for natural images. ICLR. arXiv:1611.05013
+    .. [13] He, K., et al. (2016). Identity mappings in deep residual networks. ECCV. arXiv:1603.05027
 
     Examples
     --------
@@ -503,6 +518,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         if fit.interrupted:
             fit.warn()
             raise FitInterrupted
+        fit.warn_if_collapsed(self.explained_information_)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -830,8 +846,8 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
     def log_density(self, X: Any) -> np.ndarray:
         """Log-density of each row under the generator: of what `sample` draws.
 
-        Exact for the autoregressive generator: the sum of log p(cell | cells before it). For the latent one it is the bound
-        of `score_samples`.
+        Exact for the autoregressive generator of tables: the sum of log p(cell | cells before it). For that of images, and
+        the latent one, it is a bound as that of `score_samples`, of the latents of each.
 
         Parameters
         ----------
@@ -946,6 +962,9 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
 
         Notes
         -----
+        Missing pixels are drawn row by row from the top, for 16 candidates at a time: candidates under which the next known
+        pixels are unlikely give way to the others (a particle filter). Without `n_draws`, their mean is filled in.
+
         Cells count as missing at random (Rubin, 1976): a missing cell is distributed as it would be, were it there, given
         the row's other cells and which others are missing.
 
@@ -1018,6 +1037,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         return X.astype(object) if X.dtype.kind == "U" else X
 
     def _check_array(self, X, min_rows):
+        _check_equal_shapes(X)
         checks = {"allow_nd": True, "ensure_all_finite": "allow-nan", "ensure_min_samples": min_rows}
         checked = check_array(X, dtype=None, estimator=self, input_name="X", **checks)
         if not hasattr(X, "dtype") and checked.dtype.kind == "U":  # of a list of lists numpy makes texts of its numbers too
@@ -1135,6 +1155,16 @@ def _with_level(part, place, indicator, number):
     if unseen is not None:
         unseen[:, place] = False
     return Part(x, observed, unseen)
+
+
+def _check_equal_shapes(X):
+    """Refuse a sequence of arrays of unequal shapes, such as images as they come from files."""
+    if isinstance(X, np.ndarray) and X.dtype.kind != "O" or not isinstance(X, np.ndarray | list | tuple):
+        return
+    shapes = {row.shape for row in X if isinstance(row, np.ndarray) and row.ndim > 1}
+    if len(shapes) > 1:
+        one, other = sorted(shapes)[:2]
+        raise ValueError(f"X holds images of unequal shapes, such as {one} and {other}. Crop or resize them to one shape.")
 
 
 def _check_count(value, name, beside=""):

@@ -25,6 +25,7 @@ GENERATOR_RATE = 2.0  # learning rate of the generator beside the autoencoder's 
 # longer, it learns rows by heart (Adult, Ames and Magic, benchmarks/tables.py; small tables for the most)
 GENERATOR_PATIENCE, MOST_PATIENCE, GENERATOR_STEPS, GENERATOR_TOL = 6, 10, 500, 1e-4
 STEPS_AFTER_STOP = 500  # that a generator trains for after a callback stopped the fit before its turn; unmeasured
+COLLAPSED = 0.01  # nats that all latents tell together, below which they tell nothing; unmeasured
 FEW_ROWS = 1000  # up to which training must gain a standard error; of more, the less; unmeasured
 N_ROWS_SHARPEN = 4000  # held-out rows at most by which scales are set: they know a log-scale within .02
 N_VALIDATION_SAMPLES, N_VALIDATION_DRAWS = 8, 8000  # of noise, at most, for each held-out row and for all; unmeasured
@@ -357,6 +358,17 @@ class Fit:
             "best_validation_score_": history.best_score if watched else None,
             "generator_loss_curve_": list(of_generator.losses) if trained else None,
         }
+
+    def warn_if_collapsed(self, information: np.ndarray) -> None:
+        """Say so if latents tell nothing. information : (latent_dim,), in nats."""
+        if self.histories[0].losses and information.sum() < COLLAPSED:
+            warnings.warn(
+                f"The latents tell nothing of the rows (explained_information_ adds up to {information.sum():.2g} nats): "
+                "transform returns nearly the same for all. Lower beta or learning_rate_init, or raise max_iter, unless the "
+                "columns are independent of each other.",
+                UserWarning,
+                stacklevel=6,
+            )
 
     def warn(self) -> None:
         """Say what an interrupt left."""

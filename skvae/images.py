@@ -80,8 +80,13 @@ class Images(AbstractModality):
         return self.image_shape
 
     @property
+    def _whole_shape(self) -> tuple[int, ...]:
+        """The shape of an image, also where rows are flat."""
+        return self.shape if self.image_shape is None else self.image_shape
+
+    @property
     def spec(self) -> ImageSpec:
-        return ImageSpec(self.image_shape, self.variable, float(self.centre), float(self.scale), self.has_density)
+        return ImageSpec(self._whole_shape, self.variable, float(self.centre), float(self.scale), self.has_density)
 
     @property
     def types(self) -> list[CellType]:  # type: ignore[override]
@@ -94,9 +99,11 @@ class Images(AbstractModality):
                 f"Got {self.likelihood!r} instead."
             )
         self.shape, self.dtype = X.shape[1:], X.dtype
-        self.image_shape = self.shape if self.image_shape is None else tuple(self.image_shape)
+        self.image_shape = self._whole_shape
         levels = np.unique(X)
-        levels = levels[~np.isnan(levels)].astype(float) if len(levels) else levels
+        levels = levels[~np.isnan(levels)].astype(float)
+        if not len(levels):
+            raise ValueError(f"Every pixel of the {len(X)} images is missing (NaN). At least one must be there.")
         self._find_lattice(levels)
         automatic = "bernoulli" if len(levels) == 2 else "gaussian"
         PIXELS[automatic if self.likelihood == "auto" else self.likelihood](self, X.reshape(len(X), -1), weight, levels)
@@ -173,6 +180,13 @@ class Images(AbstractModality):
             raise ValueError(
                 f"Pixels were fitted within [{lower:g}, {upper:g}], got {outside:g}. Scale X as it was scaled for fit."
             )
+        if self.dtype.kind in "iu" and X.dtype.kind == "f":
+            broken = X[np.isfinite(X) & (X != np.round(X))]
+            if len(broken):
+                raise ValueError(
+                    f"Pixels were whole numbers within [{lower:g}, {upper:g}] in fit, got {broken[0]:g}. "
+                    "Scale X as it was scaled for fit."
+                )
 
     def unpack(self, values: np.ndarray, told: dict | None = None) -> list[Cells]:
         pixels = values.astype(float) if values.dtype == np.uint8 else values * self.scale + self.centre

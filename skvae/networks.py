@@ -258,12 +258,13 @@ class Patches(NamedTuple):
     def of(cls, height: int, width: int) -> "Patches":
         longest = max(height, width)
         first = 2 if longest <= 16 else 4 if longest <= 64 else 8
-        sizes, grid, grids = [], (height, width), []
-        while not grids or max(grid) > MAX_GRID:
-            size = tuple(min(side, first if not grids else 2) for side in grid)
-            grid = tuple(math.ceil(side / one) for side, one in zip(grid, size, strict=True))
-            sizes.append(size)
-            grids.append(grid)
+        sizes: list[tuple[int, int]] = []
+        grids: list[tuple[int, int]] = []
+        while not grids or max(height, width) > MAX_GRID:
+            longest = 2 if grids else first
+            sizes.append((min(height, longest), min(width, longest)))
+            height, width = math.ceil(height / sizes[-1][0]), math.ceil(width / sizes[-1][1])
+            grids.append((height, width))
         return cls(sizes, grids, [N_MAPS // 2] * (len(sizes) - 1) + [N_MAPS])
 
 

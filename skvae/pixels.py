@@ -5,7 +5,8 @@ away a pixel learns from the latents, which are decoded to maps as large as the 
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -306,6 +307,7 @@ class PixelDecoder(nn.Module):
         of a row of pixels, which of the images so far to go on with, (n,), or None for all.
         """
         canvas = Canvas(self.network, self.maps(z))
+        assert part.observed is not None
         truth, known = self.layout.planes(part.x), self.layout.planes(part.observed)
         for row in range(self.layout.height):
             log_prob = canvas.x.new_zeros(len(canvas.x))
@@ -337,7 +339,8 @@ class Canvas:
     def __init__(self, network: PixelNetwork, maps: Tensor):
         self.network, (n, _, *shape) = network, maps.shape
         self.located = network.maps(maps)
-        self.convolutions = [network.neighbours, *(block.local for block in network.blocks)]
+        self.blocks = list(cast(Iterable[CausalBlock], network.blocks))
+        self.convolutions = [network.neighbours, *(block.local for block in self.blocks)]
         # what each convolution looks at, with zeros around
         self.seen = [one.room(n, *shape) for one in self.convolutions]
         self.x = maps.new_zeros(n, network.n_channels, *shape)
@@ -353,7 +356,7 @@ class Canvas:
         first = first + self.located[:, :, row]
         for column in range(self.x.shape[-1]):
             h = first[:, :, column] + self.network.neighbours.of_left(pixels, row, column)
-            for block, seen, above in zip(self.network.blocks, kept, aboves, strict=True):
+            for block, seen, above in zip(self.blocks, kept, aboves, strict=True):
                 h = block.step(h, seen, above[:, :, column], row, column)
             for channel, theta in enumerate(self.network.by_channel(h, self.x[:, :, row, column])):
                 yield channel, column, theta

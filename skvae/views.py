@@ -85,6 +85,11 @@ class AbstractView(ABC):
         """The decoder's side; sizes : of the hidden layers."""
 
 
+    def pixel_decoder(self, latent_dim: int, activation: str, rng: Generator) -> PixelDecoder:
+        """The decoder in which a pixel also depends on those before it; only where the part is `by_pixel`."""
+        raise NotImplementedError(f"{type(self).__name__} has no pixels")
+
+
 class TableView(AbstractView):
     """Columns of numbers and codes."""
 
@@ -156,8 +161,7 @@ class ImageView(AbstractView):
         hidden = self._network.hidden(self.layout, n_maps, sizes, activation, rng) if sizes else None
         return FactorisedDecoder(self.variables, latent_dim, sizes, activation, rng, hidden=hidden)
 
-    def pixel_decoder(self, latent_dim: int, activation: str, rng: Generator) -> PixelDecoder:
-        """The decoder in which a pixel also depends on those before it."""
+    def pixel_decoder(self, latent_dim, activation, rng):
         return PixelDecoder(self.spec.variable, self.layout, latent_dim, activation, rng)
 
 
