@@ -838,7 +838,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
             return self._schema.unpack(drawn, told=told)
         module = self.module_
         with self._computing(n_samples):
-            batches = gen_batches(int(n_samples), n_rows_at_once(module.widest))
+            batches = gen_batches(int(n_samples), n_rows_at_once(module.widest_drawn))
             draws = (module.generator.sample(rows.stop - rows.start, module.autoencoder, rng) for rows in batches)
             values = joined(draws, int(n_samples))
         return self._schema.unpack(values)
@@ -1007,7 +1007,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         """
         module, n_rows = self.module_, len(packed[0].values)
         copies = module.generator.n_candidates
-        batches = gen_batches(n_rows, n_rows_at_once(module.widest, copies))
+        batches = gen_batches(n_rows, n_rows_at_once(module.widest_drawn, copies))
         parts = ([to_part(one, module.dtype, self.device_, rows) for one in packed] for rows in batches)
         with self._computing(n_rows * copies):
             return joined((draw(module.read_parts(some), module.autoencoder, rng) for some in parts), n_rows)

@@ -36,8 +36,8 @@ class AbstractGenerator(nn.Module, ABC):
     ----------
     budget : Budget or None
         How long it is trained; None where it has nothing to train.
-    widest : int
-        Numbers of a row in its widest layer.
+    widest, widest_drawn : int
+        Numbers of a row in its widest layer; and while rows are drawn, 0 where that is the same, or the autoencoder's.
     exact : bool
         Whether `log_prob` is exact, or a bound.
     latent_dim : int or None
@@ -48,6 +48,7 @@ class AbstractGenerator(nn.Module, ABC):
 
     budget: Budget | None = None
     widest = 1
+    widest_drawn = 0
     exact = True
     latent_dim: int | None = None
     n_candidates = 1
@@ -222,7 +223,7 @@ class PixelGenerator(AbstractGenerator):
         decoder = view.pixel_decoder(N_LATENTS, "silu", rng)
         self.model = Autoencoder(views, N_LATENTS, (PIXEL_WIDTH,) * 2, "silu", "auto", 1.0, rng, [decoder])
         self.budget = Budget(min(PIXEL_ROWS, PIXEL_NUMBERS / decoder.n_params), least=PIXEL_EPOCHS)
-        self.widest = decoder.widest
+        self.widest, self.widest_drawn = decoder.widest, decoder.widest_drawn
 
     @staticmethod
     def can(views):

@@ -50,6 +50,7 @@ class VAE(nn.Module):
         self.generator_name = generator
         self.generator = generator_of(generator, self.views, own_rng)
         self.widest = max(self.autoencoder.widest, self.generator.widest)
+        self.widest_drawn = self.generator.widest_drawn or self.widest
         self.n_weights = sum(parameter.numel() for parameter in self.parameters())
         self._copies: dict[torch.dtype, VAE] = {}
 

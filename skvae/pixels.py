@@ -139,19 +139,23 @@ class CausalConvolution(nn.Module):
         return F.conv2d(F.pad(x, (reach, reach, reach, 0)), self.weight * self.mask, self.bias)
 
     def of_rows_above(self, padded: Tensor, row: int) -> Tensor:
-        """What the rows above add to those of a row. padded : (n, n_in, reach + H, reach + W + reach), zeros around an
-        image; returns (n, n_out, W).
+        """What the rows above add to the places of a row. padded : (n, reach + H, reach + W + reach, n_in), zeros around an
+        image; returns (n, W, n_out).
         """
-        return F.conv2d(padded[:, :, row : row + self.reach], self.weight[:, :, : self.reach], self.bias)[:, :, 0]
+        above = padded[:, row : row + self.reach].permute(0, 3, 1, 2)
+        return F.conv2d(above, self.weight[:, :, : self.reach], self.bias)[:, :, 0].transpose(1, 2).contiguous()
 
-    def of_left(self, padded: Tensor, row: int, column: int) -> Tensor:
-        """What the places on the left add to one. padded : as in `of_rows_above`; returns (n, n_out)."""
-        seen = padded[:, :, row + self.reach, column : column + self.n_left]
-        return seen.flatten(1) @ self.weight[:, :, self.reach, : self.n_left].flatten(1).T
+    def of_left(self, padded: Tensor, row: int, column: int, left: Tensor) -> Tensor:
+        """What the places on the left add to one. padded : as in `of_rows_above`; left : of `left_weights`; (n, n_out)."""
+        return padded[:, row + self.reach, column : column + self.n_left].flatten(1) @ left
+
+    def left_weights(self) -> Tensor:
+        """Of the places on the left: (n_left * n_in, n_out)."""
+        return self.weight[:, :, self.reach, : self.n_left].permute(2, 1, 0).flatten(0, 1).contiguous()
 
     def room(self, n: int, height: int, width: int) -> Tensor:
-        """Zeros for n images and what is around them, as `of_rows_above` takes them."""
-        return self.bias.new_zeros(n, self.weight.shape[1], height + self.reach, width + 2 * self.reach)
+        """Zeros for n images and what is around them, as `of_rows_above` takes them: features of a place side by side."""
+        return self.bias.new_zeros(n, height + self.reach, width + 2 * self.reach, self.weight.shape[1])
 
 
 class CausalBlock(nn.Module):
@@ -167,10 +171,10 @@ class CausalBlock(nn.Module):
         """h : (n, n_features, H, W); returns the same."""
         return h + self.small(self.act(self.local(self.act(h))))
 
-    def step(self, h: Tensor, padded: Tensor, above: Tensor, row: int, column: int) -> Tensor:
-        """As `forward`, at one place. h : (n, n_features), kept in `padded`; above : of the rows above, (n, n_features)."""
-        padded[:, :, row + 1, column + 1] = self.act(h)
-        local = above + self.local.of_left(padded, row, column)
+    def step(self, h: Tensor, padded: Tensor, above: Tensor, left: Tensor, row: int, column: int) -> Tensor:
+        """As `forward`, at one place. h : (n, n_features), kept in `padded`; above : what the rows above add to it."""
+        padded[:, row + 1, column + 1] = self.act(h)
+        local = above + self.local.of_left(padded, row, column, left)
         return h + F.linear(self.act(local), self.small.weight[:, :, 0, 0], self.small.bias)
 
 
@@ -255,8 +259,8 @@ class PixelDecoder(nn.Module):
 
     Attributes
     ----------
-    n_params, widest : int
-        Numbers that it puts out for an image, and numbers of its widest layer.
+    n_params, widest, widest_drawn : int
+        Numbers that it puts out for an image; and of its widest layer, also while images are drawn.
     """
 
     def __init__(self, variable: Variable, layout: Layout, latent_dim: int, activation: str, rng: Generator):
@@ -267,7 +271,8 @@ class PixelDecoder(nn.Module):
         self.decode = ResidualDecoder(WIDTH, (N_MAPS, layout.height, layout.width), activation, rng)
         self.network = PixelNetwork(layout.channels, self.pixels.n_params, activation, rng)
         self.n_params = self.pixels.n_params * layout.channels * layout.height * layout.width
-        self.widest = max(self.n_params, N_HIDDEN * layout.channels * layout.height * layout.width)
+        self.widest_drawn = N_HIDDEN * layout.height * layout.width
+        self.widest = max(self.n_params, self.widest_drawn * layout.channels)
 
     @torch.no_grad()
     def start(self, mean: float) -> None:
@@ -296,8 +301,8 @@ class PixelDecoder(nn.Module):
         canvas = Canvas(self.network, self.maps(z))
         for row in range(self.layout.height):
             for channel, column, theta in canvas.places(row):
-                canvas.x[:, channel, row, column] = self.pixels.sample(theta, rng) - self.pixels.centre
-        return self.layout.flat(canvas.x + self.pixels.centre)
+                canvas.x[:, row, column, channel] = self.pixels.sample(theta, rng) - self.pixels.centre
+        return self.layout.flat(canvas.planes + self.pixels.centre)
 
     @torch.no_grad()
     def complete(self, part: Part, z: Tensor, choose: Callable[[Tensor], Tensor | None], rng: Generator) -> Tensor:
@@ -312,14 +317,14 @@ class PixelDecoder(nn.Module):
         for row in range(self.layout.height):
             log_prob = canvas.x.new_zeros(len(canvas.x))
             for channel, column, theta in canvas.places(row):
-                here = (slice(None), channel, row, column)
-                nats = self.pixels.log_prob(truth[here][:, None, None], theta[:, :, None, None])[:, 0, 0]
-                log_prob += nats * known[here]
-                canvas.x[here] = torch.where(known[here], truth[here], self.pixels.sample(theta, rng)) - self.pixels.centre
+                pixel, is_known = truth[:, channel, row, column], known[:, channel, row, column]
+                log_prob += self.pixels.log_prob(pixel[:, None, None], theta[:, :, None, None])[:, 0, 0] * is_known
+                drawn = torch.where(is_known, pixel, self.pixels.sample(theta, rng))
+                canvas.x[:, row, column, channel] = drawn - self.pixels.centre
             chosen = choose(log_prob)
             if chosen is not None:
                 canvas.take(chosen)
-        return self.layout.flat(canvas.x + self.pixels.centre)
+        return self.layout.flat(canvas.planes + self.pixels.centre)
 
 
 class Canvas:
@@ -332,18 +337,24 @@ class Canvas:
 
     Attributes
     ----------
-    x : Tensor (n, n_channels, H, W)
+    x : Tensor (n, H, W, n_channels)
         The pixels, as their neighbours see them.
     """
 
     def __init__(self, network: PixelNetwork, maps: Tensor):
         self.network, (n, _, *shape) = network, maps.shape
-        self.located = network.maps(maps)
+        self.located = network.maps(maps).permute(0, 2, 3, 1).contiguous()
         self.blocks = list(cast(Iterable[CausalBlock], network.blocks))
         self.convolutions = [network.neighbours, *(block.local for block in self.blocks)]
+        self.lefts = [one.left_weights() for one in self.convolutions]
         # what each convolution looks at, with zeros around
         self.seen = [one.room(n, *shape) for one in self.convolutions]
-        self.x = maps.new_zeros(n, network.n_channels, *shape)
+        self.x = maps.new_zeros(n, *shape, network.n_channels)
+
+    @property
+    def planes(self) -> Tensor:
+        """The pixels, (n, n_channels, H, W)."""
+        return self.x.permute(0, 3, 1, 2)
 
     def take(self, chosen: Tensor) -> None:
         """Go on with some of the images, (n,), by index."""
@@ -352,12 +363,12 @@ class Canvas:
     def places(self, row: int) -> Iterator[tuple[int, int, Tensor]]:
         """Channel, column and theta (n, n_params) of each pixel of a row; the taker writes to `x` before asking on."""
         first, *aboves = (one.of_rows_above(seen, row) for one, seen in zip(self.convolutions, self.seen, strict=True))
-        pixels, *kept = self.seen
-        first = first + self.located[:, :, row]
-        for column in range(self.x.shape[-1]):
-            h = first[:, :, column] + self.network.neighbours.of_left(pixels, row, column)
-            for block, seen, above in zip(self.blocks, kept, aboves, strict=True):
-                h = block.step(h, seen, above[:, :, column], row, column)
-            for channel, theta in enumerate(self.network.by_channel(h, self.x[:, :, row, column])):
+        (pixels, *kept), (left, *lefts) = self.seen, self.lefts
+        first += self.located[:, row]
+        for column in range(self.x.shape[2]):
+            h = first[:, column] + self.network.neighbours.of_left(pixels, row, column, left)
+            for block, seen, above, of_left in zip(self.blocks, kept, aboves, lefts, strict=True):
+                h = block.step(h, seen, above[:, column], of_left, row, column)
+            for channel, theta in enumerate(self.network.by_channel(h, self.x[:, row, column])):
                 yield channel, column, theta
-            pixels[:, :, row + REACH, column + REACH] = self.x[:, :, row, column]
+            pixels[:, row + REACH, column + REACH] = self.x[:, row, column]

@@ -90,7 +90,7 @@ def test_drawing_computes_what_scoring_does(layout, name, rng):
         for row in range(layout.height):
             for channel, column, theta in canvas.places(row):
                 torch.testing.assert_close(theta, expected[:, channel, :, row, column])
-                canvas.x[:, channel, row, column] = x[:, channel, row, column]
+                canvas.x[:, row, column, channel] = x[:, channel, row, column]
 
 
 def test_a_missing_pixel_counts_nothing_and_tells_nothing(rng):
