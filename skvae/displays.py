@@ -5,65 +5,41 @@
 
 import math
 from numbers import Integral
-from typing import Any, NamedTuple
+from operator import itemgetter
+from typing import Any
 
 import numpy as np
 from sklearn.utils import _safe_indexing, check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
-from skvae.containers import as_frame, plain, read_cells
+from skvae.artists import (
+    COLOURS,
+    SHADES,
+    draw_cells,
+    draw_density,
+    draw_density_1d,
+    draw_losses,
+    draw_pairs,
+    draw_shares_right,
+    limits_of,
+    paint_rows,
+    place_axes,
+    set_title,
+    style_of,
+    tick_some,
+)
 from skvae.estimator import VAETransformer
+from skvae.mosaics import coloured, gap_between, in_rows, lay_out, notes_on, pixel_range_of
+from skvae.plotted_columns import changes_from, read_columns, read_y, share_explained, share_right
 from skvae.plotting import short
 
 N_DRAWS = 20_000  # of latents, by which a picture knows the prior; unmeasured
-MASSES = (0.99, 0.9, 0.5)  # of the prior, within its three shades
-SHADES = ("0.94", "0.87", "0.78")
-# ten colours that differ from each other and from the greys of missing cells and of the prior
-COLOURS = ("#3f90da", "#ffa90e", "#bd1f01", "#2ca02c", "#832db6", "#a96b59", "#17becf", "#e377c2", "#b5bd22", "#1a1a1a")
-OTHER, MISSING, MISSING_PIXEL = "0.45", "0.7", "#e05fa8"
-CHANNELS = (1, 3, 4)  # grey, colour, and colour with opacity
 MAX_LATENTS, MAX_COLUMNS = 8, 12  # that a traversal shows unless it is told
 QUANTILE = "quantile of the latent under the prior"
 FARTHEST = 2.5  # standard deviations that have a colour of their own; another category counts as much
 LEAST_INFORMATION = 0.05  # nats, below which a latent moves nothing that is seen
 MAX_ROWS = 10  # of a table that is drawn
 INCHES_A_CHARACTER, INCHES_A_LINE = 0.085, 0.26  # of a drawn table
-KINDS = {
-    **dict.fromkeys(("integer", "float", "decimal"), "number"),
-    **dict.fromkeys(("date", "datetime"), "date"),
-    "duration": "duration",
-}
-DAY = 86_400.0
-SECONDS = {"D": DAY, "s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
-
-
-class Column(NamedTuple):
-    """A column of a table, as pictures take it.
-
-    name : object
-    kind : {"number", "date", "duration", "category"}
-    values : (n,) float64
-        Numbers; days from 1970-01-01; seconds; or places among `levels`. NaN where missing.
-    levels : list of str
-        The categories.
-    """
-
-    name: Any
-    kind: str
-    values: np.ndarray
-    levels: list
-
-    def take(self, rows: Any) -> "Column":
-        return self._replace(values=self.values[rows])
-
-    def texts(self, missing: str = "missing", brief: bool = False) -> list[str]:
-        """Its cells as a table shows them: (n,); brief : with fewer digits, and no time of day beside a date."""
-        seen = self.values[~np.isnan(self.values)]
-        if self.kind == "category":
-            written = iter([self.levels[int(place)] for place in seen])
-        else:
-            written = iter(WRITERS[self.kind](seen, brief))
-        return [missing if gone else next(written) for gone in np.isnan(self.values)]
 
 
 class LatentSpaceDisplay:
@@ -173,10 +149,9 @@ class LatentSpaceDisplay:
         ValueError
             If `latents` names one that is not there, or y has another length than X.
         """
-        _check_matplotlib(f"{cls.__name__}.from_estimator")
-        _check_estimator(estimator)
+        _check(cls, estimator)
         chosen = _check_latents(latents, estimator, most=2)
-        column = None if y is None else _read_y(y)
+        column = None if y is None else read_y(y, max_levels=len(COLOURS))
         if column is not None:
             check_consistent_length(X, column.values)
         display = cls(
@@ -207,16 +182,17 @@ class LatentSpaceDisplay:
         display : LatentSpaceDisplay
             Itself.
         """
-        _check_matplotlib(f"{type(self).__name__}.plot")
-        self.figure_, [self.ax_] = _place_axes(ax, 1, (1, 1), (6.0, 4.4))
+        _check_matplotlib(type(self), "plot")
+        self.figure_, [self.ax_] = place_axes(ax, (6.0, 4.4))
         self.density_: Any = None
         self.scatter_: Any = None
         self.colorbar_: Any = None
         self.bars_: list = []
-        paint = _paint(self.y, len(self.latents), cmap)
+        paint = paint_rows(self.y, len(self.latents), cmap)
         draw = self._draw_plane if self.latents.shape[1] == 2 else self._draw_line
         draw(paint, kwargs)
-        self.ax_.set(xlabel=self.labels[0], ylabel=self.labels[1] if len(self.labels) == 2 else "density of rows")
+        xlabel, ylabel = [*self.labels, "density of rows"][:2]
+        self.ax_.set(xlabel=xlabel, ylabel=ylabel)
         if paint.mappable is not None:
             self.colorbar_ = self.ax_.figure.colorbar(paint.mappable, ax=self.ax_, extend=paint.extend)
             self._label_colorbar()
@@ -226,14 +202,17 @@ class LatentSpaceDisplay:
     def _draw_plane(self, paint, kwargs):
         from matplotlib.collections import Collection
 
-        self.density_ = _draw_density(self.ax_, self.prior_draws)
-        order = np.random.default_rng(_seed(self.random_state)).permutation(len(self.latents))
+        self.density_ = draw_density(self.ax_, self.prior_draws)
+        seed = self.random_state
+        if isinstance(seed, np.random.RandomState):
+            seed = seed.randint(2**31)
+        order = np.random.default_rng(seed).permutation(len(self.latents))
         order = order[np.argsort(~paint.missing[order], kind="stable")]  # rows without a value lie below
         size = float(np.clip(2e4 / max(len(order), 1), 3, 22))
         style = {"s": size, "linewidth": 0, "alpha": 0.85, "facecolor": paint.colours[order]}
-        self.scatter_ = self.ax_.scatter(*self.latents[order].T, **_style(Collection, style, kwargs))
+        self.scatter_ = self.ax_.scatter(*self.latents[order].T, **style_of(Collection, style, kwargs))
         nearly_all = np.quantile(self.prior_draws, [0.001, 0.999], axis=0)
-        xlim, ylim = map(_limits, np.concatenate([self.latents, nearly_all]).T)
+        xlim, ylim = map(limits_of, np.concatenate([self.latents, nearly_all]).T)
         self.ax_.set(xlim=xlim, ylim=ylim)
 
     def _draw_line(self, paint, kwargs):
@@ -247,17 +226,18 @@ class LatentSpaceDisplay:
         for rows, colours in paint.layers(np.digitize(z, edges[1:-1]), len(widths)):
             heights = np.histogram(z[rows], edges)[0] / len(z) / widths
             style = {"width": widths, "align": "edge", "color": colours, "edgecolor": "white", "linewidth": 0.3}
-            style = _style(Patch, style, kwargs)
-            self.bars_.append(self.ax_.bar(edges[:-1], heights, bottom=bottom, **style))
+            self.bars_.append(self.ax_.bar(edges[:-1], heights, bottom=bottom, **style_of(Patch, style, kwargs)))
             bottom += heights
-        self.density_ = _draw_density_1d(self.ax_, draws)
+        self.density_ = draw_density_1d(self.ax_, draws)
 
     def _draw_legend(self, entries):
         """The colours' names on the right, or above where there is nothing but the prior and missing values."""
+        from matplotlib.lines import Line2D
         from matplotlib.patches import Patch
 
         prior = "prior" if self.latents.shape[1] == 1 else "prior (50, 90, 99 % of draws)"
-        handles = [_legend_dot(colour, name) for name, colour in entries]
+        dot: dict = {"linestyle": "none", "marker": "o", "markersize": 5}
+        handles: list = [Line2D([], [], **dot, color=colour, label=name) for name, colour in entries]
         handles.append(Patch(facecolor=SHADES[-1], edgecolor="0.4" if self.latents.shape[1] == 1 else "none", label=prior))
         if self.y is not None and self.y.kind == "category":
             handles[-1].set_label(prior.replace(" (", "\n("))
@@ -360,9 +340,7 @@ class ManifoldDisplay:
             If the estimator was fitted to a table, `latents` names one that is not there, or `n` is not an int in the range
             [1, inf).
         """
-        _check_matplotlib(f"{cls.__name__}.from_estimator")
-        _check_estimator(estimator)
-        _check_count(n, "n")
+        _check(cls, estimator, n)
         if estimator._schema.row_shape is None:
             raise ValueError(
                 f"{cls.__name__} draws images, but {type(estimator).__name__} was fitted to a table. Use TraversalDisplay "
@@ -370,11 +348,11 @@ class ManifoldDisplay:
             )
         chosen = _check_latents(latents, estimator, most=2)
         draws = estimator.sample_latents(N_DRAWS, random_state=random_state)
-        values = [_quantiles(draws[:, k], n) for k in chosen]
+        values = list(np.quantile(draws[:, chosen], _shares(n), axis=0).T)
         Z = np.tile(_centre(estimator, draws), (n ** len(chosen), 1))
         for k, column in zip(chosen, np.meshgrid(values[0], *(one[::-1] for one in values[1:])), strict=True):
             Z[:, k] = column.ravel()
-        images = _as_images(estimator, estimator.inverse_transform(Z)).reshape(-1, n, *estimator._schema.row_shape)
+        images = _read_images(estimator, estimator.inverse_transform(Z)).reshape(-1, n, *estimator._schema.row_shape)
         labels, pixel_range = _latent_labels(estimator, chosen), _pixel_range(estimator)
         return cls(images=images, values=values, labels=labels, pixel_range=pixel_range).plot(ax=ax, **kwargs)
 
@@ -397,17 +375,17 @@ class ManifoldDisplay:
         display : ManifoldDisplay
             Itself.
         """
-        _check_matplotlib(f"{type(self).__name__}.plot")
+        _check_matplotlib(type(self), "plot")
         shape = self.images.shape[2:]
-        mosaic = _mosaic(_coloured(self.images, shape, self.pixel_range, cmap), 1)
-        self.figure_, [self.ax_] = _place_axes(ax, 1, (1, 1), _mosaic_inches(mosaic))
-        self.image_ = _show(self.ax_, mosaic, kwargs)
-        self.ax_.set(xlabel=self.labels[0], ylabel=self.labels[1] if len(self.labels) == 2 else "")
-        rows, columns = _tile_centres(mosaic, self.images.shape[:2], 1)
-        _tick_some(self.ax_.xaxis, columns, _value_texts(self.values[0]))
+        mosaic = lay_out(coloured(self.images, shape, self.pixel_range, cmap), gap=1)
+        self.figure_, [self.ax_] = place_axes(ax, mosaic.inches())
+        self.image_ = mosaic.draw(self.ax_, kwargs)
+        xlabel, ylabel = [*self.labels, ""][:2]
+        self.ax_.set(xlabel=xlabel, ylabel=ylabel)
+        tick_some(self.ax_.xaxis, mosaic.columns, _value_texts(self.values[0]))
         if len(self.values) == 2:
-            _tick_some(self.ax_.yaxis, rows, _value_texts(self.values[1][::-1]))
-        _set_title(self.ax_, "What latents decode to", _notes(self.images, shape))
+            tick_some(self.ax_.yaxis, mosaic.rows, _value_texts(self.values[1][::-1]))
+        set_title(self.ax_, "What latents decode to", notes_on(self.images, shape))
         return self
 
 
@@ -518,20 +496,18 @@ class TraversalDisplay:
         ValueError
             If X holds more than one row, `latents` names one that is not there, or `n` is not an int in the range [1, inf).
         """
-        _check_matplotlib(f"{cls.__name__}.from_estimator")
-        _check_estimator(estimator)
-        _check_count(n, "n")
-        chosen = _telling(estimator) if latents is None else _check_latents(latents, estimator)
+        _check(cls, estimator, n)
+        chosen = _check_latents(latents, estimator)
         draws = estimator.sample_latents(N_DRAWS, random_state=random_state)
         start = _centre(estimator, draws) if X is None else np.asarray(estimator.transform(_one_row(estimator, X)))[0]
         steps = ["start"] * (X is not None) + [f"{100 * share:.0f} %" for share in _shares(n)]
         Z = np.tile(start, (len(chosen), len(steps), 1))
         for moved, k in zip(Z, chosen, strict=True):
-            moved[-n:, k] = _quantiles(draws[:, k], n)
+            moved[-n:, k] = np.quantile(draws[:, k], _shares(n))
         decoded = estimator.inverse_transform(Z.reshape(-1, Z.shape[-1]))
         common = {"steps": steps, "labels": _latent_labels(estimator, chosen)}
         if estimator._schema.row_shape is not None:
-            images = _as_images(estimator, decoded).reshape(len(chosen), len(steps), *estimator._schema.row_shape)
+            images = _read_images(estimator, decoded).reshape(len(chosen), len(steps), *estimator._schema.row_shape)
             display = cls(decoded=images, pixel_range=_pixel_range(estimator), **common)
         else:
             display = cls(**cls._compare(estimator, decoded, start, draws), **common)
@@ -541,8 +517,8 @@ class TraversalDisplay:
     def _compare(estimator, decoded, start, draws):
         """The columns that change most, and how far from the start."""
         tables = decoded, estimator.inverse_transform(start[None]), estimator.inverse_transform(draws[:1000])
-        columns, *others = (_read_columns(estimator, table, is_modelled=True) for table in tables)
-        changes = np.array([_changes(*three) for three in zip(columns, *others, strict=True)])
+        columns, starts, typical = (_read_table(estimator, table, is_modelled=True) for table in tables)
+        changes = np.array([changes_from(*three) for three in zip(starts, columns, typical, strict=True)])
         moved = np.nan_to_num(np.abs(changes), nan=FARTHEST).max(axis=1)
         kept = np.sort(np.argsort(-moved, kind="stable")[:MAX_COLUMNS])
         return {"decoded": [columns[j] for j in kept], "changes": changes[kept], "n_columns": len(columns)}
@@ -566,7 +542,7 @@ class TraversalDisplay:
         display : TraversalDisplay
             Itself.
         """
-        _check_matplotlib(f"{type(self).__name__}.plot")
+        _check_matplotlib(type(self), "plot")
         self.images_: list = []
         self.texts_: list = []
         self.colorbar_ = None
@@ -578,16 +554,15 @@ class TraversalDisplay:
 
     def _draw_images(self, ax, cmap, kwargs):
         shape = self.decoded.shape[2:]
-        mosaic = _mosaic(_coloured(self.decoded, shape, self.pixel_range, cmap), gap := _gap(shape))
-        self.figure_, self.axes_ = _place_axes(ax, 1, (1, 1), _mosaic_inches(mosaic, 2.2))
+        mosaic = lay_out(coloured(self.decoded, shape, self.pixel_range, cmap), gap_between(shape))
+        self.figure_, self.axes_ = place_axes(ax, mosaic.inches(beside=2.2))
         [ax] = self.axes_
-        self.images_ = [_show(ax, mosaic, kwargs)]
-        rows, columns = _tile_centres(mosaic, self.decoded.shape[:2], gap)
-        _tick_some(ax.xaxis, columns, self.steps, most=12)
-        ax.set_yticks(rows, self.labels, fontsize="small")
+        self.images_ = [mosaic.draw(ax, kwargs)]
+        tick_some(ax.xaxis, mosaic.columns, self.steps, most=12)
+        ax.set_yticks(mosaic.rows, self.labels, fontsize="small")
         ax.tick_params(length=0)
         ax.set_xlabel(QUANTILE, fontsize="small")
-        _set_title(ax, "Each row moves one latent, the others stay", _notes(self.decoded, shape))
+        set_title(ax, "Each row moves one latent, the others stay", notes_on(self.decoded, shape))
 
     def _draw_tables(self, ax, cmap, kwargs):
         n_latents, n = len(self.labels), len(self.steps)
@@ -595,7 +570,7 @@ class TraversalDisplay:
         grid = np.array(texts, dtype=object).reshape(-1, n_latents, n)
         widest = max(map(len, grid.ravel()))
         size = 2.6 + n * max(0.45, 0.075 * widest), 0.7 + n_latents * (0.6 + 0.24 * len(grid))
-        self.figure_, self.axes_ = _place_axes(ax, n_latents, (n_latents, 1), size)
+        self.figure_, self.axes_ = place_axes(ax, size, (n_latents, 1))
         changes = self.changes.reshape(-1, n_latents, n)
         for at, (ax, label) in enumerate(zip(self.axes_, self.labels, strict=True)):
             self._draw_table(ax, grid[:, at], changes[:, at], cmap, kwargs)
@@ -734,17 +709,14 @@ class ReconstructionDisplay:
         ValueError
             If `n` is not an int in the range [1, inf).
         """
-        _check_matplotlib(f"{cls.__name__}.from_estimator")
-        _check_estimator(estimator)
-        _check_count(n, "n")
+        _check(cls, estimator, n)
         back = estimator.inverse_transform(np.asarray(estimator.transform(X)))
         if estimator._schema.row_shape is None:
-            data, back = (_read_columns(estimator, one, is_modelled=True) for one in (X, back))
+            data, back = (_read_table(estimator, one, is_modelled=True) for one in (X, back))
             display = cls(data=data, reconstruction=back, n_rows=len(data[0].values), n_columns=n)
         else:
-            data, back = _as_images(estimator, X), _as_images(estimator, back)
-            rmse = math.sqrt(np.nanmean((data - back) ** 2))
-            rows = _evenly(len(data), n)
+            data, back = _read_images(estimator, X), _read_images(estimator, back)
+            rows, rmse = _evenly(len(data), n), math.sqrt(np.nanmean((data - back) ** 2))
             common = {"n_rows": len(data), "pixel_range": _pixel_range(estimator), "rmse": rmse}
             display = cls(data=data[rows], reconstruction=back[rows], **common)
         return display.plot(ax=ax, **kwargs)
@@ -768,7 +740,7 @@ class ReconstructionDisplay:
         display : ReconstructionDisplay
             Itself.
         """
-        _check_matplotlib(f"{type(self).__name__}.plot")
+        _check_matplotlib(type(self), "plot")
         self.images_: list = []
         self.scatters_: list = []
         self.bars_ = None
@@ -780,42 +752,35 @@ class ReconstructionDisplay:
 
     def _draw_images(self, ax, cmap, kwargs):
         shape, n = self.data.shape[1:], len(self.data)
-        n_wide = min(n, 10)
-        n_high, gap = math.ceil(n / n_wide), _gap(shape)
-        both = [_grid(_coloured(one, shape, self.pixel_range, cmap), n_wide) for one in (self.data, self.reconstruction)]
-        tiles = np.stack(both, axis=1).reshape(2 * n_high, n_wide, *both[0].shape[2:])
-        mosaic = _mosaic(tiles, gap)
-        self.figure_, self.axes_ = _place_axes(ax, 1, (1, 1), _mosaic_inches(mosaic, 1.4, 0.5))
+        both = [coloured(one, shape, self.pixel_range, cmap) for one in (self.data, self.reconstruction)]
+        tiles = np.stack([in_rows(one, min(n, 10)) for one in both], axis=1)
+        mosaic = lay_out(tiles.reshape(-1, *tiles.shape[2:]), gap_between(shape))
+        self.figure_, self.axes_ = place_axes(ax, mosaic.inches(beside=1.4, above=0.5))
         [ax] = self.axes_
-        self.images_ = [_show(ax, mosaic, kwargs)]
-        rows, _ = _tile_centres(mosaic, tiles.shape[:2], gap)
-        ax.set_yticks(rows, ["data", "reconstruction"] * n_high, fontsize="small")
+        self.images_ = [mosaic.draw(ax, kwargs)]
+        ax.set_yticks(mosaic.rows, ["data", "reconstruction"] * len(tiles), fontsize="small")
         ax.tick_params(length=0)
-        _set_title(ax, f"RMSE of a pixel {self.rmse:#.3g}, over {self.n_rows:,} images", _notes(self.data, shape))
+        set_title(ax, f"RMSE of a pixel {self.rmse:#.3g}, over {self.n_rows:,} images", notes_on(self.data, shape))
 
     def _draw_columns(self, ax, kwargs):
         pairs = list(zip(self.data, self.reconstruction, strict=True))
-        scored = [(_share_explained(*pair), *pair) for pair in pairs if pair[0].kind != "category"]
-        scored = [one for one in scored if not np.isnan(one[0])]
-        numbers = _extremes(scored, self.n_columns)
-        right = [(*_share_right(*pair), pair[0]) for pair in pairs if pair[0].kind == "category"]
-        right = sorted((one for one in right if not np.isnan(one[0])), key=lambda one: one[0])[:MAX_COLUMNS]
+        scored = _ranked((share_explained(*pair), *pair) for pair in pairs if pair[0].kind != "category")
+        n_drawn = min(len(scored), self.n_columns)
+        numbers = scored[: n_drawn - n_drawn // 2] + scored[len(scored) - n_drawn // 2 :]
+        right = _ranked((*share_right(*pair), pair[0].name) for pair in pairs if pair[0].kind == "category")[:MAX_COLUMNS]
         n_axes = max(len(numbers) + bool(right), 1)
         n_wide = n_axes if n_axes <= 4 else 3 if n_axes <= 6 else 4
         n_high = math.ceil(n_axes / n_wide)
         size = max(2.3 * n_wide, 4.5), max(2.7 * n_high, 1.2 + 0.25 * len(right)) + 0.3
-        self.figure_, self.axes_ = _place_axes(ax, n_axes, (n_high, n_wide), size)
-        for one_ax, (score, *pair) in zip(self.axes_, numbers, strict=False):
-            self.scatters_.append(_draw_pairs(one_ax, score, pair, kwargs))
+        self.figure_, self.axes_ = place_axes(ax, size, (n_high, n_wide), n_axes)
+        for one_ax, (score, true, back) in zip(self.axes_, numbers, strict=False):
+            self.scatters_.append(draw_pairs(one_ax, true, back, score, kwargs))
         if right:
-            self.bars_ = _draw_right(self.axes_[-1], *zip(*right, strict=True))
+            self.bars_ = draw_shares_right(self.axes_[-1], *zip(*right, strict=True))
         if ax is None:
-            some = (
-                f"the worst and the best of {len(scored)} columns of numbers"
-                if len(numbers) < len(scored)
-                else "worst first"
-            )
-            self.figure_.suptitle(f"Reconstructions of {self.n_rows:,} rows, {some}", fontsize="medium")
+            all_of_them = n_drawn == len(scored)
+            which = "worst first" if all_of_them else f"the worst and the best of {len(scored)} columns of numbers"
+            self.figure_.suptitle(f"Reconstructions of {self.n_rows:,} rows, {which}", fontsize="medium")
 
 
 class SamplesDisplay:
@@ -906,17 +871,13 @@ class SamplesDisplay:
         ValueError
             If `n` is not an int in the range [1, inf).
         """
-        _check_matplotlib(f"{cls.__name__}.from_estimator")
-        _check_estimator(estimator)
-        _check_count(n, "n")
-        draws = estimator.sample(n, random_state=random_state)
-        is_table = estimator._schema.row_shape is None
-        read, pixel_range = (_read_columns if is_table else _as_images), None if is_table else _pixel_range(estimator)
-        if X is None:
-            return cls(draws=read(estimator, draws), pixel_range=pixel_range).plot(ax=ax, **kwargs)
-        X = X if hasattr(X, "shape") else np.asarray(X, dtype=object)
-        rows = read(estimator, _safe_indexing(X, _evenly(len(X), n)))
-        return cls(draws=read(estimator, draws), data=rows, pixel_range=pixel_range, n_data=len(X)).plot(ax=ax, **kwargs)
+        _check(cls, estimator, n)
+        read = _read_table if estimator._schema.row_shape is None else _read_images
+        common = {"draws": read(estimator, estimator.sample(n, random_state=random_state))}
+        if X is not None:
+            X = X if hasattr(X, "shape") else np.asarray(X, dtype=object)
+            common |= {"data": read(estimator, _safe_indexing(X, _evenly(len(X), n))), "n_data": len(X)}
+        return cls(**common, pixel_range=_pixel_range(estimator)).plot(ax=ax, **kwargs)
 
     def plot(self, ax=None, *, cmap="gray", **kwargs):
         """Draw.
@@ -937,7 +898,7 @@ class SamplesDisplay:
         display : SamplesDisplay
             Itself.
         """
-        _check_matplotlib(f"{type(self).__name__}.plot")
+        _check_matplotlib(type(self), "plot")
         self.images_: list = []
         self.tables_: list = []
         if isinstance(self.draws, np.ndarray):
@@ -947,40 +908,40 @@ class SamplesDisplay:
         return self
 
     def _parts(self):
-        """Data, if there are any, and draws; and what each is called."""
-        draws, n = self.draws, _n_rows(self.draws)
-        if self.data is None:
-            return [(draws, n, "draws")]
-        return [(self.data, self.n_data or _n_rows(self.data), "rows of data"), (draws, n, "draws")]
+        """Data, if there are any, and draws; how many rows they were taken from, and what they are called."""
+        parts = [(self.draws, None, "draws")]
+        if self.data is not None:
+            parts.insert(0, (self.data, self.n_data, "rows of data"))
+        return [(rows, n or _n_rows(rows), what) for rows, n, what in parts]
 
     def _draw_images(self, ax, cmap, kwargs):
         parts, shape = self._parts(), self.draws.shape[1:]
         n_wide = math.ceil(math.sqrt(max(len(images) for images, *_ in parts)))
-        colours = [_grid(_coloured(images, shape, self.pixel_range, cmap), n_wide) for images, *_ in parts]
-        mosaics = [_mosaic(one, _gap(shape)) for one in colours]
-        width, height = _mosaic_inches(mosaics[-1], widest=4.5 if len(parts) == 2 else 5.5)
-        self.figure_, self.axes_ = _place_axes(ax, len(parts), (1, len(parts)), (len(parts) * width, height))
+        colours = [in_rows(coloured(images, shape, self.pixel_range, cmap), n_wide) for images, *_ in parts]
+        mosaics = [lay_out(one, gap_between(shape)) for one in colours]
+        width, height = mosaics[-1].inches(widest=4.5 if len(parts) == 2 else 5.5)
+        self.figure_, self.axes_ = place_axes(ax, (len(parts) * width, height), (1, len(parts)))
         for ax, mosaic, (images, n, what) in zip(self.axes_, mosaics, parts, strict=True):
-            self.images_.append(_show(ax, mosaic, kwargs))
-            ax.set(xticks=[], yticks=[])
-            _set_title(ax, _count_title(len(images), n, what), _notes(images, shape))
+            self.images_.append(mosaic.draw(ax, kwargs))
+            set_title(ax, _count_title(len(images), n, what), notes_on(images, shape))
 
     def _draw_tables(self, ax, kwargs):
         parts = self._parts()
-        widths = np.max([[max(map(len, cells)) + 2 for cells in _cell_texts(self._some(one))] for one, *_ in parts], axis=0)
+        texts = [_cell_texts(self._some(columns)) for columns, *_ in parts]
+        widths = np.max([[max(map(len, cells)) + 2 for cells in one] for one in texts], axis=0)
         wanted = widths.cumsum() * INCHES_A_CHARACTER
         n_lines = 1 + min(MAX_ROWS, _n_rows(self.draws))
         size = min(max(wanted[-1], 2.0), 10.0), len(parts) * (INCHES_A_LINE * n_lines + 0.45)
-        self.figure_, self.axes_ = _place_axes(ax, len(parts), (len(parts), 1), size)
-        wide, high = size if ax is None else _inches(self.axes_[0])
+        self.figure_, self.axes_ = place_axes(ax, size, (len(parts), 1))
+        wide, high = size if ax is None else self.axes_[0].get_window_extent().size / self.figure_.dpi
         n_fit = max(int((wanted <= wide + 1e-6).sum()), 1)
         n_rows = max(int(high / 0.2) - 1, 1)
-        more = len(widths) - n_fit
+        notes = [f"{len(widths) - n_fit} more columns are not shown"] * (n_fit < len(widths))
         for ax, (columns, n, what) in zip(self.axes_, parts, strict=True):
             shown = self._some(columns[:n_fit], n_rows)
-            self.tables_.append(_draw_cells(ax, _cell_texts(shown), shown, widths[:n_fit], kwargs))
-            notes = [f"{more} more columns are not shown"] if more else []
-            _set_title(ax, _count_title(len(shown[0].values), n, what), notes)
+            kinds = [column.kind for column in shown]
+            self.tables_.append(draw_cells(ax, _cell_texts(shown), kinds, widths[:n_fit], kwargs))
+            set_title(ax, _count_title(_n_rows(shown), n, what), notes)
 
     @staticmethod
     def _some(columns, n_rows=MAX_ROWS):
@@ -1060,8 +1021,7 @@ class LossCurveDisplay:
         -------
         display : LossCurveDisplay
         """
-        _check_matplotlib(f"{cls.__name__}.from_estimator")
-        _check_estimator(estimator)
+        _check(cls, estimator)
         display = cls(
             loss_curve=estimator.loss_curve_,
             validation_scores=estimator.validation_scores_,
@@ -1086,20 +1046,20 @@ class LossCurveDisplay:
         display : LossCurveDisplay
             Itself.
         """
-        _check_matplotlib(f"{type(self).__name__}.plot")
+        _check_matplotlib(type(self), "plot")
         generator = [] if self.generator_loss_curve is None else self.generator_loss_curve
         n_axes = 2 if len(generator) else 1
-        self.figure_, self.axes_ = _place_axes(ax, n_axes, (1, n_axes), (4.6 * n_axes, 3.4))
-        self.lines_ = [_draw_losses(self.axes_[0], self.loss_curve, "training rows", "tab:blue", kwargs)]
+        self.figure_, self.axes_ = place_axes(ax, (4.6 * n_axes, 3.4), (1, n_axes))
+        self.lines_ = [draw_losses(self.axes_[0], self.loss_curve, "training rows", "tab:blue", kwargs)]
         self.best_ = None
         if self.validation_scores is not None and len(self.validation_scores):
             losses = -np.asarray(self.validation_scores)
-            self.lines_.append(_draw_losses(self.axes_[0], losses, "held-out rows", "tab:orange", kwargs))
+            self.lines_.append(draw_losses(self.axes_[0], losses, "held-out rows", "tab:orange", kwargs))
             self.best_ = self._mark_best(losses)
         if n_axes == 2:
-            self.lines_.append(_draw_losses(self.axes_[1], generator, "training rows", "tab:blue", kwargs))
+            self.lines_.append(draw_losses(self.axes_[1], generator, "training rows", "tab:blue", kwargs))
         for ax, name in zip(self.axes_, ("Autoencoder", "Generator"), strict=False):
-            _set_title(ax, name)
+            set_title(ax, name)
             ax.set(xlabel="epoch", ylabel="loss (nats per row)")
             ax.xaxis.get_major_locator().set_params(integer=True)
             ax.legend(frameon=False, fontsize="small")
@@ -1118,44 +1078,42 @@ class LossCurveDisplay:
 # --- what is asked for -----------------------------------------------------------------------------------------------
 
 
-def _check_matplotlib(caller):
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise ImportError(f'{caller} requires matplotlib. Install it with `pip install "skvae[plot]"`.') from error
-
-
-def _check_estimator(estimator):
+def _check(cls, estimator, n=1):
+    """Refuse what no display is made of; n : of rows, steps or images."""
+    _check_matplotlib(cls, "from_estimator")
     if not isinstance(estimator, VAETransformer):
         raise TypeError(
             f"estimator must be a fitted VAETransformer. Got {type(estimator).__name__} instead: of a pipeline, give its "
             "last step, and X as the steps before transform it."
         )
     check_is_fitted(estimator)
+    if not isinstance(n, Integral) or isinstance(n, bool) or n < 1:
+        raise ValueError(f"n must be an int in the range [1, inf). Got {n!r} instead.")
 
 
-def _check_count(value, name):
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} must be an int in the range [1, inf). Got {value!r} instead.")
+def _check_matplotlib(cls, method):
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        message = f'{cls.__name__}.{method} requires matplotlib. Install it with `pip install "skvae[plot]"`.'
+        raise ImportError(message) from error
 
 
 def _check_latents(latents, estimator, most=None):
-    """Places of latents as a list. most : how many a picture has room for."""
+    """Places of latents as a list, by default of the first.
+
+    most : how many a picture has room for. None: for all of them, of which the default are those that tell anything.
+    """
     latent_dim = estimator._n_features_out
     if latents is None:
-        return list(range(min(latent_dim, most)))
+        n_telling = int((estimator.explained_information_ > LEAST_INFORMATION).sum())
+        return list(range(min(max(n_telling, 1), MAX_LATENTS) if most is None else min(latent_dim, most)))
     chosen: list[Any] = [latents] if isinstance(latents, Integral) else list(latents)
     wrong = [k for k in chosen if not isinstance(k, Integral) or isinstance(k, bool) or int(k) not in range(latent_dim)]
     if wrong or not chosen or len(set(chosen)) < len(chosen) or len(chosen) > (most or latent_dim):
         number = "one or two different ints" if most == 2 else "different ints"
         raise ValueError(f"latents must hold {number} in the range [0, {latent_dim}). Got {latents!r} instead.")
     return [int(k) for k in chosen]
-
-
-def _telling(estimator):
-    """The first latents that tell anything, at least one."""
-    n_telling = int((estimator.explained_information_ > LEAST_INFORMATION).sum())
-    return list(range(min(max(n_telling, 1), MAX_LATENTS)))
 
 
 def _one_row(estimator, X):
@@ -1172,16 +1130,6 @@ def _one_row(estimator, X):
     return X
 
 
-def _seed(random_state):
-    """What a generator of numpy takes, from what scikit-learn takes."""
-    return random_state.randint(2**31) if isinstance(random_state, np.random.RandomState) else random_state
-
-
-def _evenly(n_rows, n):
-    """Places of at most n rows, evenly spaced."""
-    return np.linspace(0, n_rows - 1, min(n, n_rows)).round().astype(int)
-
-
 # --- latents ---------------------------------------------------------------------------------------------------------
 
 
@@ -1194,137 +1142,35 @@ def _shares(n):
     return (np.arange(n) + 0.5) / n
 
 
-def _quantiles(draws, n):
-    return np.quantile(draws, _shares(n))
-
-
 def _centre(estimator, draws):
     """Where latents stay that are not moved: at the prior's median, (latent_dim,)."""
     return np.zeros(draws.shape[1]) if estimator.prior_ == "normal" else np.median(draws, axis=0)
 
 
-def _smoothed(draws, n_bins):
-    """The density of draws (n, d) on a grid: its values (n_bins,) * d, and the centres of bins of each axis."""
-    from scipy.ndimage import gaussian_filter
-
-    spread = np.maximum(draws.std(axis=0), 1e-9)
-    bandwidth = 0.7 * spread * len(draws) ** (-1 / (4 + draws.shape[1]))  # below Scott's: parts of a mixture are narrow
-    least, most = draws.min(axis=0) - 4 * bandwidth, draws.max(axis=0) + 4 * bandwidth
-    density, edges = np.histogramdd(draws, n_bins, list(zip(least, most, strict=True)), density=True)
-    density = gaussian_filter(density, bandwidth * n_bins / (most - least), mode="constant")
-    return density, [(one[1:] + one[:-1]) / 2 for one in edges]
+def _value_texts(values):
+    """Values of a latent (n,), with the digits that tell neighbours apart."""
+    digits = max(1, math.ceil(-math.log10(max(np.abs(values).max(), 1e-6)) + 1))
+    return [f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}") for value in values.round(digits) + 0.0]
 
 
-def _draw_density(ax, draws):
-    """Shades within which shares of draws (n, 2) lie; nothing where the draws are all the same."""
-    if not draws.std(axis=0).all():
-        return None
-    density, (x, y) = _smoothed(draws, 150)
-    falling = np.sort(density, axis=None)[::-1]
-    mass = falling.cumsum() / falling.sum()
-    least = falling[np.searchsorted(mass, MASSES).clip(max=len(falling) - 1)]
-    levels = np.unique([*least, falling[0] * (1 + 1e-9)])
-    return ax.contourf(x, y, density.T, levels, colors=SHADES[-len(levels) + 1 :], zorder=0)
+# --- rows ------------------------------------------------------------------------------------------------------------
 
 
-def _draw_density_1d(ax, draws):
-    density, [x] = _smoothed(draws[:, None], 300)
-    return ax.fill_between(x, density, facecolor=SHADES[-1], edgecolor="0.4", linewidth=1.2, zorder=0)
-
-
-# --- columns ---------------------------------------------------------------------------------------------------------
-
-
-def _read_columns(estimator, X, is_modelled=False):
-    """The columns of a table as a list of Column; is_modelled : only those that do not name rows."""
+def _read_table(estimator, X, is_modelled=False):
+    """A list of Column; is_modelled : only of those that do not name rows."""
     [table] = estimator._schema.parts.values()
-    X = X if hasattr(X, "shape") else np.asarray(X, dtype=object)
-    ignored = set(estimator.ignored_features_) if is_modelled else ()
-    kept = [series for series in as_frame(X).iter_columns() if series.name not in ignored]
-    return [_read_column(series, series.name in table.categorical) for series in kept]
+    return read_columns(X, table.categorical, estimator.ignored_features_ if is_modelled else ())
 
 
-def _read_column(series, is_nominal=False):
-    found, cells = read_cells(series)
-    if found.kind not in KINDS or is_nominal:
-        return _category(series.name, cells, found.levels)
-    values = np.where(cells.missing, np.nan, cells.values).astype(float)
-    kind = KINDS[found.kind]
-    unit = SECONDS[found.unit] if found.is_time else 1.0
-    return Column(series.name, kind, values * (unit / DAY if kind == "date" else unit), [])
+def _read_images(estimator, X):
+    """Images as floats (n, *image shape), NaN where a pixel is missing."""
+    return np.asarray(X).astype(float).reshape(-1, *estimator._schema.row_shape)
 
 
-def _category(name, cells, order=None):
-    """A column of categories, those that occur, in the order of the dtype, else sorted."""
-    there = list(set(cells.values[~cells.missing].tolist()))
-    try:
-        levels = [one for one in order if one in set(there)] if order is not None else sorted(there)
-    except TypeError:  # strings beside numbers
-        levels = sorted(there, key=str)
-    places = {level: at for at, level in enumerate(levels)}
-    values = [np.nan if gone else places[value] for value, gone in zip(cells.values.tolist(), cells.missing, strict=True)]
-    return Column(name, "category", np.array(values, dtype=float), [_level_text(plain(level)) for level in levels])
-
-
-def _level_text(level):
-    return str(int(level)) if isinstance(level, float) and level.is_integer() else str(level)
-
-
-def _read_y(y):
-    """What colours rows, as a Column; few whole numbers are categories."""
-    if hasattr(y, "to_frame"):
-        y = y.to_frame("y" if y.name in (None, "") else y.name)
-    elif not hasattr(y, "columns"):
-        array = y if hasattr(y, "dtype") else np.fromiter(y, dtype=object, count=len(y))
-        y = np.reshape(array, (len(array), -1))
-    if y.shape[1] != 1:
-        raise ValueError(f"y must have one column. Got an array of shape {tuple(y.shape)} instead.")
-    name = "y" if isinstance(y, np.ndarray) else y.columns[0]
-    [series] = as_frame(y).iter_columns()
-    column = _read_column(series)._replace(name=name)
-    if np.isinf(column.values).any():
-        raise ValueError("Input y contains infinity.")
-    values = np.unique(column.values[~np.isnan(column.values)])
-    if column.kind != "number" or len(values) > len(COLOURS) or (values != values.round()).any():
-        return column
-    codes = np.where(np.isnan(column.values), np.nan, np.searchsorted(values, column.values))
-    return Column(name, "category", codes, [f"{value:.0f}" for value in values])
-
-
-def _write_numbers(values, brief):
-    """Numbers (n,) as texts, all with as many decimals as the one that needs most, up to 6 digits (4 if brief)."""
-    largest = float(np.abs(values).max(initial=0.0))
-    if largest and not 1e-3 <= largest < 1e12:
-        return [f"{value:.3g}" for value in values]
-    order = math.floor(math.log10(largest or 1.0))
-    most = max(0, 3 - order) if brief else max(2, 5 - order)  # prices keep their cents
-    needed = (k for k in range(most) if np.abs(values - values.round(k)).max(initial=0.0) <= 1e-7 * largest)
-    decimals = next(needed, most)
-    return [f"{value:.{decimals}f}" for value in values.round(decimals) + 0.0]
-
-
-def _write_dates(values, brief):
-    """Days from 1970-01-01 (n,) as texts, all to the day, the minute or the second."""
-    texts = [str(np.datetime64(round(value * DAY), "s")).replace("T", " ") for value in values]
-    if all(text.endswith("00:00:00") for text in texts) or (brief and np.ptp(values) > 2):
-        return [text[:10] for text in texts]
-    if brief:
-        return [text[5:16] for text in texts]
-    return [text[:-3] for text in texts] if all(text.endswith(":00") for text in texts) else texts
-
-
-def _write_durations(values, brief):
-    return [_write_duration(value) for value in values]
-
-
-def _write_duration(value):
-    days, seconds = divmod(round(abs(value)), int(DAY))
-    clock = f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
-    return ("-" if value < 0 else "") + (f"{days} d " if days else "") + clock
-
-
-# how values of a kind are written: of those (k,) of a column, and whether briefly, texts
-WRITERS = {"number": _write_numbers, "date": _write_dates, "duration": _write_durations}
+def _pixel_range(estimator):
+    """The values that are drawn black and white, by those that fit saw; None of a table."""
+    shape, [images] = estimator._schema.row_shape, estimator._schema.parts.values()
+    return None if shape is None else pixel_range_of(shape, float(images.lower), float(images.upper))
 
 
 def _n_rows(rows):
@@ -1332,399 +1178,20 @@ def _n_rows(rows):
     return len(rows) if isinstance(rows, np.ndarray) else len(rows[0].values)
 
 
-def _changes(column, start, typical):
-    """How far cells are from the start's: (n,). column, start (of one row), typical : Column."""
-    if column.kind == "category":
-        [first] = start.texts()
-        return np.array([0.0 if text == first else np.nan for text in column.texts()])
-    spread = np.nanstd(typical.values) if (~np.isnan(typical.values)).any() else 0.0
-    if np.isnan(start.values[0]):
-        return np.where(np.isnan(column.values), 0.0, np.nan)
-    return (column.values - start.values[0]) / (spread or 1.0)
+def _evenly(n_rows, n):
+    """Places of at most n rows, evenly spaced."""
+    return np.linspace(0, n_rows - 1, min(n, n_rows)).round().astype(int)
 
 
-def _share_explained(true, back):
-    """R² of numbers where both are there, NaN where they do not vary."""
-    seen = ~np.isnan(true.values) & ~np.isnan(back.values)
-    values, errors = true.values[seen], (true.values - back.values)[seen]
-    return 1 - np.mean(errors**2) / np.var(values) if seen.any() and np.var(values) > 0 else np.nan
+def _ranked(scored):
+    """Tuples by their first place, from the least on, without those that have NaN there."""
+    return sorted((one for one in scored if not np.isnan(one[0])), key=itemgetter(0))
 
 
-def _share_right(true, back):
-    """The share of cells that come back right, and the one that the most frequent category has."""
-    pairs = [(a, b) for a, b in zip(true.texts(""), back.texts(""), strict=True) if a]
-    if not pairs:
-        return np.nan, np.nan
-    counts = np.unique([a for a, _ in pairs], return_counts=True)[1]
-    return float(np.mean([a == b for a, b in pairs])), float(counts.max() / counts.sum())
-
-
-def _extremes(scored, n):
-    """At most n tuples, the worst and the best by their first place, in that order."""
-    scored = sorted(scored, key=lambda one: one[0])
-    return scored if len(scored) <= n else scored[: math.ceil(n / 2)] + scored[len(scored) - n // 2 :]
-
-
-# --- colours of rows -------------------------------------------------------------------------------------------------
-
-
-class Paint(NamedTuple):
-    """Colours of rows.
-
-    colours : (n, 4); missing : (n,) bool, rows without a value; groups : (n,) int, places among `entries`, or None of
-    numbers; numbers : (n,); entries : list of (name, colour), of a legend; mappable : ScalarMappable of numbers, or None;
-    extend : str, the ends of its colour bar beyond which there are numbers.
-    """
-
-    colours: np.ndarray
-    missing: np.ndarray
-    groups: np.ndarray | None
-    numbers: np.ndarray
-    entries: list
-    mappable: Any = None
-    extend: str = "neither"
-
-    def layers(self, bins, n_bins):
-        """Rows of each group and its colour; or all rows, and for each bin the colour of the mean number of its rows."""
-        if self.groups is not None:
-            return [(self.groups == at, colour) for at, (_, colour) in enumerate(self.entries)]
-        seen = ~self.missing
-        counts = np.bincount(bins[seen], minlength=n_bins)
-        means = np.bincount(bins[seen], self.numbers[seen], n_bins) / np.maximum(counts, 1)
-        colours = self.mappable.to_rgba(means)
-        colours[counts == 0] = _rgba(MISSING)
-        return [(np.ones(len(bins), bool), colours)]
-
-
-def _rgba(colour):
-    from matplotlib.colors import to_rgba
-
-    return np.array(to_rgba(colour))
-
-
-def _paint(y, n_rows, cmap):
-    """How rows are coloured by a Column, or by nothing."""
-    if y is None:
-        entries = [("rows", COLOURS[0])]
-        nothing = np.zeros(n_rows, int)
-        return Paint(np.tile(_rgba(COLOURS[0]), (n_rows, 1)), nothing.astype(bool), nothing, nothing, entries)
-    missing = np.isnan(y.values)
-    if y.kind == "category":
-        groups, entries = _groups(y, missing)
-        return Paint(np.array([_rgba(colour) for _, colour in entries])[groups], missing, groups, y.values, entries)
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
-
-    seen = y.values[~missing]
-    least, most = np.quantile(seen, [0.01, 0.99]) if len(seen) else (0.0, 1.0)
-    if least == most:
-        least, most = (seen.min(), seen.max()) if len(seen) else (0.0, 1.0)
-    mappable = ScalarMappable(Normalize(least, most), cmap)
-    colours = mappable.to_rgba(y.values)
-    colours[missing] = _rgba(MISSING)
-    below, above = (seen < least).any(), (seen > most).any()
-    extend = {(True, True): "both", (True, False): "min", (False, True): "max"}.get((bool(below), bool(above)), "neither")
-    return Paint(colours, missing, None, y.values, [("missing", MISSING)] if missing.any() else [], mappable, extend)
-
-
-def _groups(y, missing):
-    """Places (n,) of rows among a legend's entries, and these: the most frequent categories, others, and missing ones."""
-    codes = np.where(missing, len(y.levels), y.values).astype(int)
-    counts = np.bincount(codes, minlength=len(y.levels) + 1)
-    kept = np.arange(len(y.levels))
-    if len(kept) > len(COLOURS):
-        kept = np.sort(np.argsort(-counts[:-1], kind="stable")[: len(COLOURS) - 1])
-    entries = [(short(y.levels[code]), colour) for code, colour in zip(kept, COLOURS, strict=False)]
-    place = np.full(len(y.levels) + 1, len(entries))
-    place[kept] = np.arange(len(kept))
-    if len(kept) < len(y.levels):
-        entries.append((f"{len(y.levels) - len(kept)} others", OTHER))
-    place[-1] = len(entries)
-    return place[codes], entries + [("missing", MISSING)] * bool(counts[-1])
-
-
-def _legend_dot(colour, name):
-    from matplotlib.lines import Line2D
-
-    return Line2D([], [], linestyle="none", marker="o", markersize=5, color=colour, label=name)
-
-
-# --- images ----------------------------------------------------------------------------------------------------------
-
-
-def _as_images(estimator, X):
-    """Images as floats (n, *image shape), NaN where a pixel is missing."""
-    return np.asarray(X).astype(float).reshape(-1, *estimator._schema.row_shape)
-
-
-def _layout(shape):
-    """Channels, height, width, and whether channels are the first axis: where that is 1, 3 or 4, and the last is not.
-
-    Axes before the last two stand one below the other where there are more than three.
-    """
-    if len(shape) == 3:
-        first = shape[0] in CHANNELS and shape[2] not in CHANNELS
-        return (*shape, True) if first else (shape[2], *shape[:2], False)
-    return 1, math.prod(shape[:-1]), shape[-1], True
-
-
-def _pixel_range(estimator):
-    """The values that are black and white: those that fit saw; of colours the range that they are usually written in."""
-    [images] = estimator._schema.parts.values()
-    lower, upper = float(images.lower), float(images.upper)
-    if _layout(estimator._schema.row_shape)[0] in (3, 4):
-        for least, most in ((0.0, 1.0), (0.0, 255.0)):
-            if least <= lower and most / 2 < upper <= most:
-                return least, most
-    return lower, upper
-
-
-def _coloured(images, shape, pixel_range, cmap):
-    """Images (..., *shape) as colours (..., H, W, 4), bytes; missing pixels have a colour of their own."""
-    from matplotlib import colormaps
-
-    channels, height, width, first = _layout(shape)
-    leading = images.shape[: images.ndim - len(shape)]
-    if first:
-        planes = np.moveaxis(images.reshape(*leading, channels, height, width), -3, -1)
-    else:
-        planes = images.reshape(*leading, height, width, channels)
-    missing = np.isnan(planes).any(axis=-1)
-    lower, upper = pixel_range
-    planes = np.nan_to_num(((planes - lower) / ((upper - lower) or 1.0)).clip(0, 1))
-    if channels in (3, 4):
-        colours = np.ones((*planes.shape[:-1], 4))
-        colours[..., :channels] = planes
-    else:
-        cmap = colormaps[cmap] if isinstance(cmap, str) else cmap
-        colours = cmap(planes.mean(axis=-1))
-    colours[missing] = _rgba(MISSING_PIXEL)
-    return (255 * colours).round().astype(np.uint8)
-
-
-def _notes(images, shape):
-    """What a title must say of images (..., *shape)."""
-    channels = _layout(shape)[0]
-    notes = [] if channels in CHANNELS else [f"mean of {channels} channels"]
-    return notes + ["pink: missing"] * bool(np.isnan(images).any())
-
-
-def _gap(shape):
-    """Pixels between images: enough to be seen."""
-    _, height, width, _ = _layout(shape)
-    return max(1, round(min(height, width) / 12))
-
-
-def _grid(tiles, n_wide):
-    """Tiles (n, H, W, 4) in rows: (n_high, n_wide, H, W, 4), the last filled up with nothing."""
-    n_high = math.ceil(len(tiles) / n_wide)
-    filled = np.zeros((n_high * n_wide, *tiles.shape[1:]), tiles.dtype)
-    filled[: len(tiles)] = tiles
-    return filled.reshape(n_high, n_wide, *tiles.shape[1:])
-
-
-def _mosaic(tiles, gap):
-    """Tiles (n_high, n_wide, H, W, 4) beside each other, transparent between them: (height, width, 4)."""
-    padded = np.pad(tiles, ((0, 0), (0, 0), (0, gap), (0, gap), (0, 0)))
-    n_high, n_wide, height, width, depth = padded.shape
-    whole = padded.swapaxes(1, 2).reshape(n_high * height, n_wide * width, depth)
-    return whole[: n_high * height - gap, : n_wide * width - gap]
-
-
-def _tile_centres(mosaic, shape, gap):
-    """Where the middles of tiles of a mosaic lie, (n_high,) and (n_wide,); shape : (n_high, n_wide)."""
-    for n, length in zip(shape, mosaic.shape, strict=False):
-        size = (length + gap) / n
-        yield np.arange(n) * size + (size - gap - 1) / 2
-
-
-def _mosaic_inches(mosaic, beside=0.9, above=0.8, widest=5.5, tallest=7.5):
-    """Size of a figure for a mosaic, with room beside it and above and below it for texts."""
-    height, width = mosaic.shape[:2]
-    scale = min(widest / width, tallest / height)
-    return max(scale * width, 2.0) + beside, scale * height + above
-
-
-def _show(ax, mosaic, kwargs):
-    image = ax.imshow(mosaic, **kwargs)
-    ax.spines[:].set_visible(False)
-    ax.set(xticks=[], yticks=[])
-    return image
-
-
-# --- axes ------------------------------------------------------------------------------------------------------------
-
-
-def _place_axes(ax, n_axes, shape, size):
-    """A figure and n axes of it, as an array: those that are given, or parts of one that is given, or of a new figure.
-
-    shape : of the grid that axes are laid out in, rows and columns; size : of a new figure, in inches.
-    """
-    from matplotlib.axes import Axes
-
-    if ax is None:
-        import matplotlib.pyplot as plt
-
-        figure = plt.figure(figsize=size, layout="constrained")
-        axes = figure.subplots(*shape, squeeze=False).ravel()
-        for one in axes[n_axes:]:
-            one.remove()
-        return figure, axes[:n_axes]
-    axes = np.array([ax] if isinstance(ax, Axes) else ax, dtype=object).ravel()
-    wrong = [one for one in axes if not isinstance(one, Axes)]
-    if wrong:
-        raise TypeError(f"ax must be None, a matplotlib Axes or a sequence of them. Got {type(wrong[0]).__name__} instead.")
-    if isinstance(ax, Axes) and n_axes > 1:
-        axes = _divide(ax, n_axes, shape)
-    if len(axes) != n_axes:
-        raise ValueError(f"Expected ax to have {n_axes} axes, got {len(axes)}.")
-    return axes[0].figure.figure, axes
-
-
-def _divide(ax, n_axes, shape):
-    """Axes in the place of one, as scikit-learn's PartialDependenceDisplay makes them."""
-    from matplotlib.gridspec import GridSpecFromSubplotSpec
-
-    if not ax.axison:
-        raise ValueError("The ax was already used in another plot function. Set ax=display.axes_ instead.")
-    if ax.get_subplotspec() is None:
-        raise ValueError(f"ax has no place in a grid to be divided into {n_axes} axes. Make it by plt.subplots() instead.")
-    ax.set_axis_off()
-    n_high, n_wide = shape
-    grid = GridSpecFromSubplotSpec(n_high, n_wide, subplot_spec=ax.get_subplotspec())
-    return np.array([ax.figure.add_subplot(grid[at]) for at in range(n_axes)], dtype=object)
-
-
-def _style(artist, style, kwargs):
-    """A style of ours, and what the user says instead, by whichever name an artist's class has for that."""
-    from matplotlib.cbook import normalize_kwargs
-
-    said = normalize_kwargs(kwargs, artist)
-    ours = {name: value for name, value in style.items() if name != "facecolor" or not {"c", "color"} & said.keys()}
-    return ours | said
-
-
-def _inches(ax):
-    """Width and height of axes."""
-    extent, dpi = ax.get_window_extent(), ax.figure.figure.dpi
-    return extent.width / dpi, extent.height / dpi
-
-
-def _set_title(ax, title, notes=()):
-    """A title on the left, and notes on a line below it."""
-    ax.set_title("\n".join([title, "; ".join(notes)] if notes else [title]), loc="left", fontsize="medium")
+def _cell_texts(columns):
+    """The name and the cells of each Column, short enough to stand beside each other."""
+    return [[short(column.name, 18), *(short(text, 22) for text in column.texts())] for column in columns]
 
 
 def _count_title(n_shown, n, what):
     return f"{n_shown:,} {what}" if n_shown == n else f"{n_shown:,} of {n:,} {what}"
-
-
-def _tick_some(axis, places, texts, most=10):
-    """Ticks at so many places that texts have room, the middle one among them."""
-    step = math.ceil(len(places) / most)
-    some = slice((len(places) // 2) % step, None, step)
-    axis.set_ticks(places[some], texts[some], fontsize="small")
-
-
-def _tick_dates(axis):
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-
-    locator = AutoDateLocator(maxticks=5)
-    axis.set_major_locator(locator)
-    axis.set_major_formatter(ConciseDateFormatter(locator))
-
-
-def _value_texts(values):
-    """Values of a latent, with the digits that tell neighbours apart."""
-    digits = max(1, math.ceil(-math.log10(max(np.abs(values).max(), 1e-6)) + 1))
-    return [f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}") for value in values.round(digits) + 0.0]
-
-
-def _draw_pairs(ax, score, pair, kwargs):
-    """Numbers against their reconstructions, and the line where they are equal."""
-    from matplotlib.collections import Collection
-
-    true, back = pair
-    size = float(np.clip(4e3 / len(true.values), 2, 14))
-    style = {"s": size, "linewidth": 0, "alpha": 0.6, "facecolor": COLOURS[0]}
-    points = ax.scatter(true.values, back.values, **_style(Collection, style, kwargs))
-    limits = _limits(np.concatenate([true.values, back.values]))
-    ax.plot(limits, limits, color="0.4", linewidth=0.8, zorder=0)
-    ax.set(xlim=limits, ylim=limits, box_aspect=1)
-    unit = " (seconds)" if true.kind == "duration" else ""
-    ax.set_title(f"{short(true.name, 20)}{unit}\nR² {score:.2f}", fontsize="small", parse_math=False)
-    for axis in (ax.xaxis, ax.yaxis):
-        if true.kind == "date":
-            _tick_dates(axis)
-        else:
-            axis.set_major_locator(_few_ticks(2 if max(map(abs, limits)) >= 1e4 else 3))
-    ax.tick_params(labelsize="x-small")
-    ax.set_xlabel("true", fontsize="small")
-    ax.set_ylabel("reconstructed", fontsize="small")
-    ax.spines[["top", "right"]].set_visible(False)
-    return points
-
-
-def _limits(values):
-    """The least and the greatest of values, and a margin."""
-    least, most = np.nanmin(values), np.nanmax(values)
-    margin = 0.05 * (most - least) or 0.5
-    return least - margin, most + margin
-
-
-def _few_ticks(n):
-    from matplotlib.ticker import MaxNLocator
-
-    return MaxNLocator(n, steps=[1, 2, 3, 4, 5, 10])
-
-
-def _draw_right(ax, shares, frequent, columns):
-    """Bars of the shares of categories that come back right, the worst on top, and ticks at the most frequent one's."""
-    places = np.arange(len(columns))
-    bars = ax.barh(places, shares, height=0.7, color=COLOURS[0])
-    ax.bar_label(bars, [f"{100 * share:.0f} %" for share in shares], padding=3, fontsize="x-small")
-    ticks = {"marker": "|", "markersize": 14, "markeredgewidth": 1.4, "linestyle": "none", "color": "black"}
-    ax.plot(frequent, places, **ticks, label="share of the most frequent")
-    ax.set_yticks(places, [short(column.name, 20) for column in columns], fontsize="x-small", parse_math=False)
-    ax.set(xlim=(0, 1.3), ylim=(max(len(columns), 4) - 0.4, -0.6), xticks=[], box_aspect=1)
-    ax.tick_params(left=False)
-    ax.set_title("Categories that\ncome back right", fontsize="small")
-    below = {"loc": "upper left", "bbox_to_anchor": (0, 0), "borderaxespad": 0.2}
-    ax.legend(**below, markerscale=0.6, frameon=False, fontsize="x-small")
-    ax.spines[["top", "right", "bottom"]].set_visible(False)
-    return bars
-
-
-def _cell_texts(columns):
-    """The name and the cells of each column, short enough to stand beside each other."""
-    return [[short(column.name, 18), *(short(text, 22) for text in column.texts())] for column in columns]
-
-
-def _draw_cells(ax, cells, columns, widths, kwargs):
-    """A table of columns of texts, the first of each its name; numbers on the right of their column, words on the left."""
-    ax.set_axis_off()
-    rows = list(zip(*cells, strict=True))
-    table = ax.table(rows, **{"colWidths": widths / widths.sum(), "bbox": (0, 0, 1, 1), "edges": "open"} | kwargs)
-    table.auto_set_font_size(False)
-    table.set_fontsize(9)
-    for (row, at), cell in table.get_celld().items():
-        text = cell.get_text()
-        text.set(parse_math=False, ha="left" if columns[at].kind == "category" else "right")
-        if row == 0:
-            text.set_fontweight("bold")
-        elif text.get_text() == "missing":
-            text.set_color("0.6")
-    ax.axhline(1 - 1 / len(rows), color="0.3", linewidth=0.8)
-    ax.set(xlim=(0, 1), ylim=(0, 1))
-    return table
-
-
-def _draw_losses(ax, losses, label, colour, kwargs):
-    from matplotlib.lines import Line2D
-
-    style = _style(Line2D, {"color": colour, "label": label, "linewidth": 1.5}, kwargs)
-    if len(losses) == 1:
-        style = {"marker": "."} | style  # a line has two ends
-    [line] = ax.plot(np.arange(1, len(losses) + 1), losses, **style)
-    ax.spines[["top", "right"]].set_visible(False)
-    return line

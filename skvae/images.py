@@ -34,14 +34,19 @@ class ImageSpec(Saved):
 
     @property
     def layout(self) -> tuple[int, int, int, bool]:
-        """Channels, height, width, and whether channels are the first axis: where that is 1, 3 or 4, and the last is not.
+        """As `layout_of` has it."""
+        return layout_of(self.shape)
 
-        Axes before the last two stand one below the other where there are more than three.
-        """
-        if len(self.shape) == 3:
-            first = self.shape[0] in CHANNELS and self.shape[2] not in CHANNELS
-            return (*self.shape, True) if first else (self.shape[2], *self.shape[:2], False)
-        return 1, math.prod(self.shape[:-1]), self.shape[-1], True
+
+def layout_of(shape: tuple[int, ...]) -> tuple[int, int, int, bool]:
+    """Channels, height, width, and whether channels are the first axis: where that is 1, 3 or 4, and the last is not.
+
+    Axes before the last two stand one below the other where there are more than three.
+    """
+    if len(shape) == 3:
+        first = shape[0] in CHANNELS and shape[2] not in CHANNELS
+        return (*shape, True) if first else (shape[2], *shape[:2], False)
+    return 1, math.prod(shape[:-1]), shape[-1], True
 
 
 class Images(AbstractModality):

@@ -87,7 +87,10 @@ RULES = {
         },
         {"torch", "narwhals", "pandas", "sklearn"},
     ),
-    "displays": ({"containers", "estimator", "plotting"}, {"sklearn"}),
+    "plotted_columns": ({"containers"}, NUMPY_ONLY),
+    "artists": ({"plotted_columns", "plotting"}, NUMPY_ONLY),
+    "mosaics": ({"artists", "images"}, NUMPY_ONLY),
+    "displays": ({"artists", "estimator", "mosaics", "plotted_columns", "plotting"}, {"sklearn"}),
 }
 
 

@@ -17,7 +17,9 @@ from sklearn.pipeline import make_pipeline
 
 import skvae
 from skvae import VAETransformer
-from skvae.displays import MISSING, MISSING_PIXEL, Column, _write_dates, _write_durations, _write_numbers
+from skvae.artists import MISSING
+from skvae.mosaics import MISSING_PIXEL
+from skvae.plotted_columns import Column, write_dates, write_durations, write_numbers
 from skvae.plotting import short
 
 matplotlib = pytest.importorskip("matplotlib", reason='pictures want matplotlib: pip install "skvae[plot]"')
@@ -556,21 +558,21 @@ def test_a_wide_table_shows_what_changes_most():
 
 
 WRITTEN = [
-    (_write_numbers, [1.0, 2.0], False, ["1", "2"]),
-    (_write_numbers, [1.5, -2.0], False, ["1.5", "-2.0"]),
-    (_write_numbers, [27607.03, 1.0], False, ["27607.03", "1.00"]),
-    (_write_numbers, [np.pi, -1e-9], False, ["3.14159", "0.00000"]),
-    (_write_numbers, [np.pi * 100], True, ["314.2"]),
-    (_write_numbers, [1e-7, 2e-8], False, ["1e-07", "2e-08"]),
-    (_write_numbers, [3e15], False, ["3e+15"]),
-    (_write_numbers, [0.0], False, ["0"]),
-    (_write_numbers, [], False, []),
-    (_write_dates, [0.0, 19000.0], False, ["1970-01-01", "2022-01-08"]),
-    (_write_dates, [0.0, 0.5], False, ["1970-01-01 00:00", "1970-01-01 12:00"]),
-    (_write_dates, [0.0, 1 / 86400], False, ["1970-01-01 00:00:00", "1970-01-01 00:00:01"]),
-    (_write_dates, [0.0, 0.5], True, ["01-01 00:00", "01-01 12:00"]),
-    (_write_dates, [0.25, 9.5], True, ["1970-01-01", "1970-01-10"]),
-    (_write_durations, [61.0, -86400.0 * 3 - 3600], False, ["00:01:01", "-3 d 01:00:00"]),
+    (write_numbers, [1.0, 2.0], False, ["1", "2"]),
+    (write_numbers, [1.5, -2.0], False, ["1.5", "-2.0"]),
+    (write_numbers, [27607.03, 1.0], False, ["27607.03", "1.00"]),
+    (write_numbers, [np.pi, -1e-9], False, ["3.14159", "0.00000"]),
+    (write_numbers, [np.pi * 100], True, ["314.2"]),
+    (write_numbers, [1e-7, 2e-8], False, ["1e-07", "2e-08"]),
+    (write_numbers, [3e15], False, ["3e+15"]),
+    (write_numbers, [0.0], False, ["0"]),
+    (write_numbers, [], False, []),
+    (write_dates, [0.0, 19000.0], False, ["1970-01-01", "2022-01-08"]),
+    (write_dates, [0.0, 0.5], False, ["1970-01-01 00:00", "1970-01-01 12:00"]),
+    (write_dates, [0.0, 1 / 86400], False, ["1970-01-01 00:00:00", "1970-01-01 00:00:01"]),
+    (write_dates, [0.0, 0.5], True, ["01-01 00:00", "01-01 12:00"]),
+    (write_dates, [0.25, 9.5], True, ["1970-01-01", "1970-01-10"]),
+    (write_durations, [61.0, -86400.0 * 3 - 3600], False, ["00:01:01", "-3 d 01:00:00"]),
 ]
 
 
