@@ -1159,7 +1159,7 @@ def _with_level(part, place, indicator, number):
 
 def _check_equal_shapes(X):
     """Refuse a sequence of arrays of unequal shapes, such as images as they come from files."""
-    if isinstance(X, np.ndarray) and X.dtype.kind != "O" or not isinstance(X, np.ndarray | list | tuple):
+    if (isinstance(X, np.ndarray) and X.dtype.kind != "O") or not isinstance(X, np.ndarray | list | tuple):
         return
     shapes = {row.shape for row in X if isinstance(row, np.ndarray) and row.ndim > 1}
     if len(shapes) > 1:

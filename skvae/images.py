@@ -10,11 +10,12 @@ import numpy as np
 
 from skvae.containers import Cells, CellType
 from skvae.modalities import AbstractModality, Packed
-from skvae.moments import moments, value_range
+from skvae.moments import LEAST_DEVIATION, value_range
 from skvae.persistence import Saved
 from skvae.scalings import Variable
 
 CHANNELS = 1, 3, 4  # grey, colour, and colour with opacity
+N_IMAGES_AT_ONCE = 1000  # whose pixels are counted together; a bound of memory
 N_LEVELS = 256  # levels that pixels lie on, at most, to be discrete: those of a byte
 
 
@@ -150,8 +151,7 @@ class Images(AbstractModality):
 
     def _fit_gaussian(self, X: np.ndarray, weight: np.ndarray, levels: np.ndarray) -> None:
         self.has_density = True
-        seen = ~np.isnan(X)
-        self.centre, self.scale = moments(X[seen].astype(float), np.broadcast_to(weight[:, None], X.shape)[seen])
+        self.centre, self.scale = _pixel_moments(X, weight, levels)
         lattice = {}
         if self.spacing:
             lower, upper = (self.lower - self.centre) / self.scale, (self.upper - self.centre) / self.scale
@@ -186,7 +186,7 @@ class Images(AbstractModality):
                 f"Pixels were fitted within [{lower:g}, {upper:g}], got {outside:g}. Scale X as it was scaled for fit."
             )
         if self.dtype.kind in "iu" and X.dtype.kind == "f":
-            broken = X[np.isfinite(X) & (X != np.round(X))]
+            broken = X[np.isfinite(X) & (np.round(X) != X)]
             if len(broken):
                 raise ValueError(
                     f"Pixels were whole numbers within [{lower:g}, {upper:g}] in fit, got {broken[0]:g}. "
@@ -227,6 +227,24 @@ def _spacing(levels: np.ndarray) -> float:
     places = (levels - levels[0]) / spacing
     even = np.abs(places - places.round()).max() < 1e-3 and places[-1] < N_LEVELS
     return float((levels[-1] - levels[0]) / places[-1].round()) if even else 0.0
+
+
+def _pixel_moments(X: np.ndarray, weight: np.ndarray, levels: np.ndarray) -> tuple[float, float]:
+    """Weighted mean and standard deviation of the pixels that are there, some images at a time.
+
+    X : (n, n_pixels); weight : (n,); levels : (k,), sorted, all values that pixels have.
+    """
+    lower, upper = levels[0], levels[-1]
+    if lower == upper:
+        return lower, 1.0
+    middle, half = lower / 2 + upper / 2, upper / 2 - lower / 2  # squares of numbers within [-1, 1] keep their digits
+    total = np.zeros(3)
+    for at in range(0, len(X), N_IMAGES_AT_ONCE):
+        some = (X[at : at + N_IMAGES_AT_ONCE].astype(float) - middle) / half
+        sums = (~np.isnan(some)).sum(1), np.nansum(some, 1), np.nansum(some**2, 1)
+        total += np.stack(sums) @ weight[at : at + N_IMAGES_AT_ONCE]
+    mean, square = total[1:] / total[0]
+    return float(middle + half * mean), float(half * max(math.sqrt(max(square - mean**2, 0.0)), LEAST_DEVIATION))
 
 
 def check_shape(shape: Any) -> tuple[int, ...] | None:

@@ -84,7 +84,6 @@ class AbstractView(ABC):
     def decoder(self, latent_dim: int, sizes: Sequence[int], activation: str, rng: Generator) -> FactorisedDecoder:
         """The decoder's side; sizes : of the hidden layers."""
 
-
     def pixel_decoder(self, latent_dim: int, activation: str, rng: Generator) -> PixelDecoder:
         """The decoder in which a pixel also depends on those before it; only where the part is `by_pixel`."""
         raise NotImplementedError(f"{type(self).__name__} has no pixels")
