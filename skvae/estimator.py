@@ -510,7 +510,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         rows, stream = self._prepare(X, sample_weight, going_on, min_rows=2)
         train_rows, held_out = self._split(rows, X_val, stream)
         module = self._new_module(train_rows, stream) if not going_on else deepcopy(self.module_)
-        fit = Fit(self, self._schema, module.to(self.device_), train_rows, held_out)
+        fit = Fit(self, self._schema, module.to(self.device_), train_rows, held_out, at_start=not going_on)
         arguments = {"estimator": self, "X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
         self._store(fit.run(stream, rows, arguments))
         self._start_streams(stream)

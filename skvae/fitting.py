@@ -88,10 +88,21 @@ class Fit:
         To train on.
     held_out : Rows or None
         To watch.
+    at_start : bool
+        Whether the module is where it starts, in closed form; otherwise the fit goes on with a former one.
     """
 
-    def __init__(self, estimator: Any, schema: Any, module: VAE, rows: Rows, held_out: Rows | None = None):
+    def __init__(
+        self,
+        estimator: Any,
+        schema: Any,
+        module: VAE,
+        rows: Rows,
+        held_out: Rows | None = None,
+        at_start: bool = True,
+    ):
         self.estimator, self.schema, self.module, self.rows, self.held_out = estimator, schema, module, rows, held_out
+        self.at_start = at_start
         self.histories: list[History] = []
         self.interrupted = False
         module.autoencoder.beta = float(estimator.beta)
@@ -106,7 +117,7 @@ class Fit:
         seeds = {name: int(stream.randint(2**31 - 1)) for name in ("autoencoder", "generator", "calibration", "prior")}
         tasks = self.tasks()
         self.epochs = Epochs(self, sum(task.n_epochs for task in tasks), arguments)
-        self._unless_interrupted(self._train, tasks[0], seeds["autoencoder"])
+        self._unless_interrupted(self._train_autoencoder, tasks[0], seeds["autoencoder"], all_rows)
         for task in tasks[1:]:
             self._unless_interrupted(self._train_generator, task, seeds["generator"], all_rows)
         for finish, name in ((self._calibrate, "calibration"), (self._fit_prior, "prior")):
@@ -150,6 +161,13 @@ class Fit:
         self.interrupted = history.interrupted
         self.histories.append(history)
 
+    def _train_autoencoder(self, task: Task, seed: int, all_rows: Rows) -> None:
+        """Train it; where no epoch was better than its start, that is fitted to the held-out rows too."""
+        self._train(task, seed)
+        history = self.histories[-1]
+        if self.at_start and self.held_out is not None and history.best_score == history.start_score:
+            self.module.autoencoder.start(all_rows, self.module.read)
+
     def _train_generator(self, task: Task, seed: int, all_rows: Rows) -> None:
         """Train it, and keep that only where held-out rows say that it was worth it.
 
@@ -167,7 +185,8 @@ class Fit:
         chance = min(1.0, FEW_ROWS / n_rows) / math.sqrt(len(gain))
         if len(gain) == 1 or gain.mean() <= gain.std() * chance:
             generator.load_state_dict(before)
-            self.module.start_generator(all_rows)
+            if self.at_start:
+                self.module.start_generator(all_rows)
             self.histories[-1] = History(start_score=self.histories[-1].start_score)
         elif self.held_out is not None:
             generator.sharpen(self.module.read(self.held_out.some(N_ROWS_SHARPEN)))

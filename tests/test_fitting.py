@@ -360,3 +360,20 @@ def test_bfloat16_reaches_the_bound_of_float32(likelihood, monkeypatch):
     if skvae.training._multiplies_bfloat16(torch.device("cpu")):
         assert (half != full).any()
     assert half[-1] == pytest.approx(full[-1], abs=0.02 * np.ptp(full) + 0.05)  # nats, of a bound that rises by much more
+
+
+def test_latents_that_tell_nothing_are_said_so():
+    X = np.random.default_rng(0).normal(size=(200, 3))
+    with pytest.warns(UserWarning, match=r"latents tell nothing .* Lower beta"):
+        VAETransformer(1, beta=50.0, max_iter=30, generator="latent", random_state=0).fit(X)
+
+
+def test_going_on_never_falls_back_to_where_a_first_fit_starts():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-3, 3, 600)
+    X = np.stack([x, np.sin(3 * x) + 0.05 * rng.normal(size=600)], 1)
+    vae = VAETransformer(1, warm_start=True, random_state=0).fit(X)
+    before = vae.log_density(X).mean(), vae.score(X)
+    vae.set_params(max_iter=1, learning_rate_init=1e-9).fit(X)  # gains nothing
+    assert vae.log_density(X).mean() > before[0] - 0.05
+    assert vae.score(X) > before[1] - 0.05

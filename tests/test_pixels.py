@@ -10,7 +10,7 @@ from numpy.testing import assert_array_equal
 
 from skvae import VAETransformer
 from skvae.generators import PixelGenerator, resampled
-from skvae.images import ImageSpec
+from skvae.images import ImageSpec, layout_of
 from skvae.networks import Layout, Patches, ResidualDecoder, ResidualEncoder, from_patches, to_patches
 from skvae.pixels import Canvas, PixelDecoder
 from skvae.rows import Part
@@ -233,3 +233,48 @@ def test_a_generator_of_pixels_begins_at_the_mean_of_all_pixels(rng):
     generator = PixelGenerator([ImageView(spec)], rng)
     generator.start(None, [torch.full((16,), 0.2)], None)
     assert generator.sample(2000, None, rng)[0].mean().item() == pytest.approx(0.2, abs=0.05)
+
+
+# --- what is refused -------------------------------------------------------------------------------------------------
+
+BYTES = np.random.default_rng(0).integers(0, 256, (20, 6, 6), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("make", [list, lambda images: np.array(images, dtype=object)])
+def test_images_of_unequal_shapes_are_refused(make):
+    with pytest.raises(ValueError, match=r"unequal shapes, such as \(5, 6\) and \(6, 6\)"):
+        VAETransformer(2).fit(make([BYTES[0], BYTES[1, :5]]))
+
+
+def test_images_without_a_pixel_are_refused():
+    with pytest.raises(ValueError, match="Every pixel of the 20 images is missing"):
+        VAETransformer(2).fit(np.full(BYTES.shape, np.nan))
+
+
+@pytest.mark.parametrize(
+    ("seen", "later", "message"),
+    [
+        (BYTES / 255.0, BYTES, r"within \[0, 1\], got \d+\. Scale X"),
+        (BYTES, BYTES / 255.0, r"whole numbers within \[0, 255\] in fit, got 0\.\d+\. Scale X"),
+        (BYTES, BYTES.astype(int) - 300, r"within \[0, 255\], got -\d+\. Scale X"),
+        (BYTES, BYTES[:, :5], r"expecting images of shape \(6, 6\)"),
+    ],
+)
+def test_images_of_another_form_are_refused(seen, later, message):
+    vae = VAETransformer(2, max_iter=1, generator="latent", random_state=0).fit(seen)
+    with pytest.raises(ValueError, match=message):
+        vae.transform(later)
+
+
+@pytest.mark.parametrize(
+    ("shape", "layout"),
+    [
+        ((8, 9), (1, 8, 9, True)),
+        ((8, 9, 3), (3, 8, 9, False)),
+        ((3, 8, 9), (3, 8, 9, True)),
+        ((3, 8, 3), (3, 3, 8, False)),
+        ((8, 9, 7), (7, 8, 9, False)),
+    ],
+)
+def test_channels_are_the_last_axis_unless_the_first_alone_can_be(shape, layout):
+    assert layout_of(shape) == layout
