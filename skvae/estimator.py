@@ -963,7 +963,8 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         Notes
         -----
         Missing pixels are drawn row by row from the top, for 16 candidates at a time: candidates under which the next known
-        pixels are unlikely give way to the others (a particle filter). Without `n_draws`, their mean is filled in.
+        pixels are unlikely give way to the others (a particle filter). Without `n_draws`, the mean of eight such filters is
+        filled in.
 
         Cells count as missing at random (Rubin, 1976): a missing cell is distributed as it would be, were it there, given
         the row's other cells and which others are missing.

@@ -17,7 +17,7 @@ from skvae.contexts import threads_for
 from skvae.model import VAE
 from skvae.priors import name_of
 from skvae.rows import Rows, log_jacobian, n_rows_in_cache
-from skvae.sizes import MAX_BATCH, MIN_BATCH, N_CELLS_AT_ONCE, N_HIDDEN_A_STEP, SMALL_NETWORK
+from skvae.sizes import MAX_BATCH, MIN_BATCH, N_CELLS_AT_ONCE, N_HIDDEN_A_STEP, N_NUMBERS_AT_ONCE, SMALL_NETWORK
 from skvae.training import DivergedError, History, Moments, train, train_further
 
 GENERATOR_RATE = 2.0  # learning rate of the generator beside the autoencoder's (Adult and Magic, benchmarks/tables.py)
@@ -275,7 +275,8 @@ class Fit:
         def loss(*tensors):
             return model.loss(module.read(self.rows.with_tensors(tensors)), rng) - constant
 
-        batch_size = self._batch_size(most=N_HIDDEN_A_STEP // model.widest)
+        least = min(MIN_BATCH, max(1, N_NUMBERS_AT_ONCE // model.widest))
+        batch_size = self._batch_size(least=least, most=N_HIDDEN_A_STEP // model.widest)
         n_steps = math.ceil(n_rows / batch_size)
         return Task(
             "generator",
@@ -298,12 +299,12 @@ class Fit:
             return self.estimator.max_iter
         return budget.n_epochs(len(self.rows), self.rows.n_variables)
 
-    def _batch_size(self, *, times: int = 1, most: int = MAX_BATCH) -> int:
-        """Few steps of many rows and many of few meet at the square root, to a power of two; times, most : of rows."""
+    def _batch_size(self, *, times: int = 1, least: int = MIN_BATCH, most: int = MAX_BATCH) -> int:
+        """Few steps of many rows and many of few meet at the square root, to a power of two; all arguments : of rows."""
         size = self.estimator.batch_size
         if size == "auto":
             most = min(most, MAX_BATCH, times * 2 ** math.ceil(math.log2(math.sqrt(len(self.rows)))))
-            size = max(MIN_BATCH, 2 ** int(math.log2(max(most, 1))))
+            size = max(2 ** int(math.log2(least)), 2 ** int(math.log2(max(most, 1))))
         return min(size, len(self.rows))
 
     # --- what is watched ---------------------------------------------------------------------------------------------

@@ -18,7 +18,9 @@ from skvae.views import AbstractView
 N_LATENTS, PIXEL_WIDTH, FREE_NATS, FREE_SHARE = 32, 256, 12.0, 0.15
 # how many images it trains on, and numbers that its decoder puts out for them, at most: some ten minutes of one core
 PIXEL_ROWS, PIXEL_NUMBERS, PIXEL_EPOCHS = 4.5e5, 2.2e9, 3
-N_PARTICLES = 16  # images so far, that those with known pixels are chosen from, row by row; documented in the estimator
+# images so far, that those with known pixels are chosen from, row by row, and how often that is done for their centre; both
+# documented in the estimator
+N_PARTICLES, N_FILTERS = 16, 8
 N_CANDIDATES = 64  # latents that those of a row with known cells are chosen from; documented in the estimator
 
 
@@ -270,9 +272,11 @@ class PixelGenerator(AbstractGenerator):
 
     @torch.no_grad()
     def centre(self, parts, autoencoder):
-        # the same draws at every call, so that their mean is the same
-        x, log_weights = self._completed(parts[0], Generator(parts[0].x.device).manual_seed(0))
-        return [(log_weights.softmax(0).unsqueeze(-1) * x).sum(0)]
+        # the same draws at every call, so that their mean is the same; particles that were resampled are much alike, which
+        # those of another filter are not
+        rng = Generator(parts[0].x.device).manual_seed(0)
+        filters = (self._completed(parts[0], rng) for _ in range(N_FILTERS))
+        return [sum((log_weights.softmax(0).unsqueeze(-1) * x).sum(0) for x, log_weights in filters) / N_FILTERS]
 
     def _completed(self, part: Part, rng: Generator) -> tuple[Tensor, Tensor]:
         """Images with the observed pixels of a part, the others drawn, (N_PARTICLES, n, n_pixels), and their log-weights.
