@@ -86,7 +86,7 @@ class Encoder(nn.Module):
     Attributes
     ----------
     order : Tensor (latent_dim,)
-        The latents by what they tell, of those that the weights know.
+        Permutation from the weights' order of latents to descending information.
     """
 
     order: Tensor
@@ -313,7 +313,7 @@ class Autoencoder(nn.Module):
         return self.encode(parts).at_beta_one(self.beta, centre, scale)
 
     def candidates(self, parts: Sequence[Part], n: int, rng: Generator) -> tuple[Tensor, Tensor]:
-        """n latents for each of m rows, (n, m, latent_dim), and log p(z) / q(z), (n, m), for the q that they are of.
+        """n latents (n even) for each of m rows, (n, m, latent_dim), and log(p(z) / q(z)) up to a constant, (n, m).
 
         Half of them are the encoder's and half the prior's: an encoder that sees a cell or two is on strange ground.
         """

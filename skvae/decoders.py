@@ -1,5 +1,6 @@
 """The distribution of a part of a row given latents, its cells independent."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import cast
@@ -66,7 +67,19 @@ class Blocks(nn.Module):
         )
 
 
-class FactorisedDecoder(nn.Module):
+class AbstractDecoder(nn.Module, ABC):
+    """p(x | z) of a part of a row."""
+
+    @abstractmethod
+    def log_prob(self, part: Part, z: Tensor) -> Tensor:
+        """Log-probability of each cell, zero where missing. part : n rows; z : (..., n, latent_dim); (..., n, n_cells)."""
+
+    @abstractmethod
+    def sample(self, z: Tensor, rng: Generator) -> Tensor:
+        """One draw of each row. z : (n, latent_dim); returns (n, n_variables)."""
+
+
+class FactorisedDecoder(AbstractDecoder):
     """Given z, the cells are independent: log p(x | z) is a sum over cells.
 
     Parameters

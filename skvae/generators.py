@@ -16,7 +16,7 @@ from skvae.views import AbstractView
 # latents of the pixel generator, and the width of its hidden layers; nats that its latents may tell at no cost while it
 # trains, at most, and as a share of an image's (free bits: Kingma et al., 2016; they gain 0.3 nats on binarised MNIST)
 N_LATENTS, PIXEL_WIDTH, FREE_NATS, FREE_SHARE = 32, 256, 12.0, 0.15
-# how many images it trains on, and numbers that its decoder puts out for them, at most: some ten minutes of one core
+# its training budget: at most so many images, and decoder outputs (ten minutes of one core), but at least so many epochs
 PIXEL_ROWS, PIXEL_NUMBERS, PIXEL_EPOCHS = 4.5e5, 2.2e9, 3
 # images so far, that those with known pixels are chosen from, row by row, and how often that is done for their centre; both
 # documented in the estimator
@@ -68,7 +68,7 @@ class AbstractGenerator(nn.Module, ABC):
 
     @abstractmethod
     def log_prob(self, parts: Sequence[Part], autoencoder: Any, noise: Tensor) -> Tensor:
-        """log p(x), or a bound on it, in nats: (n,). noise : (n_samples, latent_dim), of whose latents the bound is."""
+        """log p(x), or a bound on it, in nats: (n,). noise : (n_samples, latent_dim), standard normal, for the bound."""
 
     @abstractmethod
     def sample(self, n: int, autoencoder: Any, rng: Generator) -> list[Tensor]:
@@ -81,16 +81,19 @@ class AbstractGenerator(nn.Module, ABC):
         A cell that is known to be missing is not observed, but its indicator is; it stays as it is.
         """
 
-    @abstractmethod
     def impute(self, parts: Sequence[Part], autoencoder: Any, rng: Generator) -> list[Tensor]:
-        """As `complete`, but cells that are known to be missing are drawn too, as if they were not."""
+        """As `complete`, but cells that are known to be missing are drawn too, as if they were not.
+
+        By default the same: given latents, a cell does not depend on being missing.
+        """
+        return self.complete(parts, autoencoder, rng)
 
     @abstractmethod
     def centre(self, parts: Sequence[Part], autoencoder: Any) -> list[Tensor]:
         """As `impute`, with the centre of each cell's distribution given the observed ones, instead of a draw."""
 
     def start(self, rows: Rows, means: Sequence[Tensor], read: Callable[[Rows], Rows]) -> None:
-        """Begin where a linear model ends. means : of every part's features; read : to rows of floats."""
+        """Set what has a closed form before training. means : of every part's features; read : to rows of floats."""
         return
 
     def loss(self, rows: Rows, rng: Generator | None = None) -> Tensor:
@@ -101,7 +104,7 @@ class AbstractGenerator(nn.Module, ABC):
         raise NotImplementedError(f"{type(self).__name__} has nothing to train")
 
     def sharpen(self, held_out: Rows) -> None:
-        """What rows that it was not trained on say after training. held_out : of floats."""
+        """Calibrate on rows that training did not see. held_out : rows of floats."""
         return
 
     def finalise(self, rows: Rows, read: Callable[[Rows], Rows], rng: Generator) -> None:
@@ -141,10 +144,6 @@ class LatentGenerator(AbstractGenerator):
         chosen = torch.multinomial(log_weights.softmax(0).T, 1, generator=rng)[:, 0]
         rows = autoencoder.sample(z[chosen, torch.arange(z.shape[1], device=z.device)], rng)
         return _fill(parts, rows)
-
-    def impute(self, parts, autoencoder, rng):
-        # given the latents, a cell does not depend on being missing
-        return self.complete(parts, autoencoder, rng)
 
     def centre(self, parts, autoencoder):
         return autoencoder.centre(autoencoder.encode(parts).mean)
@@ -247,9 +246,9 @@ class PixelGenerator(AbstractGenerator):
 
     def loss(self, rows, rng=None):
         shape, like = (len(rows), self.latent_dim), rows.weight
-        noise = normal_noise(*shape).to(like) if rng is None else torch.randn(shape, generator=rng, device=like.device)
+        noise = normal_noise(*shape) if rng is None else torch.randn(shape, generator=rng, device=like.device)
         log_likelihood, kl = (part @ rows.weight / len(rows) for part in self.model.elbo(rows.parts, noise.to(like)))
-        # while it trains, so many nats cost nothing: a decoder that sees neighbours would have its latents tell too little
+        # free bits against posterior collapse: a decoder that sees neighbours would leave the latents unused
         free = torch.maximum(kl, (-FREE_SHARE * log_likelihood.detach()).clamp(max=FREE_NATS))
         # the value is that of the bound, as reported; the gradient that of what is minimised
         return free - log_likelihood + (kl - free).detach()
@@ -266,9 +265,6 @@ class PixelGenerator(AbstractGenerator):
         x, log_weights = self._completed(parts[0], rng)
         chosen = torch.multinomial(log_weights.softmax(0).T, 1, generator=rng)[:, 0]
         return [x[chosen, torch.arange(x.shape[1], device=x.device)]]
-
-    def impute(self, parts, autoencoder, rng):
-        return self.complete(parts, autoencoder, rng)
 
     @torch.no_grad()
     def centre(self, parts, autoencoder):

@@ -27,7 +27,7 @@ class ImageSpec(Saved):
     variable: Variable
     centre: float
     scale: float
-    has_density: bool  # whether its likelihood is a distribution of the pixels: shares of yes are none
+    has_density: bool  # False for a Bernoulli of pixels between 0 and 1, which is not normalised
 
     @property
     def n_variables(self) -> int:
@@ -128,7 +128,7 @@ class Images(AbstractModality):
         """The range within which later pixels may lie: of a lattice, what it may count to beyond the levels that fit saw."""
         for natural in ((0.0, 1.0), (0.0, 255.0)):
             on_it = abs(math.remainder(natural[1] - self.lower, self.spacing)) < 1e-6 * natural[1]
-            if natural[0] <= self.lower and self.upper <= natural[1] and on_it and self.dtype.kind != "b":
+            if natural[0] <= self.lower and self.upper <= natural[1] and on_it:
                 return natural
         return self.lower, self.upper
 
@@ -248,7 +248,7 @@ def _pixel_moments(X: np.ndarray, weight: np.ndarray, levels: np.ndarray) -> tup
 
 
 def check_shape(shape: Any) -> tuple[int, ...] | None:
-    """The `image_shape` of the estimator as a tuple of ints; refused if it is none."""
+    """`image_shape` as a tuple of ints; None stays None; anything else raises ValueError."""
     if shape is None:
         return None
     shape = tuple(np.atleast_1d(shape).tolist())

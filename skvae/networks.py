@@ -26,7 +26,7 @@ ACTIVATIONS = {
 
 # patches a side of the smallest grid of a residual network, and the features of a patch there; values of an image up to
 # which a perceptron is better (benchmarks/images.py)
-MAX_GRID, N_MAPS, SMALL_IMAGE = 8, 64, 256
+MAX_GRID, N_FEATURES, SMALL_IMAGE = 8, 64, 256
 
 
 def side_by_side(parts: list[Tensor]) -> Tensor:
@@ -261,17 +261,17 @@ class Patches(NamedTuple):
         sizes: list[tuple[int, int]] = []
         grids: list[tuple[int, int]] = []
         while not grids or max(height, width) > MAX_GRID:
-            longest = 2 if grids else first
-            sizes.append((min(height, longest), min(width, longest)))
+            side = 2 if grids else first
+            sizes.append((min(height, side), min(width, side)))
             height, width = math.ceil(height / sizes[-1][0]), math.ceil(width / sizes[-1][1])
             grids.append((height, width))
-        return cls(sizes, grids, [N_MAPS // 2] * (len(sizes) - 1) + [N_MAPS])
+        return cls(sizes, grids, [N_FEATURES // 2] * (len(sizes) - 1) + [N_FEATURES])
 
 
 def to_patches(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Planes (n, k, H, W), cut in patches of a size and padded with zeros: (n, size * k, H / size, W / size).
+    """Space to depth: planes (n, k, H, W), patches of size (h, w): (n, h * w * k, ceil(H / h), ceil(W / w)).
 
-    Features lie side by side in memory, where convolutions take less time.
+    In channels_last memory format, where convolutions take less time.
     """
     height, width = (-(-side // one) * one for side, one in zip(x.shape[-2:], size, strict=True))
     x = F.pad(x, (0, width - x.shape[-1], 0, height - x.shape[-2]))
@@ -281,7 +281,7 @@ def to_patches(x: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def from_patches(x: Tensor, size: tuple[int, int], shape: tuple[int, int]) -> Tensor:
-    """The inverse: patches (n, size * k, ...) as planes (n, k, *shape), cut to the shape."""
+    """The inverse: to planes (n, k, *shape), the padding cut off. size : (h, w); shape : (H, W)."""
     n, _, height, width = x.shape
     x = x.permute(0, 2, 3, 1).reshape(n, height, width, *size, -1).transpose(2, 3)
     planes = x.reshape(n, height * size[0], width * size[1], -1)[:, : shape[0], : shape[1]]
@@ -407,5 +407,5 @@ class Residuals:
         return ImageHidden(layout, n_maps, sizes[0], activation, rng)
 
 
-# what stands between images and the first hidden layer, and between that and theta of n_maps numbers a pixel
+# how images reach the first hidden layer, and how that reaches theta of n_maps numbers a pixel
 NETWORKS: dict[str, Any] = {"mlp": Perceptrons, "residual": Residuals}

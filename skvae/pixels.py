@@ -13,13 +13,14 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from skvae.abstract_likelihood import draw_index, log_mass_of_logistic
+from skvae.decoders import AbstractDecoder
 from skvae.networks import ACTIVATIONS, Convolution, Layout, Linear, ResidualDecoder
 from skvae.rows import Part
 from skvae.scalings import Variable
 
 N_MAPS, N_HIDDEN, N_BLOCKS = 8, 32, 2  # maps that latents decode to, features of a pixel, and blocks over them
 REACH = 3  # rows above and columns beside a pixel that its first layer sees; each block sees one more
-N_LOGISTICS = 5  # of the mixture of a pixel of many levels; Salimans et al. (2017) take 5 to 10
+N_LOGISTICS = 5  # components of the mixture of a pixel that is not binary; Salimans et al. (2017) take 5 to 10
 WIDTH = 256  # of the layer between latents and maps
 
 
@@ -40,7 +41,7 @@ class BernoulliPixels:
         return torch.tensor([mean]).clamp(1e-3, 1 - 1e-3).logit()
 
     def log_prob(self, x: Tensor, theta: Tensor) -> Tensor:
-        """Nats of each pixel. x : (..., H, W); theta : (..., n_params, H, W); returns what x and it broadcast to."""
+        """Log-probability of each pixel, in nats. x : (..., H, W); theta : (..., n_params, H, W); returns (..., H, W)."""
         theta = theta[..., 0, :, :]
         return x * theta - F.softplus(theta)
 
@@ -63,7 +64,7 @@ class LogisticMixturePixels:
         self.least_log_scale = math.log(self.spacing / 8) if self.spacing else -7.0
 
     def bias(self, mean: float) -> Tensor:
-        """Theta where nothing is known: components side by side."""
+        """Theta before training, (n_params,): components evenly spaced, whatever the mean."""
         means = torch.linspace(-1.5, 1.5, N_LOGISTICS)
         return torch.cat([torch.zeros(N_LOGISTICS), means, torch.full_like(means, -1.0)])
 
@@ -105,7 +106,7 @@ PIXELS: dict[str, Callable] = {"bernoulli": BernoulliPixels, "gaussian": Logisti
 
 
 class CausalConvolution(nn.Module):
-    """A convolution over the rows above a pixel, and what is left of it in its own row.
+    """A masked convolution: rows above, and the own row up to the pixel (van den Oord et al., 2016, PixelCNN).
 
     Parameters
     ----------
@@ -113,7 +114,7 @@ class CausalConvolution(nn.Module):
     reach : int
         How many rows above, and columns on each side, are seen.
     with_own : bool
-        Whether the place itself is seen too: of features that know nothing of their own pixel.
+        Whether the own place is seen too (mask type B, from the second layer on; the first is of type A).
     rng : torch.Generator
         Draws the weights.
     gain : float
@@ -159,7 +160,7 @@ class CausalConvolution(nn.Module):
 
 
 class CausalBlock(nn.Module):
-    """h + small(act(local(act(h)))), where the first sees places before and the place itself."""
+    """h + small(act(local(act(h)))): a causal 3 x 3 convolution (mask type B), then one of 1 x 1."""
 
     def __init__(self, n_features: int, activation: str, rng: Generator):
         super().__init__()
@@ -179,7 +180,7 @@ class CausalBlock(nn.Module):
 
 
 class PixelNetwork(nn.Module):
-    """Theta of every pixel, of the pixels before it and of maps (n, N_MAPS, H, W).
+    """Theta of every pixel as a function of the pixels before it and of maps (n, N_MAPS, H, W).
 
     Parameters
     ----------
@@ -191,7 +192,7 @@ class PixelNetwork(nn.Module):
         Draws the weights.
     """
 
-    below: Tensor
+    channel_mask: Tensor
 
     def __init__(self, n_channels: int, n_params: int, activation: str, rng: Generator):
         super().__init__()
@@ -202,9 +203,10 @@ class PixelNetwork(nn.Module):
         self.blocks = nn.ModuleList([CausalBlock(N_HIDDEN, activation, rng) for _ in range(N_BLOCKS)])
         self.spread = Convolution(N_HIDDEN, N_HIDDEN * n_channels, (1, 1), rng, gain=math.sqrt(2))
         # a channel also sees the channels of its pixel that come before
-        self.channels = Convolution(n_channels, N_HIDDEN * n_channels, (1, 1), rng)
-        below = torch.ones(n_channels, n_channels).tril(-1).repeat_interleave(N_HIDDEN, 0)
-        self.register_buffer("below", below[:, :, None, None], persistent=False)
+        std = 1 / math.sqrt(n_channels)
+        self.channels = nn.Parameter(torch.empty(N_HIDDEN * n_channels, n_channels, 1, 1).normal_(std=std, generator=rng))
+        mask = torch.ones(n_channels, n_channels).tril(-1).repeat_interleave(N_HIDDEN, 0)
+        self.register_buffer("channel_mask", mask[:, :, None, None], persistent=False)
         std = 0.1 / math.sqrt(N_HIDDEN)
         self.out = nn.Parameter(torch.empty(n_channels * n_params, N_HIDDEN, 1, 1).normal_(std=std, generator=rng))
         self.bias = nn.Parameter(torch.zeros(n_channels * n_params))
@@ -221,17 +223,17 @@ class PixelNetwork(nn.Module):
             h = block(h)
         u = self.spread(self.act(h))
         if self.n_channels > 1:
-            u = u + F.conv2d(x, self.channels.weight * self.below).repeat(copies, 1, 1, 1)
+            u = u + F.conv2d(x, self.channels * self.channel_mask).repeat(copies, 1, 1, 1)
         theta = F.conv2d(self.act(u), self.out, self.bias, groups=self.n_channels)
         return theta.unflatten(1, (self.n_channels, self.n_params))
 
     def by_channel(self, h: Tensor, pixel: Tensor) -> Iterator[Tensor]:
-        """Theta (n, n_params) of each channel of a pixel; the taker writes the channel before it asks for the next.
+        """Theta (n, n_params) of each channel in turn; the caller writes each into `pixel` before the next.
 
         h : (n, N_HIDDEN); pixel : (n, n_channels).
         """
         spread = F.linear(self.act(h), self.spread.weight[:, :, 0, 0], self.spread.bias).chunk(self.n_channels, 1)
-        channels, out = self.channels.weight[:, :, 0, 0].chunk(self.n_channels), self.out[:, :, 0, 0].chunk(self.n_channels)
+        channels, out = self.channels[:, :, 0, 0].chunk(self.n_channels), self.out[:, :, 0, 0].chunk(self.n_channels)
         biases = self.bias.chunk(self.n_channels)
         for channel, u in enumerate(spread):
             if channel:
@@ -242,7 +244,7 @@ class PixelNetwork(nn.Module):
 # --- the decoder -----------------------------------------------------------------------------------------------------
 
 
-class PixelDecoder(nn.Module):
+class PixelDecoder(AbstractDecoder):
     """p(x | z) = product over pixels of p(pixel | pixels before it and near it, z).
 
     Parameters
@@ -260,7 +262,7 @@ class PixelDecoder(nn.Module):
     Attributes
     ----------
     n_params, widest, widest_drawn : int
-        Numbers that it puts out for an image; and of its widest layer, also while images are drawn.
+        Theta values of an image; values in the widest layer, when scoring and when drawing.
     """
 
     def __init__(self, variable: Variable, layout: Layout, latent_dim: int, activation: str, rng: Generator):
@@ -276,7 +278,7 @@ class PixelDecoder(nn.Module):
 
     @torch.no_grad()
     def start(self, mean: float) -> None:
-        """Begin with pixels that know their mean over all images and places."""
+        """Set the output bias: binary pixels start at the mean of all pixels, others at an even mixture."""
         self.network.bias.copy_(self.pixels.bias(mean).repeat(self.layout.channels))
 
     def maps(self, z: Tensor) -> Tensor:
@@ -289,7 +291,7 @@ class PixelDecoder(nn.Module):
         return self.layout.planes(centred if part.observed is None else centred * part.observed)
 
     def log_prob(self, part: Part, z: Tensor) -> Tensor:
-        """Nats of each pixel, zero where it is missing. part : z : (..., n, latent_dim); returns (..., n, n_pixels)."""
+        """Log-probability of each pixel, zero where missing. part : n rows; z : (..., n, latent_dim); (..., n, n_pixels)."""
         theta = self.network(self._seen(part), self.maps(z.flatten(0, -2)))
         theta = theta.view(*z.shape[:-1], *theta.shape[1:])
         log_probs = self.layout.flat(self.pixels.log_prob(self.layout.planes(part.x), theta))
@@ -308,8 +310,8 @@ class PixelDecoder(nn.Module):
     def complete(self, part: Part, z: Tensor, choose: Callable[[Tensor], Tensor | None], rng: Generator) -> Tensor:
         """Images whose pixels that are not observed are drawn, given those before them: (n, n_pixels).
 
-        part : n rows, `observed` not None; z : (n, latent_dim); choose : of the log-probability (n,) of the observed pixels
-        of a row of pixels, which of the images so far to go on with, (n,), or None for all.
+        part : n rows, `observed` not None; z : (n, latent_dim); choose : takes log p (n,) of the observed pixels of the
+        row of pixels just drawn; returns indices (n,) of the images to go on with, or None for all.
         """
         canvas = Canvas(self.network, self.maps(z))
         assert part.observed is not None
@@ -361,14 +363,14 @@ class Canvas:
         self.located, self.x, *self.seen = (tensor[chosen] for tensor in (self.located, self.x, *self.seen))
 
     def places(self, row: int) -> Iterator[tuple[int, int, Tensor]]:
-        """Channel, column and theta (n, n_params) of each pixel of a row; the taker writes to `x` before asking on."""
+        """Channel, column and theta (n, n_params) of each pixel of a row; the caller writes each to `x` before the next."""
         first, *aboves = (one.of_rows_above(seen, row) for one, seen in zip(self.convolutions, self.seen, strict=True))
         (pixels, *kept), (left, *lefts) = self.seen, self.lefts
         first += self.located[:, row]
         for column in range(self.x.shape[2]):
             h = first[:, column] + self.network.neighbours.of_left(pixels, row, column, left)
-            for block, seen, above, of_left in zip(self.blocks, kept, aboves, lefts, strict=True):
-                h = block.step(h, seen, above[:, column], of_left, row, column)
+            for block, seen, above, weight in zip(self.blocks, kept, aboves, lefts, strict=True):
+                h = block.step(h, seen, above[:, column], weight, row, column)
             for channel, theta in enumerate(self.network.by_channel(h, self.x[:, row, column])):
                 yield channel, column, theta
             pixels[:, row + REACH, column + REACH] = self.x[:, row, column]

@@ -50,7 +50,7 @@ RULES = {
         },
         {"torch"},
     ),
-    "pixels": ({"abstract_likelihood", "networks", "rows", "scalings"}, {"torch"}),
+    "pixels": ({"abstract_likelihood", "decoders", "networks", "rows", "scalings"}, {"torch"}),
     "views": (
         {"constraints", "decoders", "images", "likelihoods", "networks", "pixels", "rows", "scalings", "tables"},
         {"torch"},

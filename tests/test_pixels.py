@@ -142,10 +142,10 @@ def test_zeros_and_ones_of_bytes_are_binary(fitted):
 
 def test_neighbours_tell_what_two_latents_cannot(fitted):
     X = stripes(400, seed=1)
-    truth = 5 * math.log(0.5) - 30 * (-0.1 * math.log(0.1) - 0.9 * math.log(0.9))  # all columns told exactly, nearly
+    bound = 5 * math.log(0.5) - 30 * (-0.1 * math.log(0.1) - 0.9 * math.log(0.9))  # below the expected value
     density = fitted.log_density(X).mean()
     assert fitted.score(X) < density - 1.5
-    assert truth - 1.5 < density < truth + 1.0
+    assert bound - 1.5 < density < bound + 1.0
     drawn = fitted.sample(2000, random_state=0).astype(float)
     assert np.corrcoef(drawn[:, 0, 0], drawn[:, 5, 0])[0, 1] == pytest.approx(0.64, abs=0.15)
 
@@ -246,7 +246,7 @@ def test_images_of_unequal_shapes_are_refused(make):
         VAETransformer(2).fit(make([BYTES[0], BYTES[1, :5]]))
 
 
-def test_images_without_a_pixel_are_refused():
+def test_images_with_every_pixel_missing_are_refused():
     with pytest.raises(ValueError, match="Every pixel of the 20 images is missing"):
         VAETransformer(2).fit(np.full(BYTES.shape, np.nan))
 
