@@ -875,6 +875,8 @@ class SamplesDisplay:
         read = _read_table if estimator._schema.row_shape is None else _read_images
         common = {"draws": read(estimator, estimator.sample(n, random_state=random_state))}
         if X is not None:
+            if read is _read_images:
+                X = estimator._validate(X)
             X = X if hasattr(X, "shape") else np.asarray(X, dtype=object)
             common |= {"data": read(estimator, _safe_indexing(X, _evenly(len(X), n))), "n_data": len(X)}
         return cls(**common, pixel_range=_pixel_range(estimator)).plot(ax=ax, **kwargs)

@@ -644,7 +644,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         """
         check_is_fitted(self)
         index = getattr(Z, "index", None) if hasattr(Z, "iloc") else None
-        Z = check_array(Z, dtype=np.float64, estimator=self, input_name="Z")
+        Z = np.ascontiguousarray(check_array(Z, dtype=np.float64, estimator=self, input_name="Z"))
         if Z.shape[1] != self._n_features_out:
             raise ValueError(
                 f"Z has {Z.shape[1]} features, but {type(self).__name__} is expecting {self._n_features_out} latents "

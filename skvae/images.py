@@ -15,6 +15,7 @@ from skvae.persistence import Saved
 from skvae.scalings import Variable
 
 CHANNELS = 1, 3, 4  # grey, colour, and colour with opacity
+NATURAL_RANGES = (0.0, 1.0), (0.0, 255.0), (-1.0, 1.0), (-0.5, 0.5)  # that pixels are often scaled to
 N_IMAGES_AT_ONCE = 1000  # whose pixels are counted together; a bound of memory
 N_LEVELS = 256  # levels that pixels lie on, at most, to be discrete: those of a byte
 
@@ -121,16 +122,25 @@ class Images(AbstractModality):
         self.spacing = 1.0 if self.dtype == np.uint8 else _spacing(levels)
         if self.dtype.kind in "iub" and not self.spacing and self.upper - self.lower < N_LEVELS:
             self.spacing = 1.0
-        self.bounded = bool(self.spacing)  # the lattice's end cells hold the tails: beyond them there is nothing
-        self.widest = self._natural_range() if self.bounded else (self.lower, self.upper)
+        self.widest = self._widest_range()
 
-    def _natural_range(self) -> tuple[float, float]:
-        """The range within which later pixels may lie: of a lattice, what it may count to beyond the levels that fit saw."""
-        for natural in ((0.0, 1.0), (0.0, 255.0)):
+    def _widest_range(self) -> tuple[float, float]:
+        """The range within which later pixels may lie, beyond the levels that fit saw.
+
+        Of a lattice a natural range where it has one, else as many levels as a lattice has at most; of other integers that
+        of their dtype.
+        """
+        if not self.spacing:
+            limits = np.iinfo(self.dtype) if self.dtype.kind in "iu" else None
+            return (-math.inf, math.inf) if limits is None else (float(limits.min), float(limits.max))
+        for natural in NATURAL_RANGES:
             on_it = abs(math.remainder(natural[1] - self.lower, self.spacing)) < 1e-6 * natural[1]
             if natural[0] <= self.lower and self.upper <= natural[1] and on_it:
                 return natural
-        return self.lower, self.upper
+        if self.dtype.kind == "b":
+            return 0.0, 1.0
+        beyond = (N_LEVELS - 1 - round((self.upper - self.lower) / self.spacing)) * self.spacing
+        return self.lower - beyond, self.upper + beyond
 
     def _fit_bernoulli(self, X: np.ndarray, weight: np.ndarray, levels: np.ndarray) -> None:
         has_two = len(levels) == 2
@@ -139,7 +149,7 @@ class Images(AbstractModality):
         else:
             levels = np.array([0.0, 255.0 if self.dtype == np.uint8 else 1.0])
             self.lower, self.upper = min(self.lower, levels[0]), max(self.upper, levels[1])
-        self.centre, self.scale, self.bounded = levels[0], levels[1] - levels[0], True
+        self.centre, self.scale = levels[0], levels[1] - levels[0]
         self.widest = self.lower, self.upper
         if self.lower < levels[0] or self.upper > levels[1]:
             raise ValueError(
@@ -163,8 +173,7 @@ class Images(AbstractModality):
         self.jacobian = 0.0 if discrete else -math.log(width)
 
     def pack(self, X: np.ndarray) -> Packed:
-        if self.bounded:
-            self._check_bounds(X)
+        self._check_bounds(X)
         pixels = X.reshape(len(X), -1)
         if pixels.dtype == np.uint8:
             return Packed(pixels)  # a byte a pixel, until it is in a batch
@@ -185,7 +194,7 @@ class Images(AbstractModality):
             raise ValueError(
                 f"Pixels were fitted within [{lower:g}, {upper:g}], got {outside:g}. Scale X as it was scaled for fit."
             )
-        if self.dtype.kind in "iu" and X.dtype.kind == "f":
+        if self.dtype.kind in "iub" and X.dtype.kind == "f":
             broken = X[np.isfinite(X) & (np.round(X) != X)]
             if len(broken):
                 raise ValueError(
@@ -196,7 +205,12 @@ class Images(AbstractModality):
     def unpack(self, values: np.ndarray, told: dict | None = None) -> list[Cells]:
         pixels = values.astype(float) if values.dtype == np.uint8 else values * self.scale + self.centre
         if self.spacing:
-            pixels = self.lower + ((pixels - self.lower) / self.spacing).round() * self.spacing
+            # of the whole range where it is a multiple of the spacing: bytes over 255 come back to the last bit
+            first, last = self.widest
+            n_steps = round((last - first) / self.spacing)
+            is_multiple = abs(n_steps * self.spacing - (last - first)) < 1e-6 * self.spacing * n_steps
+            span, n_steps = (last - first, n_steps) if is_multiple else (self.spacing, 1)
+            pixels = first + ((pixels - first) / self.spacing).round() * span / n_steps
         if self.dtype.kind in "iub":
             pixels = pixels.round()
         pixels = pixels.clip(self.lower, self.upper).astype(self.dtype).reshape(-1, *self.shape)
@@ -221,6 +235,9 @@ PIXELS: dict[str, Callable] = {"gaussian": Images._fit_gaussian, "bernoulli": Im
 
 def _spacing(levels: np.ndarray) -> float:
     """Spacing of sorted levels (k,) if they lie on at most 256 evenly spaced ones, else 0."""
+    if len(levels) >= 2:  # levels that differ in their last digits are one
+        apart = np.diff(levels) > 1e-6 * (levels[-1] - levels[0])
+        levels = levels[np.concatenate([[True], apart])]
     if not 2 <= len(levels) <= N_LEVELS:
         return 0.0
     spacing = np.diff(levels).min()

@@ -140,6 +140,7 @@ def to_part(packed: Packed, dtype: torch.dtype, device: str, rows: slice = slice
 
 def _tensor(array: np.ndarray, device: str) -> Tensor:
     """A tensor of an array, whose memory it shares if that may be written."""
+    array = np.ascontiguousarray(array)  # torch takes no negative strides
     return torch.as_tensor(array if array.flags.writeable else array.copy(), device=device)
 
 

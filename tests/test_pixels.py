@@ -10,7 +10,7 @@ from numpy.testing import assert_array_equal
 
 from skvae import VAETransformer
 from skvae.generators import PixelGenerator, resampled
-from skvae.images import ImageSpec, layout_of
+from skvae.images import Images, ImageSpec, layout_of
 from skvae.networks import Layout, Patches, ResidualDecoder, ResidualEncoder, from_patches, to_patches
 from skvae.pixels import Canvas, PixelDecoder
 from skvae.rows import Part
@@ -237,7 +237,8 @@ def test_a_generator_of_pixels_begins_at_the_mean_of_all_pixels(rng):
 
 # --- what is refused -------------------------------------------------------------------------------------------------
 
-BYTES = np.random.default_rng(0).integers(0, 256, (20, 6, 6), dtype=np.uint8)
+NOISE, LIGHT = (np.random.default_rng(0).integers(0, most, (20, side, side)) for most, side in ((64, 6), (192, 1)))
+BYTES = (NOISE + LIGHT).astype(np.uint8)  # images as light or dark as a whole
 
 
 @pytest.mark.parametrize("make", [list, lambda images: np.array(images, dtype=object)])
@@ -258,6 +259,9 @@ def test_images_with_every_pixel_missing_are_refused():
         (BYTES, BYTES / 255.0, r"whole numbers within \[0, 255\] in fit, got 0\.\d+\. Scale X"),
         (BYTES, BYTES.astype(int) - 300, r"within \[0, 255\], got -\d+\. Scale X"),
         (BYTES, BYTES[:, :5], r"expecting images of shape \(6, 6\)"),
+        (BYTES.astype(int) ** 2, BYTES + 0.5, r"whole numbers .* got \d+\.5"),
+        ((BYTES.astype(int) ** 2 // 4).astype(np.int16), BYTES * -1000.0, r"within \[-32768, 32767\], got -\d+"),
+        (BYTES > 99, BYTES / 255.0, r"whole numbers within \[0, 1\] in fit"),
     ],
 )
 def test_images_of_another_form_are_refused(seen, later, message):
@@ -278,3 +282,26 @@ def test_images_of_another_form_are_refused(seen, later, message):
 )
 def test_channels_are_the_last_axis_unless_the_first_alone_can_be(shape, layout):
     assert layout_of(shape) == layout
+
+
+def test_levels_come_back_to_the_last_bit_and_last_digits_make_no_new_ones():
+    X = BYTES / 255.0
+    vae = VAETransformer(2, max_iter=1, random_state=0).fit(X)
+    drawn = vae.sample(20, random_state=0)
+    assert np.isin(drawn, np.arange(256) / 255.0).all()
+    spec = Images().fit(np.concatenate([X, drawn * (1 + 1e-15)]), np.ones(40)).spec
+    assert spec.variable.spacing * spec.scale == pytest.approx(1 / 255)
+
+
+@pytest.mark.parametrize("scaled", [BYTES / 127.5 - 1, (BYTES - 128).astype(np.int8), (BYTES - 128.0) / 74])
+def test_a_fold_may_lack_the_darkest_and_the_lightest_level(scaled):
+    least, greatest = np.quantile(scaled, [0.1, 0.9], method="nearest")
+    middle = scaled.clip(least, greatest)
+    vae = VAETransformer(2, max_iter=1, generator="latent", random_state=0).fit(middle.astype(scaled.dtype))
+    assert np.isfinite(vae.score_samples(scaled)).all()
+
+
+def test_rows_may_come_backwards():
+    vae = VAETransformer(2, max_iter=1, random_state=0).fit(BYTES[::-1])
+    assert_array_equal(vae.transform(BYTES[::-1]), vae.transform(BYTES[::-1].copy()))
+    assert_array_equal(vae.inverse_transform(np.eye(2)[::-1]), vae.inverse_transform(np.eye(2)[::-1].copy()))
