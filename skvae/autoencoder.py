@@ -388,6 +388,11 @@ class Autoencoder(nn.Module):
         between = F.pad(probability, (0, 0, 1, 0), value=1.0) + F.pad(probability, (0, 0, 0, 1), value=0.0)
         self.thresholds.copy_(0.5 * between.gather(0, n_missing[None])[0])
 
+    @torch.no_grad()
+    def information(self, rows: Rows, read: Any) -> Tensor:
+        """Mean KL(q || N(0, 1)) of each latent over rows, (latent_dim,), float64, in nats. read : as in `start`."""
+        return self._means_over(rows, read)[0]
+
     def _means_over(self, rows: Rows, read: Any) -> Tensor:
         """Mean KL(q || N(0, 1)), in nats, and variance of q, of each latent: (2, latent_dim), float64."""
         total = torch.zeros(2, self.latent_dim, dtype=torch.float64, device=rows.weight.device)

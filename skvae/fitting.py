@@ -25,7 +25,9 @@ GENERATOR_RATE = 2.0  # learning rate of the generator beside the autoencoder's 
 # longer, it learns rows by heart (Adult, Ames and Magic, benchmarks/tables.py; small tables for the most)
 GENERATOR_PATIENCE, MOST_PATIENCE, GENERATOR_STEPS, GENERATOR_TOL = 6, 10, 500, 1e-4
 STEPS_AFTER_STOP = 500  # that a generator trains for after a callback stopped the fit before its turn; unmeasured
-COLLAPSED = 0.01  # nats that all latents tell together, below which they tell nothing; unmeasured
+# nats that all latents tell together, below which they tell nothing, and beyond which a linear start tells much; rows that
+# these are counted over; unmeasured
+COLLAPSED, TOLD, N_ROWS_TOLD = 0.01, 1.0, 1000
 FEW_ROWS = 1000  # up to which training must gain a standard error; of more, the less; unmeasured
 N_ROWS_SHARPEN = 4000  # held-out rows at most by which scales are set: they know a log-scale within .02
 N_VALIDATION_SAMPLES, N_VALIDATION_DRAWS = 8, 8000  # of noise, at most, for each held-out row and for all; unmeasured
@@ -116,6 +118,7 @@ class Fit:
         # a seed for every step, whatever the generator: so it changes nothing of the autoencoder
         seeds = {name: int(stream.randint(2**31 - 1)) for name in ("autoencoder", "generator", "calibration", "prior")}
         tasks = self.tasks()
+        self.told_at_start = self.module.autoencoder.information(self.rows.some(N_ROWS_TOLD), self.module.read).sum().item()
         self.epochs = Epochs(self, sum(task.n_epochs for task in tasks), arguments)
         self._unless_interrupted(self._train_autoencoder, tasks[0], seeds["autoencoder"], all_rows)
         for task in tasks[1:]:
@@ -380,12 +383,11 @@ class Fit:
         }
 
     def warn_if_collapsed(self, information: np.ndarray) -> None:
-        """Say so if latents tell nothing. information : (latent_dim,), in nats."""
-        if self.histories[0].losses and information.sum() < COLLAPSED:
+        """Say so if latents tell nothing of rows of which a linear model could. information : (latent_dim,), in nats."""
+        if self.told_at_start > TOLD and information.sum() < COLLAPSED:
             warnings.warn(
                 f"The latents tell nothing of the rows (explained_information_ adds up to {information.sum():.2g} nats): "
-                "transform returns nearly the same for all. Lower beta or learning_rate_init, or raise max_iter, unless the "
-                "columns are independent of each other.",
+                "transform returns nearly the same for all. Lower beta or learning_rate_init, or raise max_iter.",
                 UserWarning,
                 stacklevel=6,
             )
