@@ -52,8 +52,6 @@ from skvae.schema import Schema, figures_like
 from skvae.sizes import N_ROWS_AT_ONCE
 from skvae.views import VIEWS
 
-HIDDEN = 256, 256  # units of hidden layers unless the user says otherwise
-
 
 class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Variational autoencoder for tables and images.
@@ -564,11 +562,9 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
     def _model_parameters(self):
         """The constructor's parameters that shape the model, as the model takes them."""
         views = [VIEWS[name](spec) for name, spec in self._schema.specs.items()]
-        automatic = isinstance(self.hidden_layer_sizes, str)
         return {
             "latent_dim": int(self.latent_dim),
-            "hidden_layer_sizes": HIDDEN if automatic else _layer_sizes(self.hidden_layer_sizes),
-            "network": "auto" if automatic else "mlp",
+            "hidden_layer_sizes": _layer_sizes(self.hidden_layer_sizes),
             "activation": self.activation,
             "generator": choose_generator(self.generator, views),
             "prior": self.prior,
@@ -1191,6 +1187,9 @@ def _find_device(name, fallback=None):
 
 
 def _layer_sizes(sizes):
+    """Sizes as a tuple of ints; "auto" as it is."""
+    if isinstance(sizes, str):
+        return sizes
     sizes = tuple(np.atleast_1d(sizes).tolist())
     if any(not isinstance(size, Integral) or isinstance(size, bool) or size < 1 for size in sizes):
         raise ValueError(f"hidden_layer_sizes must hold ints in the range [1, inf). Got {sizes!r} instead.")

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
-from skvae.autoencoder import normal_noise
 from skvae.contexts import threads_for
 from skvae.model import VAE
 from skvae.priors import name_of
@@ -318,7 +317,7 @@ class Fit:
             return None
         model, module = self.module.autoencoder, self.module
         n_samples = max(1, min(N_VALIDATION_SAMPLES, N_VALIDATION_DRAWS // len(self.held_out)))
-        noise = normal_noise(n_samples, model.latent_dim).to(module.device, torch.float32)[:, None]
+        noise = module.noise("autoencoder", n_samples)[:, None]
         return self._mean_over_held_out(lambda batch: model.objective(batch, noise), n_samples)
 
     def _score_of_generator(self) -> Callable[[], float] | None:

@@ -9,13 +9,13 @@ from torch import Generator, Tensor, nn
 
 from skvae.autoencoder import Autoencoder, normal_noise
 from skvae.autoregressive import Chain
-from skvae.pixels import PixelDecoder
+from skvae.pixels import WIDTH, PixelDecoder
 from skvae.rows import Budget, Part, Rows
 from skvae.views import AbstractView
 
-# latents of the pixel generator, and the width of its hidden layers; nats that its latents may tell at no cost while it
-# trains, at most, and as a share of an image's (free bits: Kingma et al., 2016; they gain 0.3 nats on binarised MNIST)
-N_LATENTS, PIXEL_WIDTH, FREE_NATS, FREE_SHARE = 32, 256, 12.0, 0.15
+# latents of the pixel generator; nats that they may tell at no cost while it trains, at most, and as a share of an image's
+# (free bits: Kingma et al., 2016; they gain 0.3 nats on binarised MNIST)
+N_LATENTS, FREE_NATS, FREE_SHARE = 32, 12.0, 0.15
 # its training budget: at most so many images, and decoder outputs (ten minutes of one core), but at least so many epochs
 PIXEL_ROWS, PIXEL_NUMBERS, PIXEL_EPOCHS = 4.5e5, 2.2e9, 3
 # images so far, that those with known pixels are chosen from, row by row, and how often that is done for their centre; both
@@ -141,9 +141,7 @@ class LatentGenerator(AbstractGenerator):
         """
         z, log_weights = autoencoder.candidates(parts, N_CANDIDATES, rng)
         log_weights += sum(cells.sum(-1) for cells in autoencoder.log_cells(parts, autoencoder.unorder(z)))
-        chosen = torch.multinomial(log_weights.softmax(0).T, 1, generator=rng)[:, 0]
-        rows = autoencoder.sample(z[chosen, torch.arange(z.shape[1], device=z.device)], rng)
-        return _fill(parts, rows)
+        return _fill(parts, autoencoder.sample(_draw_one(z, log_weights, rng), rng))
 
     def centre(self, parts, autoencoder):
         return autoencoder.centre(autoencoder.encode(parts).mean)
@@ -223,7 +221,7 @@ class PixelGenerator(AbstractGenerator):
         super().__init__()
         [view] = views
         decoder = view.pixel_decoder(N_LATENTS, "silu", rng)
-        self.model = Autoencoder(views, N_LATENTS, (PIXEL_WIDTH,) * 2, "silu", "auto", 1.0, rng, [decoder])
+        self.model = Autoencoder(views, N_LATENTS, (WIDTH,) * 2, "silu", "auto", 1.0, rng, [decoder])
         self.budget = Budget(min(PIXEL_ROWS, PIXEL_NUMBERS / decoder.n_params), least=PIXEL_EPOCHS)
         self.widest, self.widest_drawn = decoder.widest, decoder.widest_drawn
 
@@ -262,9 +260,7 @@ class PixelGenerator(AbstractGenerator):
 
     @torch.no_grad()
     def complete(self, parts, autoencoder, rng):
-        x, log_weights = self._completed(parts[0], rng)
-        chosen = torch.multinomial(log_weights.softmax(0).T, 1, generator=rng)[:, 0]
-        return [x[chosen, torch.arange(x.shape[1], device=x.device)]]
+        return [_draw_one(*self._completed(parts[0], rng), rng)]
 
     @torch.no_grad()
     def centre(self, parts, autoencoder):
@@ -282,16 +278,15 @@ class PixelGenerator(AbstractGenerator):
         """
         n, model = len(part), self.model
         z, log_weights = model.candidates([part], N_PARTICLES, rng)
-        weights = [log_weights]
 
         def choose(log_prob: Tensor) -> Tensor | None:
-            weights[0] = weights[0] + log_prob.view(N_PARTICLES, n)
-            chosen, weights[0] = resampled(weights[0], rng)
+            nonlocal log_weights
+            chosen, log_weights = resampled(log_weights + log_prob.view(N_PARTICLES, n), rng)
             return chosen
 
         several = Part(part.x.repeat(N_PARTICLES, 1), _known(part).repeat(N_PARTICLES, 1))
         x = self.decoder.complete(several, model.unorder(z).flatten(0, 1), choose, rng)
-        return x.view(N_PARTICLES, n, -1), weights[0]
+        return x.view(N_PARTICLES, n, -1), log_weights
 
 
 def resampled(log_weights: Tensor, rng: Generator) -> tuple[Tensor | None, Tensor]:
@@ -310,6 +305,12 @@ def resampled(log_weights: Tensor, rng: Generator) -> tuple[Tensor | None, Tenso
     drawn = torch.searchsorted(share.T.cumsum(1).contiguous(), places).clamp(max=k - 1).T
     chosen = torch.where(few, drawn, torch.arange(k, device=share.device)[:, None])
     return (chosen * n + torch.arange(n, device=share.device)).flatten(), log_weights.masked_fill(few, 0.0)
+
+
+def _draw_one(candidates: Tensor, log_weights: Tensor, rng: Generator) -> Tensor:
+    """One of k candidates (k, n, m) for each of n rows, as often as log-weights (k, n) say: (n, m)."""
+    chosen = torch.multinomial(log_weights.softmax(0).T, 1, generator=rng)[:, 0]
+    return candidates[chosen, torch.arange(len(chosen), device=chosen.device)]
 
 
 def _known(part: Part) -> Tensor:

@@ -100,9 +100,9 @@ class Images(AbstractModality):
         return [CellType("image")]
 
     def fit(self, X: np.ndarray, weight: np.ndarray) -> "Images":
-        if self.likelihood not in ("auto", *PIXELS):
+        if self.likelihood not in ("auto", *PIXEL_FITS):
             raise ValueError(
-                f"The likelihood of images must be a str among {{{', '.join(map(repr, ('auto', *PIXELS)))}}}. "
+                f"The likelihood of images must be a str among {{{', '.join(map(repr, ('auto', *PIXEL_FITS)))}}}. "
                 f"Got {self.likelihood!r} instead."
             )
         self.shape, self.dtype = X.shape[1:], X.dtype
@@ -113,7 +113,7 @@ class Images(AbstractModality):
             raise ValueError(f"Every pixel of the {len(X)} images is missing (NaN). At least one must be there.")
         self._find_lattice(levels)
         automatic = "bernoulli" if len(levels) == 2 else "gaussian"
-        PIXELS[automatic if self.likelihood == "auto" else self.likelihood](self, X.reshape(len(X), -1), weight, levels)
+        PIXEL_FITS[automatic if self.likelihood == "auto" else self.likelihood](self, X.reshape(len(X), -1), weight, levels)
         return self
 
     def _find_lattice(self, levels: np.ndarray) -> None:
@@ -187,6 +187,8 @@ class Images(AbstractModality):
         return Packed(values, observed)
 
     def _check_bounds(self, X: np.ndarray) -> None:
+        if math.isinf(self.widest[0]):  # of floats on no lattice, which may be any
+            return
         least, greatest = float(np.fmin.reduce(X, axis=None)), float(np.fmax.reduce(X, axis=None))
         lower, upper = self.widest
         if least < lower or greatest > upper:
@@ -230,7 +232,7 @@ class Images(AbstractModality):
 
 
 # how pixels (n, n_pixels) with weight (n,) and sorted levels (k,) are fitted for a likelihood
-PIXELS: dict[str, Callable] = {"gaussian": Images._fit_gaussian, "bernoulli": Images._fit_bernoulli}
+PIXEL_FITS: dict[str, Callable] = {"gaussian": Images._fit_gaussian, "bernoulli": Images._fit_bernoulli}
 
 
 def _spacing(levels: np.ndarray) -> float:

@@ -12,6 +12,8 @@ from skvae.generators import generator_of
 from skvae.rows import Part, Rows
 from skvae.views import VIEWS
 
+HIDDEN = 256, 256  # units of hidden layers unless the user says otherwise
+
 
 class VAE(nn.Module):
     """The two models of a row: the autoencoder, and the generator that `sample` draws from.
@@ -20,35 +22,35 @@ class VAE(nn.Module):
     ----------
     specs : dict of str to object
         What each part is, by the keys of `skvae.views.VIEWS`.
-    latent_dim, hidden_layer_sizes, activation, prior, beta
+    latent_dim, activation, prior, beta
         As `Autoencoder` takes them.
+    hidden_layer_sizes : tuple of int or "auto"
+        Those that are given make perceptrons of every part; the generator has its own.
     generator : str
         A key of `skvae.generators.GENERATORS`.
     rng : torch.Generator
         Draws the initial weights.
-    network : str
-        As views take it.
     """
 
     def __init__(
         self,
         specs: dict[str, Any],
         latent_dim: int,
-        hidden_layer_sizes: tuple[int, ...],
+        hidden_layer_sizes: tuple[int, ...] | str,
         activation: str,
         prior: str,
         beta: float,
         generator: str,
         rng: Generator,
-        network: str = "auto",
     ):
         super().__init__()
+        network, sizes = ("auto", HIDDEN) if isinstance(hidden_layer_sizes, str) else ("mlp", hidden_layer_sizes)
         self.views = [VIEWS[name](spec, network) for name, spec in specs.items()]
         # of its own, so that no parameter of the autoencoder changes the generator
         own_rng = Generator().manual_seed(int(torch.randint(2**31 - 1, (), generator=rng)))
-        self.autoencoder = Autoencoder(self.views, latent_dim, hidden_layer_sizes, activation, prior, beta, rng)
+        self.autoencoder = Autoencoder(self.views, latent_dim, sizes, activation, prior, beta, rng)
         self.generator_name = generator
-        self.generator = generator_of(generator, self.views, own_rng)
+        self.generator = generator_of(generator, [VIEWS[name](spec) for name, spec in specs.items()], own_rng)
         self.widest = max(self.autoencoder.widest, self.generator.widest)
         self.widest_drawn = self.generator.widest_drawn or self.widest
         self.n_weights = sum(parameter.numel() for parameter in self.parameters())

@@ -21,7 +21,8 @@ from skvae.scalings import Variable
 N_MAPS, N_HIDDEN, N_BLOCKS = 8, 32, 2  # maps that latents decode to, features of a pixel, and blocks over them
 REACH = 3  # rows above and columns beside a pixel that its first layer sees; each block sees one more
 N_LOGISTICS = 5  # components of the mixture of a pixel that is not binary; Salimans et al. (2017) take 5 to 10
-WIDTH = 256  # of the layer between latents and maps
+WIDTH = 256  # of the layers between images, latents and maps
+FAR = 1e4  # scales beyond which a logistic distribution has no mass to lose
 
 
 # --- what a pixel may be ---------------------------------------------------------------------------------------------
@@ -97,7 +98,6 @@ class LogisticMixturePixels:
         return (self.lower + ((drawn - self.lower) / self.spacing).round() * self.spacing).clamp(self.lower, self.upper)
 
 
-FAR = 1e4  # scales beyond which a logistic distribution has no mass to lose
 # by the likelihood that pixels have in the autoencoder
 PIXELS: dict[str, Callable] = {"bernoulli": BernoulliPixels, "gaussian": LogisticMixturePixels}
 

@@ -88,7 +88,7 @@ class Schema(Saved):
     @property
     def precise(self) -> str:
         """The type that a fitted model computes in, unless X has less."""
-        return min(part.precise for part in self.parts.values())
+        return min((part.precise for part in self.parts.values()), key=lambda name: np.dtype(name).itemsize)
 
     def packs_at_once(self, X: Any) -> bool:
         """Whether many parts of few rows are packed in the same time as one of many."""

@@ -59,7 +59,7 @@ RULES = {
     "autoencoder": ({"contexts", "decoders", "networks", "priors", "rows", "sizes", "views"}, {"torch"}),
     "generators": ({"autoencoder", "autoregressive", "pixels", "rows", "views"}, {"torch"}),
     "model": ({"autoencoder", "generators", "rows", "views"}, {"torch"}),
-    "fitting": ({"autoencoder", "contexts", "model", "priors", "rows", "sizes", "training"}, {"torch"}),
+    "fitting": ({"contexts", "model", "priors", "rows", "sizes", "training"}, {"torch"}),
     # what a person touches
     "plotting": (set(), NUMPY_ONLY),
     "verdict": ({"plotting"}, NUMPY_ONLY),

@@ -305,3 +305,10 @@ def test_rows_may_come_backwards():
     vae = VAETransformer(2, max_iter=1, random_state=0).fit(BYTES[::-1])
     assert_array_equal(vae.transform(BYTES[::-1]), vae.transform(BYTES[::-1].copy()))
     assert_array_equal(vae.inverse_transform(np.eye(2)[::-1]), vae.inverse_transform(np.eye(2)[::-1].copy()))
+
+
+def test_layers_of_the_autoencoder_change_nothing_of_the_generator():
+    X = np.repeat(np.repeat(BYTES, 3, axis=1), 3, axis=2)  # more than 256 pixels, so that "auto" is residual
+    one = VAETransformer(2, max_iter=1, random_state=0).fit(X)
+    other = VAETransformer(3, hidden_layer_sizes=(8,), beta=2.0, max_iter=1, random_state=0).fit(X)
+    assert_array_equal(one.log_density(X), other.log_density(X))
