@@ -49,7 +49,7 @@ ANY_ADVICE = ("Convert it to numbers, strings or dates, or drop it.",) * 2
 
 
 class Cells(NamedTuple):
-    """A column as numpy holds it: values (n,), anything where missing (n,) is true.
+    """A column as numpy holds it: values (n,), anything where missing (n,) is true; of arrays, (n, ...).
 
     Numbers keep their type, decimals become floats; dates and durations are ticks of their unit (int64); booleans are
     bool; the rest are Python objects.
@@ -60,7 +60,7 @@ class Cells(NamedTuple):
 
     def repeat(self, n: int) -> "Cells":
         """Each cell n times, one after the other."""
-        return Cells(self.values.repeat(n), self.missing.repeat(n))
+        return Cells(self.values.repeat(n, axis=0), self.missing.repeat(n))
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,10 @@ class CellType(Saved):
 
     Attributes
     ----------
-    kind : {"boolean", "integer", "float", "decimal", "date", "datetime", "duration", "text", "category", "object", "null"}
-        "object" stands for strings and numbers side by side, "null" for missing cells and nothing else.
+    kind : {"boolean", "integer", "float", "decimal", "date", "datetime", "duration", "text", "category", "object", "null", \
+            "array"}
+        "object" stands for strings and numbers side by side, "null" for missing cells and nothing else, "array" for arrays
+        of numbers, all of one shape.
     unit : str
         Of dates and durations: "D", "s", "ms", "us" or "ns".
     time_zone : str
@@ -370,6 +372,8 @@ def _pandas_frame(types, dtypes, cells, index, names):
 
 
 def _pandas_column(found, dtype, values, missing, index):
+    if found.kind == "array":
+        return pd.Series(arrays_as_cells(values, missing), index=index, dtype=object).astype(dtype)
     if found.objects:
         values = _as_objects(values, found)
         values[missing] = None
@@ -394,6 +398,9 @@ def _polars_frame(types, dtypes, cells, index, names):
 
     built = []
     for at, (found, dtype, (values, missing)) in enumerate(zip(types, dtypes, cells, strict=True)):
+        if found.kind == "array":
+            built.append(_polars_arrays(str(at), values, missing, dtype))
+            continue
         ticks = found.is_time and not found.objects
         with_gaps: Any = np.where(missing, None, values) if missing.any() else values
         series = pl.Series(str(at), with_gaps.tolist(), dtype=pl.Int64 if ticks else dtype, strict=False)
@@ -401,6 +408,23 @@ def _polars_frame(types, dtypes, cells, index, names):
     frame = pl.DataFrame(built)
     frame.columns = list(names)  # polars would give a column without a name one
     return frame
+
+
+def arrays_as_cells(values: np.ndarray, missing: np.ndarray) -> np.ndarray:
+    """Arrays (n, ...) as Python objects (n,), None where missing."""
+    cells = np.empty(len(values), dtype=object)
+    for at in np.flatnonzero(~missing):
+        cells[at] = values[at]
+    return cells
+
+
+def _polars_arrays(name, values, missing, dtype):
+    import polars as pl
+
+    if not missing.any():
+        return pl.Series(name, values, dtype=dtype)
+    cells = [None if absent else value.tolist() for value, absent in zip(values, missing, strict=True)]
+    return pl.Series(name, cells, dtype=dtype)
 
 
 def _array(types, dtypes, cells, index, names):
@@ -439,15 +463,45 @@ def _polars_series(values: list, dtype: Any, name: Any) -> nw.Series:
         raise ValueError(str(error)) from None
 
 
+def _pandas_select(X, places, presence):
+    own = X.iloc[:, places]
+    if not presence:
+        return own
+    there = pd.DataFrame({at: pd.array(cells, "boolean") for at, cells in enumerate(presence.values())}, index=X.index)
+    out = pd.concat([own, there], axis=1)
+    out.columns = [*own.columns, *presence]
+    return out
+
+
+def _polars_select(X, places, presence):
+    import polars as pl
+
+    there = [pl.Series(name, cells.tolist(), dtype=pl.Boolean) for name, cells in presence.items()]
+    return pl.DataFrame([*(X[:, at] for at in places), *there])
+
+
 class Container(NamedTuple):
-    """How a table is put together of cell types, native dtypes, cells, index and names; and a series of plain values."""
+    """What differs between the libraries that rows come from.
+
+    table : of cell types, native dtypes, cells, index and names, the container; series : of plain values, dtype and name, a
+    narwhals series; select : of a frame, some columns by place, and after them further columns, {name: True or None (n,)};
+    boolean : the name of the dtype of these.
+    """
 
     table: Callable
     series: Callable
+    select: Callable
+    boolean: Callable
+
+
+def _polars_boolean():
+    import polars as pl
+
+    return pl.Boolean
 
 
 CONTAINERS = {
-    "numpy": Container(_array, _pandas_series),
-    "pandas": Container(_pandas_frame, _pandas_series),
-    "polars": Container(_polars_frame, _polars_series),
+    "numpy": Container(_array, _pandas_series, lambda X, places, presence: X, pd.BooleanDtype),
+    "pandas": Container(_pandas_frame, _pandas_series, _pandas_select, pd.BooleanDtype),
+    "polars": Container(_polars_frame, _polars_series, _polars_select, _polars_boolean),
 }

@@ -1160,7 +1160,7 @@ def _value_texts(values):
 
 def _read_table(estimator, X, is_modelled=False):
     """A list of Column; is_modelled : only of those that do not name rows."""
-    [table] = estimator._schema.parts.values()
+    [table] = estimator._schema.parts
     return read_columns(X, table.categorical, estimator.ignored_features_ if is_modelled else ())
 
 
@@ -1171,7 +1171,7 @@ def _read_images(estimator, X):
 
 def _pixel_range(estimator):
     """The values that are drawn black and white, by those that fit saw; None of a table."""
-    shape, [images] = estimator._schema.row_shape, estimator._schema.parts.values()
+    shape, [images] = estimator._schema.row_shape, estimator._schema.parts
     return None if shape is None else pixel_range_of(shape, float(images.lower), float(images.upper))
 
 

@@ -561,7 +561,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
 
     def _model_parameters(self):
         """The constructor's parameters that shape the model, as the model takes them."""
-        views = [VIEWS[name](spec) for name, spec in self._schema.specs.items()]
+        views = [VIEWS[kind](spec) for kind, spec in self._schema.specs]
         return {
             "latent_dim": int(self.latent_dim),
             "hidden_layer_sizes": _layer_sizes(self.hidden_layer_sizes),
@@ -909,7 +909,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         """
         check_is_fitted(self)
         X = self._validate(X)
-        place, indicator, values, packed = self._schema.levels(column)
+        at, place, indicator, values, packed = self._schema.levels(column)
         copies = 1 if self.module_.generator.exact else N_IMPORTANCE_SAMPLES
         module, chunks = self._inference(X, "generator", copies)
         noise = module.noise("generator", copies)
@@ -917,7 +917,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         def proba(parts):
             log_joint = []
             for number in packed:
-                changed = [_with_level(part, place, indicator, number) for part in parts]
+                changed = [*parts[:at], _with_level(parts[at], place, indicator, number), *parts[at + 1 :]]
                 several = derived_again(self._schema, changed)
                 jacobian = sum(one.sum(-1) for one in log_jacobian(self._schema, several))
                 log_prob = module.generator.log_prob(module.read_parts(several), module.autoencoder, noise)

@@ -72,15 +72,15 @@ class Images(AbstractModality):
         self.likelihood, self.image_shape = likelihood, image_shape
 
     @classmethod
-    def options(cls, X: Any, parameters: dict) -> dict | None:
+    def find(cls, X: Any, parameters: dict, free: list[int]) -> list[tuple[list[int], dict]]:
         image_shape, likelihood = parameters["image_shape"], parameters["likelihood"]
         if image_shape is None and len(X.shape) == 2:
-            return None
+            return []
         if not isinstance(likelihood, str):
             raise ValueError("likelihood must be a str for images, as all pixels share one. Got a dict instead.")
         if parameters["categorical_features"] is not None and not isinstance(parameters["categorical_features"], str):
             raise ValueError("categorical_features must be None or 'from_dtype' for images, whose pixels are numbers.")
-        return {"likelihood": likelihood, "image_shape": check_shape(image_shape)}
+        return [(free, {"likelihood": likelihood, "image_shape": check_shape(image_shape)})]
 
     @property
     def row_shape(self) -> tuple[int, ...] | None:

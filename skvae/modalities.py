@@ -39,7 +39,7 @@ class AbstractModality(ABC, Saved):
     spec : object
         Frozen dataclass of plain values: all that torch must know.
     types : list of CellType
-        What the cells of its columns are; of images, one.
+        What the cells of its columns are; of an array of images, one.
     precise : str
         The type that a fitted model computes in, unless X has less.
     """
@@ -49,8 +49,12 @@ class AbstractModality(ABC, Saved):
 
     @classmethod
     @abstractmethod
-    def options(cls, X: Any, parameters: dict) -> dict | None:
-        """What the class is made with for rows X, of parameters of the estimator; None where X is of another modality."""
+    def find(cls, X: Any, parameters: dict, free: list[int]) -> list[tuple[list[int], dict]]:
+        """The parts of rows X that are of this modality: of each the places of its columns, and what the class is made with.
+
+        parameters : of the estimator, by name; free : places of the columns that no other part has. An array is one part,
+        which has all columns.
+        """
 
     @property
     def row_shape(self) -> tuple[int, ...] | None:
@@ -92,12 +96,13 @@ class AbstractModality(ABC, Saved):
     def by_column(self, figures: np.ndarray) -> np.ndarray:
         """Sums (n, n_columns) of figures (n, n_variables); of pixels, the figures themselves."""
 
-    def pack_given(self, given: dict, dtypes: list, series: Any) -> tuple[Packed, dict[int, Cells]]:
-        """Values of some columns, {name: sequence (n,)}, as packed rows, and as cells by the place of their column.
+    def pack_given(self, given: dict, n_rows: int, dtypes: list, series: Any) -> tuple[Packed, dict[int, Cells]]:
+        """Values of some of its columns, {name: sequence (n_rows,)}, as packed rows, and as cells by the place of their
+        column among its own.
 
         Of packed rows, `observed` is what is known, not None; cells are exact, which packed numbers may not be.
 
-        dtypes : the native dtypes of the columns; series : what makes a narwhals series of values, dtype and name.
+        dtypes : the native dtypes of its columns; series : what makes a narwhals series of values, dtype and name.
         """
         raise ValueError("given must be None for rows without columns, such as images.")
 
@@ -105,7 +110,7 @@ class AbstractModality(ABC, Saved):
         """Of a column of few values: its place among the variables and that of its indicator, if any; its values (k,), and
         the packed numbers of them (k,).
         """
-        raise ValueError(f"column must be one of a table. Got {name!r} of rows without columns, such as images.")
+        raise ValueError(f"column must be one of a table. Got {name!r}, which holds no single values.")
 
     def packs_at_once(self, X: Any) -> bool:
         """Whether `pack` takes all columns at once, so that many parts of few rows take no longer than one of many."""

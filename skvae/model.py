@@ -20,8 +20,8 @@ class VAE(nn.Module):
 
     Parameters
     ----------
-    specs : dict of str to object
-        What each part is, by the keys of `skvae.views.VIEWS`.
+    specs : sequence of (str, object)
+        Of each part, the key of `skvae.views.VIEWS`, and what it is.
     latent_dim, activation, prior, beta
         As `Autoencoder` takes them.
     hidden_layer_sizes : tuple of int or "auto"
@@ -34,7 +34,7 @@ class VAE(nn.Module):
 
     def __init__(
         self,
-        specs: dict[str, Any],
+        specs: Sequence[tuple[str, Any]],
         latent_dim: int,
         hidden_layer_sizes: tuple[int, ...] | str,
         activation: str,
@@ -45,12 +45,12 @@ class VAE(nn.Module):
     ):
         super().__init__()
         network, sizes = ("auto", HIDDEN) if isinstance(hidden_layer_sizes, str) else ("mlp", hidden_layer_sizes)
-        self.views = [VIEWS[name](spec, network) for name, spec in specs.items()]
+        self.views = [VIEWS[kind](spec, network) for kind, spec in specs]
         # of its own, so that no parameter of the autoencoder changes the generator
         own_rng = Generator().manual_seed(int(torch.randint(2**31 - 1, (), generator=rng)))
         self.autoencoder = Autoencoder(self.views, latent_dim, sizes, activation, prior, beta, rng)
         self.generator_name = generator
-        self.generator = generator_of(generator, [VIEWS[name](spec) for name, spec in specs.items()], own_rng)
+        self.generator = generator_of(generator, [VIEWS[kind](spec) for kind, spec in specs], own_rng)
         self.widest = max(self.autoencoder.widest, self.generator.widest)
         self.widest_drawn = self.generator.widest_drawn or self.widest
         self.n_weights = sum(parameter.numel() for parameter in self.parameters())

@@ -11,18 +11,27 @@ import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 
-from skvae.containers import CONTAINERS, Cells, as_frame, check_frame
+from skvae.arrays import ImageColumn, Vectors, count_axes, is_missing
+from skvae.containers import CONTAINERS, Cells, CellType, as_frame, check_frame
 from skvae.images import Images
 from skvae.modalities import AbstractModality, Packed
 from skvae.persistence import Saved
-from skvae.tables import Table
+from skvae.tables import Table, column_names
 
-# the first that has options for rows takes them
-MODALITIES: dict[str, type[AbstractModality]] = {"image": Images, "table": Table}
+# in this order, each takes what it finds of the columns that are left; the table comes last
+MODALITIES: dict[str, type[AbstractModality]] = {
+    "image": Images,
+    "image column": ImageColumn,
+    "vector": Vectors,
+    "table": Table,
+}
 
 
 class Schema(Saved):
     """The container of rows, and their parts.
+
+    Whether an array is missing is modelled beside the columns of the table: there its column appears once more, as cells
+    that are there or missing.
 
     Attributes, after `fit`
     -----------------------
@@ -32,8 +41,13 @@ class Schema(Saved):
         The native column names; None of an array.
     dtypes : list
         The native dtype of each column.
-    parts : dict of str to AbstractModality
-        By the key of MODALITIES.
+    kinds : list of str
+        The key of MODALITIES of each part.
+    parts : list of AbstractModality
+    places : list of list of int
+        Of each part, which columns it has.
+    presence : list of int
+        The columns of arrays of which fit saw missing ones. They follow the table's own.
     """
 
     def fit(self, X: Any, weight: np.ndarray, parameters: dict) -> "Schema":
@@ -42,6 +56,7 @@ class Schema(Saved):
         parameters : those of the estimator that say what rows are, by name: `likelihood`, `categorical_features`,
         `relations` and `image_shape`.
         """
+        self.presence: list[int] = []
         if isinstance(X, np.ndarray):
             self.container, self.names, self.dtypes = "numpy", None, [X.dtype] * X.shape[1]
         else:
@@ -49,35 +64,74 @@ class Schema(Saved):
             native = frame.to_native()
             self.container, self.names = str(frame.implementation), native.columns
             self.dtypes = [native[name].dtype for name in frame.columns]
-        found = ((name, cls, cls.options(X, parameters)) for name, cls in MODALITIES.items())
-        name, cls, options = next((name, cls, options) for name, cls, options in found if options is not None)
-        self.parts = {name: cls(**options).fit(X, weight)}
+            arrays = [(at, one) for at, one in enumerate(frame.iter_columns()) if count_axes(one)]
+            self.presence = [at for at, one in arrays if is_missing(one).any()]
+        _check_likelihood(parameters["likelihood"], X)
+        self.kinds, self.parts, self.places = [], [], []
+        free = list(range(X.shape[1]))
+        for kind, cls in MODALITIES.items():
+            for places, options in cls.find(X, parameters, free) if free else ():
+                self.kinds.append(kind)
+                self.places.append(places)
+                self.parts.append(cls(**options))
+                free = [at for at in free if at not in set(places)]
+        if self.presence and self._table is None:
+            self.kinds.append("table")
+            self.places.append([])
+            self.parts.append(Table(relations=parameters["relations"]))
+        for part, some in zip(self.parts, self._split(X), strict=True):
+            part.fit(some, weight)
         return self
 
     @property
-    def specs(self) -> dict[str, Any]:
-        """What torch must know of each part."""
-        return {name: part.spec for name, part in self.parts.items()}
+    def _table(self) -> int | None:
+        """Which part is the table, if any."""
+        return self.kinds.index("table") if "table" in self.kinds else None
+
+    @property
+    def _column_names(self) -> list:
+        return [f"x{j}" for j in range(len(self.dtypes))] if self.names is None else list(self.names)
+
+    def _split(self, X: Any) -> list:
+        """What each part has of rows X."""
+        if isinstance(X, np.ndarray):
+            return [X]
+        return [self._of_part(at, X) for at in range(len(self.parts))]
+
+    def _of_part(self, at: int, X: Any) -> Any:
+        """The columns of a frame that a part has; of the table, also whether arrays are there."""
+        places = self.places[at]
+        presence = self.presence if at == self._table else []
+        if len(places) == len(self.dtypes) and not presence:
+            return X
+        frame = as_frame(X)
+        columns = frame.columns
+        there = {columns[j]: np.where(is_missing(frame[columns[j]]), np.array(None), True) for j in presence}
+        return CONTAINERS[str(frame.implementation)].select(X, places, there)
+
+    @property
+    def specs(self) -> list[tuple[str, Any]]:
+        """Of each part, the key of MODALITIES, and what torch must know."""
+        return [(kind, part.spec) for kind, part in zip(self.kinds, self.parts, strict=True)]
 
     @property
     def n_variables(self) -> int:
-        return sum(spec.n_variables for spec in self.specs.values())
+        return sum(spec.n_variables for _, spec in self.specs)
 
     @property
     def row_shape(self) -> tuple[int, ...] | None:
         """The shape that a row of an array may have beside a flat one, if any."""
-        [part] = self.parts.values()
-        return part.row_shape
+        return self.parts[0].row_shape if self.container == "numpy" else None
 
     @property
     def relations(self) -> list:
         """What always holds between columns, as `skvae.relations` has it."""
-        return [one for part in self.parts.values() for one in part.relations]
+        return [one for part in self.parts for one in part.relations]
 
     @property
     def ignored(self) -> list:
         """Names of the columns that are not modelled."""
-        return [name for part in self.parts.values() for name in part.ignored]
+        return [name for part in self.parts for name in part.ignored]
 
     @staticmethod
     def precision(X: Any) -> str:
@@ -88,15 +142,15 @@ class Schema(Saved):
     @property
     def precise(self) -> str:
         """The type that a fitted model computes in, unless X has less."""
-        return min((part.precise for part in self.parts.values()), key=lambda name: np.dtype(name).itemsize)
+        return min((part.precise for part in self.parts), key=lambda name: np.dtype(name).itemsize)
 
     def packs_at_once(self, X: Any) -> bool:
         """Whether many parts of few rows are packed in the same time as one of many."""
-        return all(part.packs_at_once(X) for part in self.parts.values())
+        return all(part.packs_at_once(some) for part, some in zip(self.parts, self._split(X), strict=True))
 
     def pack(self, X: Any) -> tuple[Packed, ...]:
         """Rows of the fitted form to packed parts."""
-        return tuple(part.pack(X) for part in self.parts.values())
+        return tuple(part.pack(some) for part, some in zip(self.parts, self._split(X), strict=True))
 
     def pack_given(self, given: Any) -> tuple[tuple[Packed, ...], list[dict[int, Cells]]]:
         """A dict of values, or a frame of conditions, as packed rows and as cells of each part, as in `AbstractModality`."""
@@ -109,18 +163,47 @@ class Schema(Saved):
             raise TypeError(f"given must be a dict or a DataFrame, got {type(given).__name__}.")
         if not given:
             raise ValueError("given must name at least one column. Got none.")
-        series = CONTAINERS[self.container].series
-        packed, told = zip(*(part.pack_given(given, self.dtypes, series) for part in self.parts.values()), strict=True)
+        n_rows = len(next(iter(given.values())))
+        if self.container == "numpy":
+            series = CONTAINERS[self.container].series
+            one = self.parts[0].pack_given(given, n_rows, self.dtypes, series)
+            return (one[0],), [one[1]]
+        self._check_names(given)
+        packed, told = zip(*(self._pack_given(at, given, n_rows) for at in range(len(self.parts))), strict=True)
         return packed, list(told)
+
+    def _pack_given(self, at: int, given: dict, n_rows: int) -> tuple[Packed, dict[int, Cells]]:
+        """As `pack_given`, of one part."""
+        names = self._column_names
+        own = {names[j]: given[names[j]] for j in self.places[at] if names[j] in given}
+        dtypes = [self.dtypes[j] for j in self.places[at]]
+        if at == self._table:
+            for j in self.presence:
+                dtypes.append(CONTAINERS[self.container].boolean())
+                if names[j] in given:
+                    own[names[j]] = [None if cell is None else True for cell in given[names[j]]]
+        return self.parts[at].pack_given(own, n_rows, dtypes, CONTAINERS[self.container].series)
+
+    def _check_names(self, given: dict) -> None:
+        names = self._column_names
+        for name, cells in given.items():
+            if name not in names:
+                raise ValueError(f"given has a column {name!r} that fit did not see. Columns: {names}.")
+            at = names.index(name)
+            is_array = any(at in places for k, places in enumerate(self.places) if k != self._table)
+            if is_array and at not in self.presence and any(cell is None for cell in cells):
+                raise ValueError(f"given has a missing value in column {name!r}, in which fit saw none.")
 
     def derive_again(self, packed: Sequence[Packed]) -> list[Packed]:
         """As in `AbstractModality`, of each part."""
-        return [part.derive_again(one) for part, one in zip(self.parts.values(), packed, strict=True)]
+        return [part.derive_again(one) for part, one in zip(self.parts, packed, strict=True)]
 
-    def levels(self, name: Any) -> tuple[int, int | None, np.ndarray, np.ndarray]:
-        """As in `AbstractModality`."""
-        [part] = self.parts.values()
-        return part.levels(name)
+    def levels(self, name: Any) -> tuple[int, int, int | None, np.ndarray, np.ndarray]:
+        """Of a column of few values, its part, and what that has of it as in `AbstractModality`."""
+        names = self._column_names
+        has_it = (at for at, places in enumerate(self.places) if name in [names[j] for j in places])
+        at = next(has_it, self._table or 0)
+        return at, *self.parts[at].levels(name)
 
     def as_names(self, values: np.ndarray) -> list:
         """Values (k,) of a column as names of columns of a frame."""
@@ -130,32 +213,53 @@ class Schema(Saved):
         """Back to the fitted container.
 
         values : (n, n_variables) of each part; index : the pandas index of the rows; told : of each part, cells (n,) to take
-        as they are, by the place of their column.
+        as they are, by the place of their column among its own.
         """
         exact = told or [{}] * len(self.parts)
-        parts = [part.unpack(one, cells) for part, one, cells in zip(self.parts.values(), values, exact, strict=True)]
+        parts = [part.unpack(one, cells) for part, one, cells in zip(self.parts, values, exact, strict=True)]
         return self._assemble(parts, index)
 
     def fill(self, X: Any, values: Sequence[np.ndarray], index: Any = None) -> Any:
         """X in the fitted container, its missing cells from values (n, n_variables) of each part, the others as they are."""
-        return self._assemble([part.fill(X, one) for part, one in zip(self.parts.values(), values, strict=True)], index)
+        trios = zip(self.parts, self._split(X), values, strict=True)
+        return self._assemble([part.fill(some, one) for part, some, one in trios], index)
 
     def _assemble(self, parts: list, index: Any) -> Any:
         """The cells of every part's columns in the fitted container."""
-        cells = [one for part in parts for one in part]
-        types = [one for part in self.parts.values() for one in part.types]
-        return CONTAINERS[self.container].table(types, self.dtypes, cells, index, self.names)
+        table = CONTAINERS[self.container].table
+        if self.container == "numpy":
+            return table(self.parts[0].types, self.dtypes, parts[0], index, self.names)
+        cells: dict[int, Cells] = {}
+        types: dict[int, CellType] = {}
+        for places, part, of_columns in zip(self.places, self.parts, parts, strict=True):
+            types.update(zip(places, part.types, strict=False))
+            cells.update(zip(places, of_columns, strict=False))
+        for j, one in zip(self.presence, parts[self._table or 0][-len(self.presence) :], strict=False):
+            cells[j] = Cells(cells[j].values, one.missing)  # the table's last columns say which arrays are there
+        in_order = range(len(self.dtypes))
+        return table([types[j] for j in in_order], self.dtypes, [cells[j] for j in in_order], index, self.names)
 
     def by_column(self, figures: Sequence[np.ndarray], X: Any) -> Any:
         """Sums of figures (n, n_variables) of the variables of each column, in a table of the form of X."""
-        out = np.concatenate([part.by_column(one) for part, one in zip(self.parts.values(), figures, strict=True)], axis=1)
+        parts = [part.by_column(one) for part, one in zip(self.parts, figures, strict=True)]
         if isinstance(X, np.ndarray):
-            return out.reshape(X.shape)
+            return parts[0].reshape(X.shape)
+        out = np.zeros((len(X), len(self.dtypes)))
+        for at, (places, one) in enumerate(zip(self.places, parts, strict=True)):
+            columns = [*places, *self.presence] if at == self._table else places
+            for j, of_column in zip(columns, one.T, strict=True):
+                out[:, j] += of_column
         return figures_like(X, out, X.columns)
 
     def log_jacobian(self, packed: Sequence[Packed]) -> list[np.ndarray]:
         """As in `AbstractModality`, of each part."""
-        return [part.log_jacobian(one) for part, one in zip(self.parts.values(), packed, strict=True)]
+        return [part.log_jacobian(one) for part, one in zip(self.parts, packed, strict=True)]
+
+
+def _check_likelihood(likelihood: Any, X: Any) -> None:
+    """Refuse a likelihood for a column that is not there."""
+    if isinstance(likelihood, dict) and len(X.shape) == 2 and (unknown := set(likelihood) - set(column_names(X))):
+        raise ValueError(f"likelihood has a key {unknown.pop()!r} which is not a column of X. Columns: {column_names(X)}.")
 
 
 def figures_like(X: Any, figures: np.ndarray, columns: Any) -> Any:

@@ -67,11 +67,16 @@ class Table(AbstractModality):
         self.likelihood, self.categorical, self.wanted_relations = likelihood, categorical, relations
 
     @classmethod
-    def options(cls, X: Any, parameters: dict) -> dict | None:
-        if parameters["image_shape"] is not None or len(X.shape) != 2:
-            return None
+    def find(cls, X: Any, parameters: dict, free: list[int]) -> list[tuple[list[int], dict]]:
+        if not free:
+            return []
+        likelihood = parameters["likelihood"]
+        if isinstance(likelihood, dict):
+            names = column_names(X)
+            own = {names[at] for at in free}
+            likelihood = {name: wanted for name, wanted in likelihood.items() if name in own}
         categorical = categorical_names(X, parameters["categorical_features"])
-        return {name: parameters[name] for name in ("likelihood", "relations")} | {"categorical": categorical}
+        return [(free, {"likelihood": likelihood, "relations": parameters["relations"], "categorical": categorical})]
 
     @property
     def spec(self) -> TableSpec:
@@ -101,8 +106,6 @@ class Table(AbstractModality):
     def fit(self, X: Any, weight: np.ndarray) -> "Table":
         frame = as_frame(X)
         names = frame.columns
-        if isinstance(self.likelihood, dict) and (unknown := set(self.likelihood) - set(names)):
-            raise ValueError(f"likelihood has a key {unknown.pop()!r} which is not a column of X. Columns: {names}.")
         read = [read_cells(series) for series in frame.iter_columns()]
         self.columns = [self._new_column(name, *one) for name, one in zip(names, read, strict=True)]
         cells = [one for _, one in read]
@@ -218,9 +221,8 @@ class Table(AbstractModality):
         series = as_frame(X).iter_columns()
         return enumerate(column.read(one) for column, one in zip(self.columns, series, strict=True))
 
-    def pack_given(self, given: dict, dtypes: list, series: Any) -> tuple[Packed, dict[int, Cells]]:
+    def pack_given(self, given: dict, n_rows: int, dtypes: list, series: Any) -> tuple[Packed, dict[int, Cells]]:
         told: dict[int, Cells] = {}
-        n_rows = len(next(iter(given.values())))
         values, known = np.zeros((n_rows, len(self.variables))), np.zeros((n_rows, len(self.variables)), bool)
         for name, cells in given.items():
             at = self._place(name, "given has a column")
@@ -458,10 +460,14 @@ def _warn_of_repeated_names(name: Any, values: np.ndarray) -> None:
         )
 
 
+def column_names(X: Any) -> list:
+    """Names of the columns of a frame, or of an array (n, n_columns)."""
+    return [f"x{j}" for j in range(X.shape[1])] if isinstance(X, np.ndarray) else list(nw.from_native(X).columns)
+
+
 def categorical_names(X: Any, categorical_features: Any) -> tuple:
     """Names of the columns that `categorical_features` points at, beside those of a categorical dtype."""
-    is_frame = not isinstance(X, np.ndarray)
-    names = list(nw.from_native(X).columns) if is_frame else [f"x{j}" for j in range(X.shape[1])]
+    is_frame, names = not isinstance(X, np.ndarray), column_names(X)
     if categorical_features is None or isinstance(categorical_features, str):
         return ()
     features = np.asarray(categorical_features)

@@ -166,7 +166,12 @@ class ImageView(AbstractView):
         return PixelDecoder(self.spec.variable, self.layout, latent_dim, activation, rng)
 
 
-VIEWS: dict[str, type[AbstractView]] = {"table": TableView, "image": ImageView}
+VIEWS: dict[str, type[AbstractView]] = {
+    "image": ImageView,
+    "image column": ImageView,
+    "vector": TableView,
+    "table": TableView,
+}
 
 
 class PartEmbedding(nn.Module):

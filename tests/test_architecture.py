@@ -29,7 +29,8 @@ RULES = {
         {"pandas", "narwhals"},
     ),
     "images": ({"containers", "modalities", "moments", "persistence", "scalings"}, NUMPY_ONLY),
-    "schema": ({"containers", "images", "modalities", "persistence", "tables"}, {"pandas", "narwhals"}),
+    "arrays": ({"containers", "images", "modalities", "tables"}, {"pandas", "narwhals"}),
+    "schema": ({"arrays", "containers", "images", "modalities", "persistence", "tables"}, {"pandas", "narwhals"}),
     # with torch: the models
     "sizes": (set(), NUMPY_ONLY),
     "contexts": ({"sizes"}, {"torch"}),

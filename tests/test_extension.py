@@ -76,8 +76,8 @@ class Signs(AbstractModality):
     """Arrays of int8 that hold -1 and 1."""
 
     @classmethod
-    def options(cls, X, parameters):
-        return {} if isinstance(X, np.ndarray) and X.dtype == np.int8 and X.ndim == 3 else None
+    def find(cls, X, parameters, free):
+        return [(free, {})] if isinstance(X, np.ndarray) and X.dtype == np.int8 and X.ndim == 3 else []
 
     @property
     def row_shape(self):

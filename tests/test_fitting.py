@@ -312,7 +312,7 @@ def test_a_schema_of_some_rows_knows_the_extremes(tall, monkeypatch):
     monkeypatch.setattr(skvae.rows, "MIN_ROWS_SCHEMA", 1000)
     monkeypatch.setattr(skvae.rows, "N_CELLS_SCHEMA", 1000)
     vae = VAETransformer(max_iter=1, random_state=0).fit(tall)
-    for column, values in zip(vae._schema.parts["table"].columns, tall.T, strict=True):
+    for column, values in zip(vae._schema.parts[0].columns, tall.T, strict=True):
         assert (column.lower, column.upper) == (values.min(), values.max())
     assert vae.score(tall) == pytest.approx(VAETransformer(max_iter=1, random_state=0).fit(tall).score(tall), abs=0.1)
 

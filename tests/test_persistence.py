@@ -103,7 +103,7 @@ def test_every_saved_object_comes_back(fitted):
         assert_array_equal(one.values, other.values)
         assert_array_equal(one.observed, other.observed)
     assert repr(again.specs) == repr(schema.specs)
-    assert {type(part).__name__ for part in schema.parts.values()} <= set(CLASSES)
+    assert {type(part).__name__ for part in schema.parts} <= set(CLASSES)
 
 
 @pytest.mark.parametrize(

@@ -89,8 +89,8 @@ class Fitted:
         parameters = {"likelihood": likelihood, "image_shape": image_shape, "categorical_features": categorical}
         parameters["relations"] = "auto"
         self.schema = Schema().fit(X, np.ones(len(X)) if weight is None else weight, parameters)
-        [self.part] = self.schema.parts.values()
-        [view] = [VIEWS[name](spec) for name, spec in self.schema.specs.items()]
+        [self.part] = self.schema.parts
+        [view] = [VIEWS[kind](spec) for kind, spec in self.schema.specs]
         self.variables = view.variables
 
     def __getattr__(self, name):
@@ -335,7 +335,7 @@ def test_images_come_back(name):
 def test_grey_images_as_shares_of_yes(name):
     X = IMAGES[name]
     schema = images(X, "bernoulli")
-    [view] = [VIEWS["image"](spec) for spec in schema.schema.specs.values()]
+    [view] = [VIEWS["image"](spec) for _, spec in schema.schema.specs]
     values = view.read(to_part(schema.pack(X), torch.float64, "cpu"), torch.float64).x.numpy()
     assert values.min() >= 0
     assert values.max() <= 1
