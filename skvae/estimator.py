@@ -525,7 +525,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         rows, stream = self._prepare(X, sample_weight, going_on, min_rows=1 if going_on else 2)
         module = deepcopy(self.module_) if going_on else self._new_module(rows, stream)
         formers = [getattr(self, name, None) or () for name in ("loss_curve_", "generator_loss_curve_")]
-        fit = Fit(self, self._schema, module.to(self.device_), rows)
+        fit = Fit(self, self._schema, module.to(self.device_), rows, at_start=not going_on)
         results, moments = fit.further(self._stream if going_on else stream, formers, self._optimizer_state or (None, None))
         self._store(results)
         self._optimizer_state = moments
@@ -920,7 +920,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
                 changed = [*parts[:at], _with_level(parts[at], place, indicator, number), *parts[at + 1 :]]
                 several = derived_again(self._schema, changed)
                 jacobian = sum(one.sum(-1) for one in log_jacobian(self._schema, several))
-                log_prob = module.generator.log_prob(module.read_parts(several), module.autoencoder, noise)
+                log_prob = module.generator.log_prob_of_table(module.read_parts(several), module.autoencoder, noise)
                 log_joint.append(log_prob.cpu() + jacobian)
             return torch.stack(log_joint, -1).softmax(-1)
 
