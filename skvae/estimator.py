@@ -1155,7 +1155,12 @@ def _with_level(part, place, indicator, number):
 
 
 def _check_equal_shapes(X):
-    """Refuse a sequence of arrays of unequal shapes, such as images as they come from files."""
+    """Refuse a sequence of arrays of unequal shapes, such as images as they come from files, and of arrays and frames."""
+    if isinstance(X, list | tuple) and any(nw.dependencies.is_into_dataframe(one) for one in X):
+        raise TypeError(
+            "X must be one array or frame. Got a sequence that holds a frame: put images into a column of it, "
+            "frame.assign(image=list(images))."
+        )
     if (isinstance(X, np.ndarray) and X.dtype.kind != "O") or not isinstance(X, np.ndarray | list | tuple):
         return
     shapes = {row.shape for row in X if isinstance(row, np.ndarray) and row.ndim > 1}

@@ -423,6 +423,7 @@ class Epochs:
 
     def __init__(self, fit: Fit, n_epochs: int, arguments: dict):
         self.fit, self.n_epochs, self.arguments, self.stopped, self.name = fit, n_epochs, arguments, False, ""
+        self.n_ended = 0
         self.root = fit.estimator._init_callback_context(max_subtasks=n_epochs).call_on_fit_task_begin(**arguments)
         self.task = self._begin()
 
@@ -438,8 +439,8 @@ class Epochs:
         self.stopped = self.task.call_on_fit_task_end(
             **self.arguments, reconstruction_attributes=lambda: self._so_far([*formers, history])
         )
-        ended = self.stopped or epoch + sum(len(former.losses) for former in formers) == self.n_epochs
-        self.task = None if ended else self._begin()
+        self.n_ended += 1
+        self.task = None if self.stopped or self.n_ended == self.n_epochs else self._begin()
         return self.stopped
 
     def _so_far(self, histories: list[History]) -> dict:

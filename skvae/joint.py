@@ -1,5 +1,7 @@
 """Rows of several parts drawn together: a chain over the cells of the table, and the other parts given these."""
 
+import math
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -16,13 +18,13 @@ from skvae.pixels import WIDTH
 from skvae.priors import Posterior, normal_kl
 from skvae.rows import Budget, Part, Rows
 from skvae.scalings import Variable
-from skvae.views import AbstractView
+from skvae.views import AbstractView, PartEmbedding
 
 N_CONTEXT = 32  # numbers that the table is embedded to, for the other parts to be drawn given it; unmeasured
 N_SUMMARY = 16  # numbers that the other parts are reduced to, for cells of the table to be drawn given them; unmeasured
 SUMMARY_BETA = 0.1  # nats of the table that a nat of the summary must tell; unmeasured
 HIDDEN = (64,)  # units between the summary and the table, in training only; unmeasured
-N_ROWS_SUMMARISED = 512  # at a time; a bound of memory
+N_ROWS_AT_ONCE = 512  # that the parts of are reduced to numbers; a bound of memory
 
 
 class RelationsBehind(NamedTuple):
@@ -89,6 +91,8 @@ class ConditionalAutoencoder(OwnAutoencoder):
         Draws the initial weights.
     """
 
+    context: PartEmbedding
+
     def __init__(self, views: Sequence[AbstractView], at: int, rng: Generator):
         super().__init__(views, rng, without(at, views), N_CONTEXT)
         self.at = at
@@ -100,7 +104,10 @@ class ConditionalAutoencoder(OwnAutoencoder):
         return without(self.at, parts)
 
     def decoder_inputs(self, parts, z):
-        table = parts[self.at]
+        return self.beside(z, parts[self.at])
+
+    def beside(self, z: Tensor, table: Part) -> Tensor:
+        """Latents (..., n, N_LATENTS), and beside them the embedded table of n rows."""
         context, _ = self.context(table.x, table.observed)
         return torch.cat([z, context.to(z).expand(*z.shape[:-1], -1)], -1)
 
@@ -120,7 +127,7 @@ class OtherParts(PartsGenerator):
 
     def __init__(self, views: Sequence[AbstractView], at: int, rng: Generator):
         super().__init__(views, rng, ConditionalAutoencoder(views, at, rng))
-        self.at, self.n_variables = at, [len(view.variables) for view in without(at, views)]
+        self.at = at
         self.encoder = Encoder(without(at, views), N_SUMMARY, (WIDTH,) * 2, "silu", rng)
         self.table = views[at].decoder(N_SUMMARY, HIDDEN, "silu", rng)
 
@@ -162,10 +169,8 @@ class OtherParts(PartsGenerator):
         return (SUMMARY_BETA * normal_kl(*posterior).sum(-1) - nats) @ rows.weight / len(rows)
 
 
-class SummaryChain(AbstractStage):
-    """The chain over the cells of the table, and then the summary of the other parts.
-
-    So p(table) is that of the table alone, and cells can be drawn given the summary as they can given any other cells.
+class AbstractBesideChain(AbstractStage):
+    """A chain over the cells of the table, and then numbers that stand beside it.
 
     Parameters
     ----------
@@ -177,50 +182,87 @@ class SummaryChain(AbstractStage):
     """
 
     budget = Budget(7e5, 11e6)
+    n_beside = 0
     mean: Tensor
     scale: Tensor
 
     def __init__(self, others: OtherParts, view: AbstractView, rng: Generator):
         super().__init__()
         self._others = [others]  # in a list, as its weights are not those of this stage
-        variables = [*[Variable("gaussian")] * N_SUMMARY, *map(_behind, view.variables)]
-        self.chain = Chain(variables, rng, RelationsBehind(view.spec, N_SUMMARY), last=N_SUMMARY)
+        k = self.n_beside
+        behind = [replace(one, indicator=one.indicator + k) if one.indicator >= 0 else one for one in view.variables]
+        self.chain = Chain([*[Variable("gaussian")] * k, *behind], rng, RelationsBehind(view.spec, k), last=k)
         self.widest = self.chain.width * self.chain.n_variables
-        self.register_buffer("mean", torch.zeros(N_SUMMARY))
-        self.register_buffer("scale", torch.ones(N_SUMMARY))
+        self.register_buffer("mean", torch.zeros(k))
+        self.register_buffer("scale", torch.ones(k))
 
     @property
     def others(self) -> OtherParts:
         return self._others[0]
 
-    def cells(self, parts: Sequence[Part], with_summary: bool = True) -> Part:
-        """What the chain sees of n rows: the summary, where there is anything to summarise, and the table."""
-        table = parts[self.others.at]
-        summary = (self.others.summarise(parts).mean - self.mean) / self.scale
-        has_any = self.others.has_any(parts)[:, None].expand(summary.shape) & with_summary
-        unseen = None if table.unseen is None else torch.cat([torch.zeros_like(has_any), table.unseen], 1)
-        observed = torch.cat([has_any, known_cells(table)], 1)
-        return Part(torch.cat([summary, table.x], 1), None if observed.all() else observed, unseen)
+    @abstractmethod
+    def numbers(self, parts: Sequence[Part], rng: Generator | None) -> Tensor:
+        """What stands beside the table: (n, n_beside). rng : of what is random; without, always the same."""
+
+    def cells(self, parts: Sequence[Part], rng: Generator | None = None) -> Part:
+        """What the chain sees of n rows: the numbers, where there is anything that they tell, and the table."""
+        return self.beside(parts[self.others.at], self.numbers(parts, rng), self.others.has_any(parts))
+
+    def beside(self, table: Part, numbers: Tensor, known: Tensor) -> Part:
+        """Numbers (n, n_beside), known of some rows, (n,), and the table."""
+        known = known[:, None].expand(numbers.shape)
+        unseen = None if table.unseen is None else torch.cat([torch.zeros_like(known), table.unseen], 1)
+        observed = torch.cat([known, known_cells(table)], 1)
+        standardised = (numbers - self.mean) / self.scale
+        return Part(torch.cat([standardised, table.x], 1), None if observed.all() else observed, unseen)
 
     @torch.no_grad()
     def start(self, rows, means, read):
         rows = rows.some(self.chain.n_rows_start)
         self.mean.zero_()
         self.scale.fill_(1.0)
-        found = self.cells_of(rows, read).x[:, :N_SUMMARY]
+        cells = self.cells_of(rows, read)
+        found = cells.x[:, : self.n_beside]
         self.mean.copy_(found.mean(0))
         self.scale.copy_(found.std(0).clamp(min=1e-3))
-        of_summary = torch.zeros_like(self.mean)
-        self.chain.start(self.cells_of(rows, read), rows.weight, torch.cat([of_summary, means[self.others.at]]))
+        found.sub_(self.mean).div_(self.scale)
+        self.chain.start(cells, rows.weight, torch.cat([torch.zeros_like(self.mean), means[self.others.at]]))
 
     @torch.no_grad()
     def cells_of(self, rows: Rows, read: Any) -> Part:
         """As `cells`, of many rows as they are kept in memory."""
-        several = [self.cells(read(batch).parts) for batch in rows.batches(N_ROWS_SUMMARISED)]
+        several = [self.cells(read(batch).parts) for batch in rows.batches(N_ROWS_AT_ONCE)]
         x, observed = torch.cat([one.x for one in several]), torch.cat([known_cells(one) for one in several])
         empty = (torch.zeros_like(one.x, dtype=torch.bool) for one in several)
         unseen = torch.cat([none if one.unseen is None else one.unseen for one, none in zip(several, empty, strict=True)])
         return Part(x, None if observed.all() else observed, unseen if unseen.any() else None)
+
+    def log_prob(self, parts, autoencoder, noise):
+        return self.chain.log_prob(self.cells(parts)).sum(-1)
+
+    def loss(self, rows, rng=None):
+        with torch.no_grad():
+            cells = self.cells(rows.parts, rng)
+        order = None if rng is None else self.chain.order(rng)
+        return -(self.chain.log_prob(cells, order, rng).sum(-1) * rows.weight).mean()
+
+    def sharpen(self, held_out):
+        self.chain.calibrate_scales(self.cells(held_out.parts), held_out.weight)
+
+    def expect_rows(self, n_rows):
+        self.chain.n_rows = n_rows
+
+
+class SummaryChain(AbstractBesideChain):
+    """The table, and the summary of the other parts.
+
+    So p(table) is that of the table alone, and cells can be drawn given the summary as they can given any other cells.
+    """
+
+    n_beside = N_SUMMARY
+
+    def numbers(self, parts, rng):
+        return self.others.summarise(parts).mean
 
     def without_summary(self, x: Tensor) -> Part:
         """The table of rows of the chain, x (n, n_variables); its indicators say which cells are missing."""
@@ -234,25 +276,30 @@ class SummaryChain(AbstractStage):
         indicators = self.chain.indicators
         return Part(x.index_fill(1, indicators[indicators >= 0], 0.0)[:, N_SUMMARY:])
 
-    def log_prob(self, parts, autoencoder, noise):
-        return self.chain.log_prob(self.cells(parts)).sum(-1)
 
-    def loss(self, rows, rng=None):
-        with torch.no_grad():
-            cells = self.cells(rows.parts)
-        order = None if rng is None else self.chain.order(rng)
-        return -(self.chain.log_prob(cells, order, rng).sum(-1) * rows.weight).mean()
+class LatentChain(AbstractBesideChain):
+    """The table, and the latents of the other parts: their prior given the table."""
 
-    def sharpen(self, held_out):
-        self.chain.calibrate_scales(self.cells(held_out.parts), held_out.weight)
+    n_beside = N_LATENTS
 
-    def expect_rows(self, n_rows):
-        self.chain.n_rows = n_rows
+    def numbers(self, parts, rng):
+        posterior = self.others.model.encode(parts)
+        noise = torch.randn(posterior.mean.shape, generator=rng or Generator().manual_seed(0))
+        return posterior.at(noise.to(posterior.mean))
 
+    def log_prior(self, parts: Sequence[Part], z: Tensor) -> Tensor:
+        """log p(z | table), (k, n), in nats. z : (k, n, N_LATENTS)."""
+        table = parts[self.others.at].map(lambda tensor: tensor.repeat(len(z), 1))
+        everywhere = torch.ones(len(table), dtype=torch.bool, device=z.device)
+        nats = self.chain.log_prob(self.beside(table, z.flatten(0, 1), everywhere))
+        return (nats[:, :N_LATENTS].sum(-1) - self.scale.log().sum()).view(z.shape[:2])
 
-def _behind(variable: Variable) -> Variable:
-    """A variable of the table in a chain in which a summary stands before it."""
-    return replace(variable, indicator=variable.indicator + N_SUMMARY) if variable.indicator >= 0 else variable
+    def sample(self, table: Part, rng: Generator) -> Tensor:
+        """Latents given n rows of the table, all of it known: (n, N_LATENTS)."""
+        numbers = table.x.new_zeros(len(table), N_LATENTS)
+        cells = self.beside(table, numbers, torch.zeros_like(numbers[:, 0], dtype=torch.bool))
+        drawn = self.chain.sample(cells.x, known_cells(cells), rng)[:, :N_LATENTS]
+        return drawn * self.scale + self.mean
 
 
 class JointGenerator(AbstractGenerator):
@@ -270,7 +317,8 @@ class JointGenerator(AbstractGenerator):
         [self.at] = [at for at, view in enumerate(views) if view.in_chain]
         self.others = OtherParts(views, self.at, rng)
         self.table = SummaryChain(self.others, views[self.at], rng)
-        self.widest, self.widest_drawn = max(self.others.widest, self.table.widest), self.others.widest_drawn
+        self.latents = LatentChain(self.others, views[self.at], rng)
+        self.widest, self.widest_drawn = max(stage.widest for stage in self.stages), self.others.widest_drawn
 
     @staticmethod
     def can(views):
@@ -282,17 +330,24 @@ class JointGenerator(AbstractGenerator):
 
     @property
     def stages(self):
-        return [self.others, self.table]
+        return [self.others, self.table, self.latents]
 
     def finalise(self, rows, read, rng):
-        self.others.finalise(rows, read, rng)
         chain = self.table.chain
         some = rows.some(chain.n_rows_start)
         chain.calibrate(self.table.cells_of(some, read), some.weight, rng)
 
     def log_prob(self, parts, autoencoder, noise):
-        cells = self.table.cells(parts, with_summary=False)
-        return self.others.log_prob(parts, autoencoder, noise) + self.table.chain.log_prob(cells).sum(-1)
+        """log p(table), and the importance-weighted bound on log p(other parts | table)."""
+        table = parts[self.at]
+        nothing = torch.zeros(len(table), dtype=torch.bool, device=table.x.device)
+        of_table = self.table.chain.log_prob(self.table.beside(table, self.table.mean.expand(len(table), -1), nothing))
+        posterior = self.others.model.encode(parts)
+        z = posterior.at(noise[:, None])
+        of_others = sum((one.sum(-1) for one in self.others.model.log_cells(parts, z)), torch.zeros_like(z[..., 0]))
+        log_weights = of_others + self.latents.log_prior(parts, z) - posterior.log_prob(z)
+        bound = log_weights.logsumexp(0) - math.log(len(noise))
+        return of_table.sum(-1) + bound * self.others.has_any(parts)
 
     def log_prob_of_table(self, parts, autoencoder, noise):
         """log p(table, summary): cells depend on the other parts by their summary, where these are known."""
@@ -302,14 +357,25 @@ class JointGenerator(AbstractGenerator):
         x = self.others.model.shrinkage.new_zeros(n, self.table.chain.n_variables)
         x = self.table.chain.sample(x, torch.zeros_like(x, dtype=torch.bool), rng)
         table = self.table.without_summary(x)
-        return self._together(self.others.draw_given(self._rows_of(table), rng), table.x)
+        return self._together(self._others_given(table, rng), table.x)
 
-    def _rows_of(self, table: Part) -> list[Part]:
-        """Rows of which nothing but the table is known."""
-        n = len(table)
-        empty = (table.x.new_zeros(n, k) for k in self.others.n_variables)
-        parts = [Part(x, torch.zeros_like(x, dtype=torch.bool)) for x in empty]
-        return [*parts[: self.at], table, *parts[self.at :]]
+    def _others_given(self, table: Part, rng: Generator) -> list[Tensor]:
+        """All parts but the table, of rows of which nothing else is known: (n, n_variables) each."""
+        inputs = self.others.model.beside(self.latents.sample(table, rng), table)
+        return [decoder.sample(inputs, rng) for decoder in self.others.model.decoders]
+
+    def _candidates(self, parts: Sequence[Part], rng: Generator) -> tuple[Tensor, Tensor]:
+        """N_PARTICLES latents of each of n rows, (N_PARTICLES, n, N_LATENTS), half the encoder's and half their prior's.
+
+        And log(p(z | table) / q(z)) up to a constant, (N_PARTICLES, n).
+        """
+        posterior, half = self.others.model.encode(parts), N_PARTICLES // 2
+        like = posterior.mean.expand(half, -1, -1)
+        noise = torch.randn(like.shape, generator=rng, dtype=like.dtype, device=like.device)
+        table = parts[self.at].map(lambda tensor: tensor.repeat(half, 1))
+        z = torch.cat([posterior.at(noise), self.latents.sample(table, rng).view(like.shape)])
+        prior = self.latents.log_prior(parts, z)
+        return z, prior - torch.logaddexp(posterior.log_prob(z), prior)
 
     def _together(self, others: list[Tensor], table: Tensor) -> list[Tensor]:
         """All parts, in their order."""
@@ -336,7 +402,9 @@ class JointGenerator(AbstractGenerator):
         for rows, known in ((holed & ~has_any, False), (holed & has_any, True)):
             if rows.any():
                 some = [part.map(lambda tensor, rows=rows: tensor[rows]) for part in parts]  # type: ignore[misc]
-                drawn = self.others.complete(some, None, rng) if known else self.others.draw_given(some, rng)
+                drawn = (
+                    self.others.completed(some, self._candidates, rng) if known else self._others_given(some[self.at], rng)
+                )
                 for whole, cells in zip(out, drawn, strict=True):
                     whole[rows] = cells
         return out
@@ -352,7 +420,7 @@ class JointGenerator(AbstractGenerator):
         out = [part.x.clone() for part in others]
         if holed.any():
             some = [part.map(lambda tensor: tensor[holed]) for part in completed]
-            for whole, centre in zip(out, self.others.centre(some, None), strict=True):
+            for whole, centre in zip(out, self.others.mean_of(some, self._candidates), strict=True):
                 whole[holed] = centre
         return self._together(out, x[:, N_SUMMARY:])
 

@@ -1,6 +1,6 @@
 """Rows without a table: images, drawn pixel after pixel, and other parts, given latents that only the generator has."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import astuple
 
 import torch
@@ -120,40 +120,47 @@ class PartsGenerator(AbstractGenerator):
     def sample(self, n, autoencoder, rng):
         return self.model.sample(self.model.sample_latents(n, rng), rng)
 
-    def draw_given(self, parts: Sequence[Part], rng: Generator) -> list[Tensor]:
-        """Those parts that have a decoder, of rows of which nothing else is known: (n, n_variables) each."""
-        z = self.model.unorder(self.model.sample_latents(len(parts[0]), rng))
-        inputs = self.model.decoder_inputs(parts, z)
-        return [decoder.sample(inputs, rng) for decoder in self.model.decoders]
+    def complete(self, parts, autoencoder, rng):
+        return self.completed(parts, self._candidates, rng)
+
+    def centre(self, parts, autoencoder):
+        return self.mean_of(parts, self._candidates)
+
+    def _candidates(self, parts: Sequence[Part], rng: Generator) -> tuple[Tensor, Tensor]:
+        """N_PARTICLES latents of each of n rows, as decoders know them, and log-weights, as `Autoencoder.candidates`."""
+        z, log_weights = self.model.candidates(parts, N_PARTICLES, rng)
+        return self.model.unorder(z), log_weights
 
     @torch.no_grad()
-    def complete(self, parts, autoencoder, rng):
-        particles, log_weights = self._completed(parts, rng)
+    def completed(self, parts: Sequence[Part], candidates: Callable, rng: Generator) -> list[Tensor]:
+        """As `complete`; candidates : as `_candidates`."""
+        particles, log_weights = self._particles(parts, candidates, rng)
         n_variables = [one.shape[-1] for one in particles]
         return list(draw_one(torch.cat(particles, -1), log_weights, rng).split(n_variables, -1))
 
     @torch.no_grad()
-    def centre(self, parts, autoencoder):
+    def mean_of(self, parts: Sequence[Part], candidates: Callable) -> list[Tensor]:
+        """As `centre`; candidates : as `_candidates`."""
         # the same draws at every call, so that their mean is the same; particles that were resampled are much alike, which
         # those of another filter are not
         rng = Generator(parts[0].x.device).manual_seed(0)
         total = [torch.zeros_like(part.x) for part in self.model.decoded(parts)]
         for _ in range(N_FILTERS):
-            particles, log_weights = self._completed(parts, rng)
+            particles, log_weights = self._particles(parts, candidates, rng)
             share = log_weights.softmax(0).unsqueeze(-1)
             for whole, one in zip(total, particles, strict=True):
                 whole += (share * one).sum(0) / N_FILTERS
         return total
 
-    def _completed(self, parts: Sequence[Part], rng: Generator) -> tuple[list[Tensor], Tensor]:
+    def _particles(self, parts: Sequence[Part], candidates: Callable, rng: Generator) -> tuple[list[Tensor], Tensor]:
         """Parts with their observed cells, the others drawn, (N_PARTICLES, n, n_variables) each, and their log-weights.
 
         A particle filter (Gordon, Salmond & Smith, 1993): after each row of pixels, and each part, rows so far under which
         the known cells are unlikely give way to others. Exact as the number of particles grows.
         """
         n, model = len(parts[0]), self.model
-        z, log_weights = model.candidates(parts, N_PARTICLES, rng)
-        inputs = model.decoder_inputs(parts, model.unorder(z)).flatten(0, 1)
+        z, log_weights = candidates(parts, rng)
+        inputs = model.decoder_inputs(parts, z).flatten(0, 1)
         done: list[Tensor] = []
 
         def choose(log_prob: Tensor) -> Tensor | None:
