@@ -125,6 +125,8 @@ class OtherParts(PartsGenerator):
         As `ConditionalAutoencoder` takes them.
     """
 
+    model: ConditionalAutoencoder
+
     def __init__(self, views: Sequence[AbstractView], at: int, rng: Generator):
         super().__init__(views, rng, ConditionalAutoencoder(views, at, rng))
         self.at = at
