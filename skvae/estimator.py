@@ -11,6 +11,7 @@ import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 import torch
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context
 from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import _safe_indexing, check_array, gen_batches
@@ -21,6 +22,7 @@ from skvae._version import __version__
 from skvae.autoencoder import N_IMPORTANCE_SAMPLES
 from skvae.containers import check_frame
 from skvae.contexts import own_context, threads_for
+from skvae.counts import LIKELIHOODS_OF_COUNTS
 from skvae.fitting import Fit, FitInterrupted
 from skvae.generators import GENERATORS
 from skvae.generators import choose as choose_generator
@@ -50,6 +52,7 @@ from skvae.rows import (
 )
 from skvae.schema import Schema, figures_like
 from skvae.sizes import N_ROWS_AT_ONCE
+from skvae.sparse import SparseRows
 from skvae.views import VIEWS
 
 
@@ -356,7 +359,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         "hidden_layer_sizes": [StrOptions({"auto"}), "array-like", Interval(Integral, 1, None, closed="left")],
         # views of the dicts: a row that is added later is an option as well
         "activation": [StrOptions(ACTIVATIONS.keys())],
-        "likelihood": [StrOptions({"auto"}), StrOptions(LIKELIHOODS.keys()), dict],
+        "likelihood": [StrOptions({"auto"}), StrOptions(LIKELIHOODS.keys()), StrOptions(set(LIKELIHOODS_OF_COUNTS)), dict],
         "generator": [StrOptions({"auto"}), StrOptions(GENERATORS.keys())],
         "prior": [StrOptions(PRIORS.keys())],
         "beta": [Interval(Real, 0, None, closed="left")],
@@ -972,6 +975,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         check_is_fitted(self)
         if n_draws is not None:
             _check_count(n_draws, "n_draws", "None or ")
+        self._schema.check_gaps()
         X = self._validate(X)
         index = getattr(X, "index", None) if hasattr(X, "iloc") else None
         if n_draws is not None:
@@ -1017,6 +1021,8 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
 
     def _validate(self, X, *, reset=False, min_rows=1):
         """X as a frame, or as an array (n, n_features), or (n, ...) when fitting images; checked as scikit-learn does."""
+        if issparse(X):
+            return self._validate_sparse(X, reset, min_rows)
         images = (self.image_shape if reset else self._schema.row_shape) is not None
         is_frame = not isinstance(X, np.ndarray) and nw.dependencies.is_into_dataframe(X)
         if is_frame:
@@ -1032,6 +1038,19 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         if not is_frame:
             validate_data(self, X.reshape(len(X), -1), reset=reset, skip_check_array=True)
         return X.astype(object) if X.dtype.kind == "U" else X
+
+    def _validate_sparse(self, X, reset, min_rows):
+        """A matrix of scipy's as compressed rows, where rows are counts."""
+        if not (self.likelihood in LIKELIHOODS_OF_COUNTS if reset else self._schema.takes_sparse):
+            raise TypeError(
+                f"Sparse data was passed for X, but with likelihood={self.likelihood!r} dense data is required. Use "
+                "'.toarray()' to convert to a dense numpy array; or, if X holds counts, fit with a likelihood among "
+                f"{', '.join(map(repr, LIKELIHOODS_OF_COUNTS))}."
+            )
+        checks = {"accept_sparse": "csr", "ensure_all_finite": False, "ensure_min_samples": min_rows}
+        X = check_array(X, dtype=None, estimator=self, input_name="X", **checks)
+        validate_data(self, X, reset=reset, skip_check_array=True)
+        return SparseRows(X)
 
     def _check_array(self, X, min_rows):
         _check_equal_shapes(X)
@@ -1109,6 +1128,8 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         tags.input_tags.categorical = True
         tags.input_tags.string = True
         tags.input_tags.three_d_array = True
+        tags.input_tags.sparse = self.likelihood in LIKELIHOODS_OF_COUNTS
+        tags.input_tags.positive_only = self.likelihood == "multinomial"
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
