@@ -57,7 +57,7 @@ from skvae.views import VIEWS
 
 
 class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """Variational autoencoder for tables and images.
+    """Variational autoencoder for tables, images and counts.
 
     Two models of rows in one estimator:
 
@@ -67,7 +67,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
     - The **generator**, which `sample`, `impute`, `log_density` and `conditional_proba` use. For a table it is a chain over
       the cells, each given those before it, in any order [7]_, with an exact density. For images it is a second
       autoencoder, whose decoder draws pixel after pixel, each given latents and the pixels near it that came before [12]_,
-      so that images are sharp. For tables that are very wide it is the autoencoder itself.
+      so that images are sharp. For counts, and tables that are very wide, it is the autoencoder itself.
 
     What always holds between the columns of a table holds in every row that is drawn, without being told: sums, orders, what
     determines what (`relations`).
@@ -124,6 +124,17 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
           draws 0 or 1;
         - "continuous_bernoulli": numbers between 0 and 1, with a density [5]_;
         - "poisson", "negative_binomial", "zero_inflated_negative_binomial": whole numbers from 0 up.
+
+        For rows of counts, such as words of documents or molecules of genes in cells, which may be sparse (a matrix or array
+        of scipy, or a DataFrame whose columns all are Sparse; as other likelihoods do not take sparse rows), given the total
+        of a row, and with the shares of its things a softmax of what the decoder puts out: so latents tell what a row is
+        made of, and not how much of it there is. All scores are given the total.
+
+        - "multinomial": N! / prod x_j! prod p_j^x_j, a topic model whose topics mix in log-odds [14]_; also of dense rows,
+          arrays and DataFrames of whole numbers from 0 up;
+        - "poisson": of mean N p_j; "negative_binomial": of that mean m and variance m + m² / r_j, the shape r_j learned for
+          every column; "zero_inflated_negative_binomial": also a zero with a learned probability [15]_. Of dense rows these
+          are likelihoods of single columns, as above.
 
         For categories: "categorical", or "ordinal" where their order (of the dtype, else sorted) means something [6]_.
 
@@ -308,6 +319,13 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
     the coarsest unit that writes them all, and integers beyond 2**53 from the least; a range of more than 2**50 such units
     is rounded. A column of Python objects is what all of its cells are: booleans, numbers, decimals, dates or strings.
 
+    Sparse counts remain sparse in memory, and become dense a batch at a time. `inverse_transform` gives the expected counts
+    of a row of the mean total, dense; `sample` first draws a row's total, from a smooth distribution that is fitted to the
+    totals (a monotone spline between their logarithms and a normal variable, and the share of empty rows), and gives back
+    rows of the kind, sparse or dense, that `fit` saw. An empty row is legal: its posterior is the prior, and `fit` learns
+    nothing from it but how frequent such rows are. The words of a latent are those of which expected counts change most
+    along it: ``vae.inverse_transform(step * np.eye(latent_dim)) / vae.inverse_transform(-step * np.eye(latent_dim))``.
+
     Arrays may be larger than memory (`numpy.memmap`): they are read in parts, and kept as float32 for training. From
     200,000 rows of 100 columns on (20 million cells), columns and scalings of an array are learned from as many cells: rows
     drawn at random, and those that hold the extremes of a column.
@@ -339,6 +357,8 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
        undirected graphs. Journal of Machine Learning Research, 10, 2295-2328.
     .. [12] Gulrajani, I., et al. (2017). PixelVAE: A latent variable model for natural images. ICLR. arXiv:1611.05013
     .. [13] He, K., et al. (2016). Identity mappings in deep residual networks. ECCV. arXiv:1603.05027
+    .. [14] Srivastava, A., & Sutton, C. (2017). Autoencoding variational inference for topic models. ICLR. arXiv:1703.01488
+    .. [15] Lopez, R., et al. (2018). Deep generative modeling for single-cell transcriptomics. Nature Methods, 15(12).
 
     Examples
     --------
@@ -435,9 +455,10 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
 
         Parameters
         ----------
-        X : {array-like, DataFrame} of shape (n_samples, n_features), or images of shape (n_samples, height, width), \
-                (n_samples, height, width, channels) or (n_samples, channels, height, width)
+        X : {array-like, sparse matrix, DataFrame} of shape (n_samples, n_features), or images of shape (n_samples, height, \
+                width), (n_samples, height, width, channels) or (n_samples, channels, height, width)
             At least two rows. Columns hold numbers, booleans, strings, categories, dates or durations; cells may be missing.
+            Sparse rows hold counts, by a `likelihood` of these.
 
         y : None
             Ignored.
@@ -456,9 +477,10 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         ------
         ValueError
             If X is empty, has one row, duplicate column names or infinite cells, or if a parameter is out of range; if
-            `relations` states one that cannot be read, that rows break, or that cannot hold beside the others.
+            `relations` states one that cannot be read, that rows break, or that cannot hold beside the others; if counts are
+            negative, fractional or missing, or all are zero.
         TypeError
-            If X is sparse, or a column holds anything else.
+            If X is sparse and `likelihood` takes no sparse rows, or a column holds anything else.
         KeyboardInterrupt
             After Ctrl-C: the estimator is left fitted, both models at their best so far, with a warning that says whether
             the generator was trained; then the interrupt goes on, so that a search or a loop over fits ends too. A callback
@@ -639,7 +661,8 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         Returns
         -------
         X : {ndarray, DataFrame} like that of `fit`
-            The same container, columns, dtypes and shape of images; a pandas index is kept.
+            The same container, columns, dtypes and shape of images; a pandas index is kept. Of counts, the expected ones,
+            floats, in a dense array or DataFrame.
         """
         check_is_fitted(self)
         index = getattr(Z, "index", None) if hasattr(Z, "iloc") else None
@@ -820,7 +843,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         ------
         ValueError
             If `given` names a column that fit did not see, or has a value that fit did not see there: an unknown category, a
-            number beyond the least and greatest; or if it contradicts a relation that every row keeps.
+            number beyond the least and greatest; if it contradicts a relation that every row keeps; or if rows are counts.
 
         Notes
         -----
@@ -957,7 +980,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         Raises
         ------
         ValueError
-            If `n_draws` is not an int in the range [1, inf).
+            If `n_draws` is not an int in the range [1, inf), or rows are counts, of which none can be missing.
 
         Notes
         -----
