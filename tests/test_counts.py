@@ -200,11 +200,13 @@ def test_packed_counts_are_unpacked_as_they_were(X):
 
 
 def test_what_is_packed_is_not_the_callers_memory(X):
-    mine = X.copy()
-    packed = Counts("multinomial").fit(SparseRows(mine), np.ones(X.shape[0])).pack(SparseRows(mine))
-    before = mine.toarray()
+    unsorted = csr_array(([1.0, 2.0, 0.0, 3.0, 4.0], [2, 0, 1, 1, 1], [0, 3, 5]), shape=(2, 3))
+    before = unsorted.data.copy(), unsorted.indices.copy(), unsorted.indptr.copy()
+    packed = Counts("multinomial").fit(SparseRows(unsorted), np.ones(2)).pack(SparseRows(unsorted))
+    assert_array_equal(packed.values.csr.toarray(), [[2, 0, 1], [0, 7, 0]])
     packed.values.csr.data[:] = 99
-    assert_array_equal(mine.toarray(), before)
+    for own, array in zip((unsorted.data, unsorted.indices, unsorted.indptr), before, strict=True):
+        assert_array_equal(own, array)
 
 
 # --- the estimator ---------------------------------------------------------------------------------------------------
@@ -421,6 +423,21 @@ def test_memory_follows_the_counts_that_are_there():
     stored = sum(t.numel() * t.element_size() for t in (part.x.starts, part.x.columns, part.x.values, part.x.rows))
     assert peak < 3e6
     assert stored < 1e6
+
+
+def test_a_fit_never_has_all_rows_dense(monkeypatch):
+    X = random_sparse(8000, 1500, 0.003, "csr", np.int64, random_state=0, data_rvs=lambda n: np.ones(n, int))
+    sizes, dense = [], SparseTensor.dense
+
+    def counted(self):
+        sizes.append(len(self))
+        return dense(self)
+
+    monkeypatch.setattr(SparseTensor, "dense", counted)
+    vae = VAETransformer(2, likelihood="multinomial", hidden_layer_sizes=8, max_iter=1, random_state=0).fit(X)
+    vae.transform(X)
+    assert max(sizes) <= 2048
+    assert sum(sizes) > 3 * 8000
 
 
 # --- refused ---------------------------------------------------------------------------------------------------------
