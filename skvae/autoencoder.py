@@ -265,13 +265,13 @@ class Autoencoder(nn.Module):
         """
         return [decoder.log_prob(part, z) for decoder, part in zip(self.decoders, parts, strict=True)]
 
-    def elbo(self, parts: Sequence[Part], noise: Tensor) -> tuple[Tensor, Tensor]:
+    def elbo(self, parts: Sequence[Part], noise: Tensor, seen: Sequence[Part] | None = None) -> tuple[Tensor, Tensor]:
         """The two terms of the evidence lower bound, in nats (Kingma & Welling, 2014, eq. 3).
 
-        noise : (n or 1, latent_dim), or (n_samples, 1, latent_dim). Returns E log p(x | z) and KL(q || p), (n,) or
-        (n_samples, n) each, for the p that the bound is trained with.
+        noise : (n or 1, latent_dim), or (n_samples, 1, latent_dim); seen : what the encoder sees of the parts, None for all.
+        Returns E log p(x | z) and KL(q || p), (n,) or (n_samples, n) each, for the p that the bound is trained with.
         """
-        posterior = self._encode(parts)
+        posterior = self._encode(parts if seen is None else seen)
         z = posterior.at(noise)
         return _total(self.log_cells(parts, z)), self.prior.kl(posterior, z)
 

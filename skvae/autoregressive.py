@@ -52,6 +52,8 @@ class Chain(nn.Module):
         Draws the weights.
     relations : object or None
         `identities`, `supports`, `exclusions`, `dependents` and `n_rows` of a `TableSpec`: what always holds between cells.
+    last : int
+        So many of the first variables come last in the order of scores and draws.
     """
 
     width, random_orders = 64, 0.5
@@ -61,7 +63,7 @@ class Chain(nn.Module):
     fixed_order: Tensor
     log_odds_places: Tensor
 
-    def __init__(self, variables: Sequence[Variable], rng: Generator, relations: Any = None):
+    def __init__(self, variables: Sequence[Variable], rng: Generator, relations: Any = None, last: int = 0):
         super().__init__()
         self.blocks = Blocks(variables, relative=True)
         self.n_variables, self.n_numbers = len(variables), sum(not v.coded for v in variables)  # numbers come first
@@ -88,7 +90,9 @@ class Chain(nn.Module):
         self.regressions = CodeRegressions([len(places) for places in self.log_odds_at], self.n_numbers)
         places = torch.tensor([at for places in self.log_odds_at for at in places], dtype=torch.long)
         self.register_buffer("log_odds_places", places, persistent=False)
-        order = self.identities.in_order(self._ranks().argsort(stable=True).tolist())
+        ranks = self._ranks()
+        ranks[:last] = ranks.max() + 1
+        order = self.identities.in_order(ranks.argsort(stable=True).tolist())
         self.register_buffer("fixed_order", torch.tensor(order), persistent=False)
 
     def _constrain(self, relations: Any, starts: Sequence[int]) -> None:
@@ -570,10 +574,34 @@ class Chain(nn.Module):
         out = x.clone()
         for j in (~known).any(0).nonzero()[:, 0].tolist():
             rows = (~known[:, j]).nonzero()[:, 0]
+            if 0 < len(self.code_places[j]) <= MAX_LEVELS_REGRESSED and j not in self.identities.gates:
+                out[rows, j] = self._centre_of_codes(j, x[rows], known[rows])
+                continue
             state = _PartialRows(self, x[rows], known[rows], present=j)
             likelihood, log_weight, thetas = self._conditional(j, state)
             out[rows, j] = (log_weight.exp() * likelihood.centre(thetas)[..., 0]).sum(0)
         return out
+
+    def _centre_of_codes(self, j: int, x: Tensor, known: Tensor) -> Tensor:
+        """The most probable code of variable j, or the probability of yes, (n,), by Bayes' rule: in the fixed order.
+
+        Categories come before numbers there, and what they have in common is learned in that order. x, known : as in
+        `sample`.
+        """
+        places = len(self.code_places[j])
+        levels = range(max(places, 2))
+        observed = known.clone()
+        observed[:, j] = True
+        at = int(self.indicators[j])
+        x = x.clone()
+        if at >= 0:
+            x[:, at], observed[:, at] = 0.0, True
+        nats = []
+        for level in levels:
+            x[:, j] = level
+            nats.append(self.log_prob(Part(x, observed)).sum(-1))
+        share = torch.stack(nats, 1).softmax(1)
+        return share[:, 1] if places == 1 else share.argmax(1).to(x)
 
     def _conditional(self, j: int, state: "_PartialRows") -> tuple[AbstractLikelihood, Tensor, Tensor]:
         """The likelihood of variable j by itself, log-weights (m, n) of its mixture, and thetas (m, n, n_params) of that,

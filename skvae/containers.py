@@ -45,6 +45,10 @@ ADVICE = {
     "bytes": ("Convert it to strings: {x}.str.decode('utf-8').",) * 2,
     "binary": ("Convert it to strings: {x}.str.decode('utf-8').", "Convert it to strings: {x}.cast(pl.String)."),
     "decimal": ("Convert it to floats: {x}.astype(float).", "Convert it to floats: {x}.cast(pl.Float64)."),
+    "list": (
+        "Convert its lists, all of one length, to arrays: {x}.map(np.asarray).",
+        "Convert its lists, all of one length, to arrays: {x}.list.to_array(width).",
+    ),
     "zoned": ("Convert it to a dtype with a time zone: pd.to_datetime({x}, utc=True).",) * 2,
 }
 ANY_ADVICE = ("Convert it to numbers, strings or dates, or drop it.",) * 2
@@ -242,7 +246,7 @@ def _read_objects(series: nw.Series, unit: str | None) -> tuple[CellType, Cells]
     else:
         wrong = next(value for value in there if not isinstance(value, str | numbers.Real | np.bool_))
         what = f"argument must be a string or a number, not {type(wrong).__name__!r} (a cell holds {shown(wrong)})."
-        raise refusal(series, what, family)
+        raise refusal(series, what, "list" if isinstance(wrong, list | tuple) else family)
     if any(getattr(value, "tzinfo", None) is not None for value in there[:1]):
         raise refusal(series, "dates with a time zone in a column of Python objects are not supported.", "zoned")
     if kind not in CONVERSIONS:

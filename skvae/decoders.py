@@ -1,7 +1,7 @@
 """The distribution of a part of a row given latents, its cells independent."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import cast
 
@@ -12,7 +12,7 @@ from skvae.abstract_likelihood import AbstractLikelihood
 from skvae.constraints import Identities
 from skvae.likelihoods import LIKELIHOODS
 from skvae.networks import MLP, Linear, side_by_side
-from skvae.rows import Part
+from skvae.rows import Budget, Part
 from skvae.scalings import Variable
 
 
@@ -73,7 +73,18 @@ class Blocks(nn.Module):
 
 
 class AbstractDecoder(nn.Module, ABC):
-    """p(x | z) of a part of a row."""
+    """p(x | z) of a part of a row.
+
+    Attributes
+    ----------
+    budget : Budget
+        How long an autoencoder is trained that has it for the sake of drawing.
+    widest, widest_drawn : int
+        Numbers of a row in its widest layer, when scoring and when drawing.
+    """
+
+    budget = Budget(5e5, 12e6, least=3)  # that of an autoencoder of a table (skvae.views)
+    widest = widest_drawn = 1
 
     @abstractmethod
     def log_prob(self, part: Part, z: Tensor) -> Tensor:
@@ -82,6 +93,19 @@ class AbstractDecoder(nn.Module, ABC):
     @abstractmethod
     def sample(self, z: Tensor, rng: Generator) -> Tensor:
         """One draw of each row. z : (n, latent_dim); returns (n, n_variables)."""
+
+    @abstractmethod
+    def complete(self, part: Part, z: Tensor, choose: Callable[[Tensor], Tensor | None], rng: Generator) -> Tensor:
+        """Rows whose cells that are not observed are drawn: (n, n_variables).
+
+        part : n rows, `observed` not None; z : (n, latent_dim); choose : takes log p (n,) of observed cells as they come;
+        returns indices (n,) of the rows to go on with, each in the place of one with the same cells observed, or None for
+        all.
+        """
+
+    @abstractmethod
+    def start_at(self, means: Tensor) -> None:
+        """Begin where latents tell nothing. means : (n_features,), of the features of the part."""
 
 
 class FactorisedDecoder(AbstractDecoder):
@@ -139,6 +163,15 @@ class FactorisedDecoder(AbstractDecoder):
         """One draw of each row. z : (n, latent_dim); returns (n, n_variables)."""
         split = self.blocks.split((self.theta(z), self.blocks.n_params))
         return side_by_side([likelihood.sample(theta, rng) for likelihood, theta in split])
+
+    @torch.no_grad()
+    def complete(self, part, z, choose, rng):
+        chosen = choose(self.log_prob(part, z).sum(-1))
+        drawn = self.sample(z if chosen is None else z[chosen], rng)
+        return drawn if part.observed is None else torch.where(part.observed, part.x, drawn)
+
+    def start_at(self, means):
+        self.start(means, means.new_zeros(len(means), self.path.weight.shape[1]), means.new_ones(()))
 
     def centre(self, z: Tensor) -> Tensor:
         """The mean, or the most probable category, of each cell. z : (n, latent_dim); returns (n, n_variables)."""

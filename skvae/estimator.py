@@ -550,7 +550,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         rows, stream = self._prepare(X, sample_weight, going_on, min_rows=1 if going_on else 2)
         module = deepcopy(self.module_) if going_on else self._new_module(rows, stream)
         formers = [getattr(self, name, None) or () for name in ("loss_curve_", "generator_loss_curve_")]
-        fit = Fit(self, self._schema, module.to(self.device_), rows)
+        fit = Fit(self, self._schema, module.to(self.device_), rows, at_start=not going_on)
         results, moments = fit.further(self._stream if going_on else stream, formers, self._optimizer_state or (None, None))
         self._store(results)
         self._optimizer_state = moments
@@ -946,7 +946,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
                 changed = [*parts[:at], _with_level(parts[at], place, indicator, number), *parts[at + 1 :]]
                 several = derived_again(self._schema, changed)
                 jacobian = sum(one.sum(-1) for one in log_jacobian(self._schema, several))
-                log_prob = module.generator.log_prob(module.read_parts(several), module.autoencoder, noise)
+                log_prob = module.generator.log_prob_of_table(module.read_parts(several), module.autoencoder, noise)
                 log_joint.append(log_prob.cpu() + jacobian)
             return torch.stack(log_joint, -1).softmax(-1)
 
@@ -1199,7 +1199,12 @@ def _with_level(part, place, indicator, number):
 
 
 def _check_equal_shapes(X):
-    """Refuse a sequence of arrays of unequal shapes, such as images as they come from files."""
+    """Refuse a sequence of arrays of unequal shapes, such as images as they come from files, and of arrays and frames."""
+    if isinstance(X, list | tuple) and any(nw.dependencies.is_into_dataframe(one) for one in X):
+        raise TypeError(
+            "X must be one array or frame. Got a sequence that holds a frame: put images into a column of it, "
+            "frame.assign(image=list(images))."
+        )
     if (isinstance(X, np.ndarray) and X.dtype.kind != "O") or not isinstance(X, np.ndarray | list | tuple):
         return
     shapes = {row.shape for row in X if isinstance(row, np.ndarray) and row.ndim > 1}

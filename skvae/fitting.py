@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
+from skvae.abstract_generator import AbstractGenerator, AbstractStage
 from skvae.contexts import threads_for
 from skvae.model import VAE
 from skvae.priors import name_of
@@ -120,8 +121,10 @@ class Fit:
         self.told_at_start = self.module.autoencoder.information(self.rows.some(N_ROWS_TOLD), self.module.read).sum().item()
         self.epochs = Epochs(self, sum(task.n_epochs for task in tasks), arguments)
         self._unless_interrupted(self._train_autoencoder, tasks[0], seeds["autoencoder"], all_rows)
-        for task in tasks[1:]:
-            self._unless_interrupted(self._train_generator, task, seeds["generator"], all_rows)
+        for at, task in enumerate(tasks[1:]):
+            if at and self.at_start:  # where a stage begins depends on those before it
+                self.module.start_stage(at, self.rows)
+            self._unless_interrupted(self._train_generator, task, at, seeds["generator"] + at, all_rows)
         for finish, name in ((self._calibrate, "calibration"), (self._fit_prior, "prior")):
             self._unless_interrupted(finish, all_rows, torch.Generator(self.module.device).manual_seed(seeds[name]))
         return self.results(self.module, self.histories, all_rows)
@@ -170,31 +173,31 @@ class Fit:
         if self.at_start and self.held_out is not None and history.best_score == history.start_score:
             self.module.autoencoder.start(all_rows, self.module.read)
 
-    def _train_generator(self, task: Task, seed: int, all_rows: Rows) -> None:
-        """Train it, and keep that only where held-out rows say that it was worth it.
+    def _train_generator(self, task: Task, at: int, seed: int, all_rows: Rows) -> None:
+        """Train a stage of it, and keep that only where held-out rows say that it was worth it.
 
         Where it was not, by more than a standard error of the mean gain, its start in closed form is the model: which then
         is fitted to the held-out rows too.
         """
-        generator = self.module.generator
-        before, at_start = deepcopy(generator.state_dict()), self._held_out_densities()
+        stage = self.module.generator.stages[at]
+        before, at_start = deepcopy(stage.state_dict()), self._held_out_densities(stage)
         self._train(task, seed)
-        after = self._held_out_densities()
+        after = self._held_out_densities(stage)
         if at_start is None or after is None:
             return
         gain, n_rows = after - at_start, len(self.rows)
         # with many rows a rare class may gain what is too little beside the chance of all others
         chance = min(1.0, FEW_ROWS / n_rows) / math.sqrt(len(gain))
         if len(gain) == 1 or gain.mean() <= gain.std() * chance:
-            generator.load_state_dict(before)
+            stage.load_state_dict(before)
             if self.at_start:
-                self.module.start_generator(all_rows)
+                self.module.start_stage(at, all_rows)
             self.histories[-1] = History(start_score=self.histories[-1].start_score)
         elif self.held_out is not None:
-            generator.sharpen(self.module.read(self.held_out.some(N_ROWS_SHARPEN)))
+            stage.sharpen(self.module.read(self.held_out.some(N_ROWS_SHARPEN)))
 
-    def _held_out_densities(self) -> Tensor | None:
-        """Nats of every held-out row by the generator, (n,), times its weight; None without such rows."""
+    def _held_out_densities(self, stage: AbstractStage) -> Tensor | None:
+        """Nats of every held-out row by a stage of the generator, (n,), times its weight; None without such rows."""
         rows, module = self.held_out, self.module
         if rows is None:
             return None
@@ -202,7 +205,7 @@ class Fit:
         noise = module.noise("generator", 1)
         with torch.inference_mode():
             batches = (module.read(batch) for batch in rows.batches(size))
-            nats = [module.generator.log_prob(b.parts, module.autoencoder, noise) * b.weight for b in batches]
+            nats = [stage.log_prob(b.parts, module.autoencoder, noise) * b.weight for b in batches]
         return torch.cat(nats).double()
 
     def _calibrate(self, all_rows: Rows, rng: Generator) -> None:
@@ -221,8 +224,13 @@ class Fit:
         formers : loss curves so far, one a task; remembered : what the steps of each know of former ones, or None. Returns
         the fitted attributes and what steps are to remember.
         """
-        moments = []
-        for task, former, before in zip(self.tasks(), formers, remembered, strict=False):
+        moments, tasks = [], self.tasks()
+        for at in range(1, len(tasks) - 1):
+            if self.at_start:
+                self.module.start_stage(at, self.rows)
+        # all stages of a generator have one curve, which the first of them goes on with
+        formers, remembered = ([*one, *[rest] * len(tasks)] for one, rest in ((formers, ()), (remembered, None)))
+        for task, former, before in zip(tasks, formers, remembered, strict=False):
             with self._plain_divergence(), threads_for(n_products(task.module, task.batch_size)):
                 mean_loss, after = train_further(
                     task.module.train(),
@@ -243,9 +251,8 @@ class Fit:
         """What is trained: the autoencoder, then the generator if it has something to train."""
         constant = self._mean_log_jacobian(self.rows)
         tasks = [self._autoencoder_task(constant)]
-        if self.module.generator.budget is not None:
-            tasks.append(self._generator_task(constant))
-        return tasks
+        stages = [stage for stage in self.module.generator.stages if stage.budget is not None]
+        return tasks + [self._generator_task(stage, constant) for stage in stages]
 
     def _autoencoder_task(self, constant: float) -> Task:
         module, model, estimator = self.module, self.module.autoencoder, self.estimator
@@ -269,8 +276,8 @@ class Fit:
             rng=rng,
         )
 
-    def _generator_task(self, constant: float) -> Task:
-        module, model, estimator = self.module, self.module.generator, self.estimator
+    def _generator_task(self, model: AbstractStage, constant: float) -> Task:
+        module, estimator = self.module, self.estimator
         n_rows, rng = len(self.rows), torch.Generator(module.device)
         model.expect_rows(n_rows)
 
@@ -284,7 +291,7 @@ class Fit:
             "generator",
             model,
             loss,
-            self._score_of_generator(),
+            self._score_of_generator(model),
             n_epochs=self._n_epochs(model.budget),
             batch_size=batch_size,
             patience=min(
@@ -320,9 +327,8 @@ class Fit:
         noise = module.noise("autoencoder", n_samples)[:, None]
         return self._mean_over_held_out(lambda batch: model.objective(batch, noise), n_samples)
 
-    def _score_of_generator(self) -> Callable[[], float] | None:
-        """The log-likelihood of the held-out rows."""
-        model = self.module.generator
+    def _score_of_generator(self, model: AbstractStage) -> Callable[[], float] | None:
+        """The log-likelihood of the held-out rows, by a stage of the generator."""
         return None if self.held_out is None else self._mean_over_held_out(lambda batch: -model.loss(batch), copies=1)
 
     def _mean_over_held_out(self, figure: Callable, copies: int) -> Callable[[], float]:
@@ -366,9 +372,9 @@ class Fit:
     def results(self, module: VAE, histories: Sequence[History], rows: Rows) -> dict:
         """The fitted attributes, by name; finalises the module's latents."""
         information = module.autoencoder.finalise(rows, module.read).cpu()
-        history, of_generator = [*histories, History(), History()][:2]
+        history, *of_stages = histories or [History()]
         watched = math.isfinite(history.start_score)
-        trained = module.generator.budget is not None
+        trained = self._is_trained(module.generator)
         return {
             "module_": module.eval(),
             "prior_": name_of(module.autoencoder.prior),
@@ -378,8 +384,13 @@ class Fit:
             "loss_curve_": list(history.losses),
             "validation_scores_": list(history.scores) if watched else None,
             "best_validation_score_": history.best_score if watched else None,
-            "generator_loss_curve_": list(of_generator.losses) if trained else None,
+            "generator_loss_curve_": [loss for one in of_stages for loss in one.losses] if trained else None,
         }
+
+    @staticmethod
+    def _is_trained(generator: AbstractGenerator) -> bool:
+        """Whether a generator has anything to train."""
+        return any(stage.budget is not None for stage in generator.stages)
 
     def warn_if_collapsed(self, information: np.ndarray) -> None:
         """Say so if latents tell nothing of rows of which a linear model could. information : (latent_dim,), in nats."""
@@ -393,7 +404,7 @@ class Fit:
 
     def warn(self) -> None:
         """Say what an interrupt left."""
-        trained = len(self.histories) > 1 or self.module.generator.budget is None
+        trained = len(self.histories) > 1 or not self._is_trained(self.module.generator)
         rest = "" if trained else " The generator was not trained: it is where it starts, in closed form."
         warnings.warn(f"Training interrupted; the model is the best so far.{rest}", UserWarning, stacklevel=5)
 
@@ -412,6 +423,7 @@ class Epochs:
 
     def __init__(self, fit: Fit, n_epochs: int, arguments: dict):
         self.fit, self.n_epochs, self.arguments, self.stopped, self.name = fit, n_epochs, arguments, False, ""
+        self.n_ended = 0
         self.root = fit.estimator._init_callback_context(max_subtasks=n_epochs).call_on_fit_task_begin(**arguments)
         self.task = self._begin()
 
@@ -427,8 +439,8 @@ class Epochs:
         self.stopped = self.task.call_on_fit_task_end(
             **self.arguments, reconstruction_attributes=lambda: self._so_far([*formers, history])
         )
-        ended = self.stopped or epoch + sum(len(former.losses) for former in formers) == self.n_epochs
-        self.task = None if ended else self._begin()
+        self.n_ended += 1
+        self.task = None if self.stopped or self.n_ended == self.n_epochs else self._begin()
         return self.stopped
 
     def _so_far(self, histories: list[History]) -> dict:

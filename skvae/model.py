@@ -91,8 +91,8 @@ class VAE(nn.Module):
     def start(self, rows: Rows) -> None:
         """Begin both models where a linear one ends."""
         self.autoencoder.start(rows, self.read)
-        self.start_generator(rows)
+        self.start_stage(0, rows)
 
-    def start_generator(self, rows: Rows) -> None:
-        """Begin where linear models end."""
-        self.generator.start(rows, self.autoencoder.feature_means(rows, self.read), self.read)
+    def start_stage(self, at: int, rows: Rows) -> None:
+        """Begin a stage of the generator where linear models end."""
+        self.generator.stages[at].start(rows, self.autoencoder.feature_means(rows, self.read), self.read)

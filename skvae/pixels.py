@@ -15,13 +15,16 @@ from torch import Generator, Tensor, nn
 from skvae.abstract_likelihood import draw_index, log_mass_of_logistic
 from skvae.decoders import AbstractDecoder
 from skvae.networks import ACTIVATIONS, Convolution, Layout, Linear, ResidualDecoder
-from skvae.rows import Part
+from skvae.rows import Budget, Part
 from skvae.scalings import Variable
 
 N_MAPS, N_HIDDEN, N_BLOCKS = 8, 32, 2  # maps that latents decode to, features of a pixel, and blocks over them
 REACH = 3  # rows above and columns beside a pixel that its first layer sees; each block sees one more
 N_LOGISTICS = 5  # components of the mixture of a pixel that is not binary; Salimans et al. (2017) take 5 to 10
 WIDTH = 256  # of the layers between images, latents and maps
+# training budget of what draws images: at most so many, and decoder outputs (ten minutes of one core), but at least so many
+# epochs
+PIXEL_ROWS, PIXEL_NUMBERS, PIXEL_EPOCHS = 4.5e5, 2.2e9, 3
 FAR = 1e4  # scales beyond which a logistic distribution has no mass to lose
 
 
@@ -261,8 +264,8 @@ class PixelDecoder(AbstractDecoder):
 
     Attributes
     ----------
-    n_params, widest, widest_drawn : int
-        Theta values of an image; values in the widest layer, when scoring and when drawing.
+    n_params : int
+        Theta values of an image.
     """
 
     def __init__(self, variable: Variable, layout: Layout, latent_dim: int, activation: str, rng: Generator):
@@ -273,13 +276,14 @@ class PixelDecoder(AbstractDecoder):
         self.decode = ResidualDecoder(WIDTH, (N_MAPS, layout.height, layout.width), activation, rng)
         self.network = PixelNetwork(layout.channels, self.pixels.n_params, activation, rng)
         self.n_params = self.pixels.n_params * layout.channels * layout.height * layout.width
+        self.budget = Budget(min(PIXEL_ROWS, PIXEL_NUMBERS / self.n_params), least=PIXEL_EPOCHS)
         self.widest_drawn = N_HIDDEN * layout.height * layout.width
         self.widest = max(self.n_params, self.widest_drawn * layout.channels)
 
     @torch.no_grad()
-    def start(self, mean: float) -> None:
+    def start_at(self, means):
         """Set the output bias: binary pixels start at the mean of all pixels, others at an even mixture."""
-        self.network.bias.copy_(self.pixels.bias(mean).repeat(self.layout.channels))
+        self.network.bias.copy_(self.pixels.bias(means.mean().item()).repeat(self.layout.channels))
 
     def maps(self, z: Tensor) -> Tensor:
         """z : (n, latent_dim); returns (n, N_MAPS, H, W)."""
@@ -307,12 +311,8 @@ class PixelDecoder(AbstractDecoder):
         return self.layout.flat(canvas.planes + self.pixels.centre)
 
     @torch.no_grad()
-    def complete(self, part: Part, z: Tensor, choose: Callable[[Tensor], Tensor | None], rng: Generator) -> Tensor:
-        """Images whose pixels that are not observed are drawn, given those before them: (n, n_pixels).
-
-        part : n rows, `observed` not None; z : (n, latent_dim); choose : takes log p (n,) of the observed pixels of the
-        row of pixels just drawn; returns indices (n,) of the images to go on with, or None for all.
-        """
+    def complete(self, part, z, choose, rng):
+        """As `AbstractDecoder.complete`; log p is that of each row of pixels, just drawn."""
         canvas = Canvas(self.network, self.maps(z))
         assert part.observed is not None
         truth, known = self.layout.planes(part.x), self.layout.planes(part.observed)

@@ -68,9 +68,15 @@ RULES = {
     ),
     "priors": ({"training"}, {"torch"}),
     "autoencoder": ({"contexts", "decoders", "networks", "priors", "rows", "sizes", "views"}, {"torch"}),
-    "generators": ({"autoencoder", "autoregressive", "pixels", "rows", "views"}, {"torch"}),
+    "abstract_generator": ({"rows", "views"}, {"torch"}),
+    "parts": ({"abstract_generator", "autoencoder", "pixels", "rows", "views"}, {"torch"}),
+    "joint": (
+        {"abstract_generator", "autoencoder", "autoregressive", "parts", "pixels", "priors", "rows", "scalings", "views"},
+        {"torch"},
+    ),
+    "generators": ({"abstract_generator", "autoregressive", "joint", "parts", "rows", "views"}, {"torch"}),
     "model": ({"autoencoder", "generators", "rows", "views"}, {"torch"}),
-    "fitting": ({"contexts", "model", "priors", "rows", "sizes", "training"}, {"torch"}),
+    "fitting": ({"abstract_generator", "contexts", "model", "priors", "rows", "sizes", "training"}, {"torch"}),
     # what a person touches
     "plotting": (set(), NUMPY_ONLY),
     "verdict": ({"plotting"}, NUMPY_ONLY),

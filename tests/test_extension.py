@@ -12,10 +12,11 @@ from sklearn.base import clone
 from torch.distributions import Laplace as TorchLaplace
 
 from skvae import VAETransformer
+from skvae.abstract_generator import AbstractGenerator
 from skvae.abstract_likelihood import AbstractLikelihood
 from skvae.containers import Cells, CellType
 from skvae.decoders import FactorisedDecoder
-from skvae.generators import GENERATORS, AbstractGenerator
+from skvae.generators import GENERATORS
 from skvae.likelihoods import LIKELIHOODS
 from skvae.modalities import AbstractModality, Packed
 from skvae.networks import ACTIVATIONS

@@ -9,9 +9,10 @@ import torch
 from numpy.testing import assert_array_equal
 
 from skvae import VAETransformer
-from skvae.generators import PixelGenerator, resampled
+from skvae.abstract_generator import resampled
 from skvae.images import Images, ImageSpec, layout_of
 from skvae.networks import Layout, Patches, ResidualDecoder, ResidualEncoder, from_patches, to_patches
+from skvae.parts import PartsGenerator
 from skvae.pixels import Canvas, PixelDecoder
 from skvae.rows import Part
 from skvae.scalings import Variable
@@ -30,7 +31,7 @@ def rng():
 def decoder_of(variable, layout, rng):
     """A decoder of two latents whose pixels depend on each other."""
     decoder = PixelDecoder(variable, layout, 2, "silu", rng).double()
-    decoder.start(0.3)
+    decoder.start_at(torch.tensor([0.3]))
     for parameter in decoder.network.parameters():
         parameter.data *= 3
     return decoder
@@ -230,7 +231,7 @@ def test_residual_networks_take_images_of_any_size(shape, channels, rng):
 
 def test_a_generator_of_pixels_begins_at_the_mean_of_all_pixels(rng):
     spec = ImageSpec((4, 4), Variable("bernoulli"), 0.0, 1.0, True)
-    generator = PixelGenerator([ImageView(spec)], rng)
+    generator = PartsGenerator([ImageView(spec)], rng)
     generator.start(None, [torch.full((16,), 0.2)], None)
     assert generator.sample(2000, None, rng)[0].mean().item() == pytest.approx(0.2, abs=0.05)
 

@@ -1,0 +1,430 @@
+"""Rows of several parts drawn together: a chain over the cells of the table, and the other parts given these."""
+
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from skvae.abstract_generator import AbstractGenerator, AbstractStage, known_cells
+from skvae.autoencoder import Encoder
+from skvae.autoregressive import Chain
+from skvae.parts import N_LATENTS, N_PARTICLES, OwnAutoencoder, PartsGenerator
+from skvae.pixels import WIDTH
+from skvae.priors import Posterior, normal_kl
+from skvae.rows import Budget, Part, Rows
+from skvae.scalings import Variable
+from skvae.views import AbstractView, PartEmbedding
+
+N_CONTEXT = 32  # numbers that the table is embedded to, for the other parts to be drawn given it; unmeasured
+N_SUMMARY = 16  # numbers that the other parts are reduced to, for cells of the table to be drawn given them; unmeasured
+SUMMARY_BETA = 0.1  # nats of the table that a nat of the summary must tell; unmeasured
+HIDDEN = (64,)  # units between the summary and the table, in training only; unmeasured
+N_ROWS_AT_ONCE = 512  # that the parts of are reduced to numbers; a bound of memory
+
+
+class RelationsBehind(NamedTuple):
+    """What always holds between the cells of a table, for a chain in which k other variables come before them."""
+
+    spec: Any
+    k: int
+
+    @property
+    def n_rows(self) -> int:
+        return self.spec.n_rows
+
+    @property
+    def identities(self) -> tuple:
+        k = self.k
+        return tuple(
+            replace(
+                one,
+                members=tuple(j + k for j in one.members),
+                solvable=tuple(j + k for j in one.solvable),
+                gate=one.gate + k if one.gate >= 0 else -1,
+                pivot=one.pivot + k if one.pivot >= 0 else -1,
+            )
+            for one in self.spec.identities
+        )
+
+    @property
+    def supports(self) -> tuple:
+        return tuple(replace(one, first=one.first + self.k, second=one.second + self.k) for one in self.spec.supports)
+
+    @property
+    def exclusions(self) -> tuple:
+        return tuple(replace(one, members=tuple(j + self.k for j in one.members)) for one in self.spec.exclusions)
+
+    @property
+    def dependents(self) -> "RelationsBehind":
+        return self
+
+    def solve(self, at: int, member: int, x: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As `Dependents.solve`. x : (n, k + n_variables)."""
+        return self.spec.dependents.solve(at, member - self.k, x[:, self.k :], codes)
+
+    def repack(self, at: int, x: np.ndarray) -> np.ndarray:
+        """As `Dependents.repack`. x : (n, k + n_variables)."""
+        return self.spec.dependents.repack(at, x[:, self.k :])
+
+    def log_jacobian(self, variable: int, packed: np.ndarray) -> np.ndarray:
+        """As `Dependents.log_jacobian`."""
+        return self.spec.dependents.log_jacobian(variable - self.k, packed)
+
+
+class ConditionalAutoencoder(OwnAutoencoder):
+    """p(x, z) = p(z) p(other parts | z, table) with an encoder q(z | all parts): the table is given, and has no density.
+
+    (Sohn, Lee & Yan, 2015: a conditional variational autoencoder.)
+
+    Parameters
+    ----------
+    views : sequence of AbstractView
+        Of all parts.
+    at : int
+        Which of them is the table.
+    rng : torch.Generator
+        Draws the initial weights.
+    """
+
+    context: PartEmbedding
+
+    def __init__(self, views: Sequence[AbstractView], at: int, rng: Generator):
+        super().__init__(views, rng, without(at, views), N_CONTEXT)
+        self.at = at
+        self.context = views[at].embedding(N_CONTEXT // 2, None, "silu", rng)
+        # of the parts that are drawn nothing is an indicator
+        self.register_buffer("indicators", torch.zeros(0, dtype=torch.long), persistent=False)
+
+    def decoded(self, parts):
+        return without(self.at, parts)
+
+    def decoder_inputs(self, parts, z):
+        return self.beside(z, parts[self.at])
+
+    def beside(self, z: Tensor, table: Part) -> Tensor:
+        """Latents (..., n, N_LATENTS), and beside them the embedded table of n rows."""
+        context, _ = self.context(table.x, table.observed)
+        return torch.cat([z, context.to(z).expand(*z.shape[:-1], -1)], -1)
+
+    def start_at(self, means):
+        super().start_at(means)
+        self.context.centre.copy_(means[self.at][: len(self.context.centre)])
+
+
+class OtherParts(PartsGenerator):
+    """All parts but the table, given the table; and a summary of them, that cells of the table are drawn given.
+
+    Parameters
+    ----------
+    views, at, rng
+        As `ConditionalAutoencoder` takes them.
+    """
+
+    def __init__(self, views: Sequence[AbstractView], at: int, rng: Generator):
+        super().__init__(views, rng, ConditionalAutoencoder(views, at, rng))
+        self.at = at
+        self.encoder = Encoder(without(at, views), N_SUMMARY, (WIDTH,) * 2, "silu", rng)
+        self.table = views[at].decoder(N_SUMMARY, HIDDEN, "silu", rng)
+
+    def has_any(self, parts: Sequence[Part]) -> Tensor:
+        """Whether anything is there of a row but the table: (n,), bool. parts : all."""
+        others = without(self.at, parts)
+        masks = [part.observed for part in others if part.observed is not None]
+        if len(masks) < len(others):
+            return torch.ones(len(others[0]), dtype=torch.bool, device=others[0].x.device)
+        pairs = zip(self.encoder.embeddings, masks, strict=True)
+        return torch.stack([one.has_cells(mask)[:, 0] for one, mask in pairs]).any(0)
+
+    def summarise(self, parts: Sequence[Part]) -> Posterior:
+        """Of the summary of n rows, given all parts but the table: (n, N_SUMMARY). parts : all."""
+        return Posterior(*self.encoder(*(one for part in without(self.at, parts) for one in (part.x, part.observed))))
+
+    @torch.no_grad()
+    def start(self, rows, means, read):
+        super().start(rows, means, read)
+        self.table.start_at(means[self.at])
+        for embedding, mean in zip(self.encoder.embeddings, without(self.at, means), strict=True):
+            embedding.centre.copy_(mean[: len(embedding.centre)])
+
+    def loss(self, rows, rng=None):
+        loss = super().loss(rows, rng)
+        if rng is None:
+            return loss
+        of_summary = self._loss_of_summary(rows, rng)
+        return loss + of_summary - of_summary.detach()  # what is reported is the bound
+
+    def _loss_of_summary(self, rows: Rows, rng: Generator) -> Tensor:
+        """How badly a summary of the other parts tells the table, and a share of what it tells at all: a scalar, in nats.
+
+        (Alemi et al., 2017: a variational information bottleneck.)
+        """
+        posterior = self.summarise(self.hidden_at_random(rows.parts, rng))
+        noise = torch.randn(posterior.mean.shape, generator=rng, device=posterior.mean.device)
+        nats = self.table.log_prob(rows.parts[self.at], posterior.at(noise.to(posterior.mean))).sum(-1)
+        return (SUMMARY_BETA * normal_kl(*posterior).sum(-1) - nats) @ rows.weight / len(rows)
+
+
+class AbstractBesideChain(AbstractStage):
+    """A chain over the cells of the table, and then numbers that stand beside it.
+
+    Parameters
+    ----------
+    others : OtherParts
+    view : AbstractView
+        That of the table.
+    rng : torch.Generator
+        Draws the initial weights.
+    """
+
+    budget = Budget(7e5, 11e6)
+    n_beside = 0
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, others: OtherParts, view: AbstractView, rng: Generator):
+        super().__init__()
+        self._others = [others]  # in a list, as its weights are not those of this stage
+        k = self.n_beside
+        behind = [replace(one, indicator=one.indicator + k) if one.indicator >= 0 else one for one in view.variables]
+        self.chain = Chain([*[Variable("gaussian")] * k, *behind], rng, RelationsBehind(view.spec, k), last=k)
+        self.widest = self.chain.width * self.chain.n_variables
+        self.register_buffer("mean", torch.zeros(k))
+        self.register_buffer("scale", torch.ones(k))
+
+    @property
+    def others(self) -> OtherParts:
+        return self._others[0]
+
+    @abstractmethod
+    def numbers(self, parts: Sequence[Part], rng: Generator | None) -> Tensor:
+        """What stands beside the table: (n, n_beside). rng : of what is random; without, always the same."""
+
+    def cells(self, parts: Sequence[Part], rng: Generator | None = None) -> Part:
+        """What the chain sees of n rows: the numbers, where there is anything that they tell, and the table."""
+        return self.beside(parts[self.others.at], self.numbers(parts, rng), self.others.has_any(parts))
+
+    def beside(self, table: Part, numbers: Tensor, known: Tensor) -> Part:
+        """Numbers (n, n_beside), known of some rows, (n,), and the table."""
+        known = known[:, None].expand(numbers.shape)
+        unseen = None if table.unseen is None else torch.cat([torch.zeros_like(known), table.unseen], 1)
+        observed = torch.cat([known, known_cells(table)], 1)
+        standardised = (numbers - self.mean) / self.scale
+        return Part(torch.cat([standardised, table.x], 1), None if observed.all() else observed, unseen)
+
+    @torch.no_grad()
+    def start(self, rows, means, read):
+        rows = rows.some(self.chain.n_rows_start)
+        self.mean.zero_()
+        self.scale.fill_(1.0)
+        cells = self.cells_of(rows, read)
+        found = cells.x[:, : self.n_beside]
+        self.mean.copy_(found.mean(0))
+        self.scale.copy_(found.std(0).clamp(min=1e-3))
+        found.sub_(self.mean).div_(self.scale)
+        self.chain.start(cells, rows.weight, torch.cat([torch.zeros_like(self.mean), means[self.others.at]]))
+
+    @torch.no_grad()
+    def cells_of(self, rows: Rows, read: Any) -> Part:
+        """As `cells`, of many rows as they are kept in memory."""
+        several = [self.cells(read(batch).parts) for batch in rows.batches(N_ROWS_AT_ONCE)]
+        x, observed = torch.cat([one.x for one in several]), torch.cat([known_cells(one) for one in several])
+        empty = (torch.zeros_like(one.x, dtype=torch.bool) for one in several)
+        unseen = torch.cat([none if one.unseen is None else one.unseen for one, none in zip(several, empty, strict=True)])
+        return Part(x, None if observed.all() else observed, unseen if unseen.any() else None)
+
+    def log_prob(self, parts, autoencoder, noise):
+        return self.chain.log_prob(self.cells(parts)).sum(-1)
+
+    def loss(self, rows, rng=None):
+        with torch.no_grad():
+            cells = self.cells(rows.parts, rng)
+        order = None if rng is None else self.chain.order(rng)
+        return -(self.chain.log_prob(cells, order, rng).sum(-1) * rows.weight).mean()
+
+    def sharpen(self, held_out):
+        self.chain.calibrate_scales(self.cells(held_out.parts), held_out.weight)
+
+    def expect_rows(self, n_rows):
+        self.chain.n_rows = n_rows
+
+
+class SummaryChain(AbstractBesideChain):
+    """The table, and the summary of the other parts.
+
+    So p(table) is that of the table alone, and cells can be drawn given the summary as they can given any other cells.
+    """
+
+    n_beside = N_SUMMARY
+
+    def numbers(self, parts, rng):
+        return self.others.summarise(parts).mean
+
+    def without_summary(self, x: Tensor) -> Part:
+        """The table of rows of the chain, x (n, n_variables); its indicators say which cells are missing."""
+        places = (self.chain.indicators >= 0).nonzero()[:, 0]
+        observed = torch.ones_like(x, dtype=torch.bool)
+        observed[:, places] = x[:, self.chain.indicators[places]] < 0.5
+        return Part(x[:, N_SUMMARY:], observed[:, N_SUMMARY:])
+
+    def all_there(self, x: Tensor) -> Part:
+        """As `without_summary`, but nothing is missing any more."""
+        indicators = self.chain.indicators
+        return Part(x.index_fill(1, indicators[indicators >= 0], 0.0)[:, N_SUMMARY:])
+
+
+class LatentChain(AbstractBesideChain):
+    """The table, and the latents of the other parts: their prior given the table."""
+
+    n_beside = N_LATENTS
+
+    def numbers(self, parts, rng):
+        posterior = self.others.model.encode(parts)
+        noise = torch.randn(posterior.mean.shape, generator=rng or Generator().manual_seed(0))
+        return posterior.at(noise.to(posterior.mean))
+
+    def log_prior(self, parts: Sequence[Part], z: Tensor) -> Tensor:
+        """log p(z | table), (k, n), in nats. z : (k, n, N_LATENTS)."""
+        table = parts[self.others.at].map(lambda tensor: tensor.repeat(len(z), 1))
+        everywhere = torch.ones(len(table), dtype=torch.bool, device=z.device)
+        nats = self.chain.log_prob(self.beside(table, z.flatten(0, 1), everywhere))
+        return (nats[:, :N_LATENTS].sum(-1) - self.scale.log().sum()).view(z.shape[:2])
+
+    def sample(self, table: Part, rng: Generator) -> Tensor:
+        """Latents given n rows of the table, all of it known: (n, N_LATENTS)."""
+        numbers = table.x.new_zeros(len(table), N_LATENTS)
+        cells = self.beside(table, numbers, torch.zeros_like(numbers[:, 0], dtype=torch.bool))
+        drawn = self.chain.sample(cells.x, known_cells(cells), rng)[:, :N_LATENTS]
+        return drawn * self.scale + self.mean
+
+
+class JointGenerator(AbstractGenerator):
+    """The table by a chain over its cells, and all other parts given the table by a conditional autoencoder.
+
+    Where other parts are known, cells of the table are drawn given a summary of them.
+    """
+
+    exact = False
+    latent_dim = N_LATENTS
+    n_candidates = N_PARTICLES
+
+    def __init__(self, views: Sequence[AbstractView], rng: Generator):
+        super().__init__()
+        [self.at] = [at for at, view in enumerate(views) if view.in_chain]
+        self.others = OtherParts(views, self.at, rng)
+        self.table = SummaryChain(self.others, views[self.at], rng)
+        self.latents = LatentChain(self.others, views[self.at], rng)
+        self.widest, self.widest_drawn = max(stage.widest for stage in self.stages), self.others.widest_drawn
+
+    @staticmethod
+    def can(views):
+        return len(views) > 1 and sum(view.in_chain for view in views) == 1
+
+    @classmethod
+    def suits(cls, views):
+        return cls.can(views) and all(len(view.variables) <= view.chain_up_to for view in views if view.in_chain)
+
+    @property
+    def stages(self):
+        return [self.others, self.table, self.latents]
+
+    def finalise(self, rows, read, rng):
+        chain = self.table.chain
+        some = rows.some(chain.n_rows_start)
+        chain.calibrate(self.table.cells_of(some, read), some.weight, rng)
+
+    def log_prob(self, parts, autoencoder, noise):
+        """log p(table), and the importance-weighted bound on log p(other parts | table)."""
+        table = parts[self.at]
+        nothing = torch.zeros(len(table), dtype=torch.bool, device=table.x.device)
+        of_table = self.table.chain.log_prob(self.table.beside(table, self.table.mean.expand(len(table), -1), nothing))
+        posterior = self.others.model.encode(parts)
+        z = posterior.at(noise[:, None])
+        of_others = sum((one.sum(-1) for one in self.others.model.log_cells(parts, z)), torch.zeros_like(z[..., 0]))
+        log_weights = of_others + self.latents.log_prior(parts, z) - posterior.log_prob(z)
+        bound = log_weights.logsumexp(0) - math.log(len(noise))
+        return of_table.sum(-1) + bound * self.others.has_any(parts)
+
+    def log_prob_of_table(self, parts, autoencoder, noise):
+        """log p(table, summary): cells depend on the other parts by their summary, where these are known."""
+        return self.table.log_prob(parts, autoencoder, noise)
+
+    def sample(self, n, autoencoder, rng):
+        x = self.others.model.shrinkage.new_zeros(n, self.table.chain.n_variables)
+        x = self.table.chain.sample(x, torch.zeros_like(x, dtype=torch.bool), rng)
+        table = self.table.without_summary(x)
+        return self._together(self._others_given(table, rng), table.x)
+
+    def _others_given(self, table: Part, rng: Generator) -> list[Tensor]:
+        """All parts but the table, of rows of which nothing else is known: (n, n_variables) each."""
+        inputs = self.others.model.beside(self.latents.sample(table, rng), table)
+        return [decoder.sample(inputs, rng) for decoder in self.others.model.decoders]
+
+    def _candidates(self, parts: Sequence[Part], rng: Generator) -> tuple[Tensor, Tensor]:
+        """N_PARTICLES latents of each of n rows, (N_PARTICLES, n, N_LATENTS), half the encoder's and half their prior's.
+
+        And log(p(z | table) / q(z)) up to a constant, (N_PARTICLES, n).
+        """
+        posterior, half = self.others.model.encode(parts), N_PARTICLES // 2
+        like = posterior.mean.expand(half, -1, -1)
+        noise = torch.randn(like.shape, generator=rng, dtype=like.dtype, device=like.device)
+        table = parts[self.at].map(lambda tensor: tensor.repeat(half, 1))
+        z = torch.cat([posterior.at(noise), self.latents.sample(table, rng).view(like.shape)])
+        prior = self.latents.log_prior(parts, z)
+        return z, prior - torch.logaddexp(posterior.log_prob(z), prior)
+
+    def _together(self, others: list[Tensor], table: Tensor) -> list[Tensor]:
+        """All parts, in their order."""
+        return [*others[: self.at], table, *others[self.at :]]
+
+    @torch.no_grad()
+    def complete(self, parts, autoencoder, rng):
+        cells = self.table.cells(parts)
+        table = self.table.without_summary(self.table.chain.sample(cells.x, known_cells(cells), rng))
+        return self._together(self._completed(parts, table, rng), table.x)
+
+    @torch.no_grad()
+    def impute(self, parts, autoencoder, rng):
+        cells = self.table.cells(parts)
+        table = self.table.all_there(self.table.chain.impute(cells.x, known_cells(cells), rng))
+        return self._together(self._completed(parts, table, rng), table.x)
+
+    def _completed(self, parts: Sequence[Part], table: Part, rng: Generator) -> list[Tensor]:
+        """All parts but the table, what is not observed of them drawn; table : completed."""
+        parts = [table if at == self.at else part for at, part in enumerate(parts)]
+        out = [part.x.clone() for part in without(self.at, parts)]
+        has_any = self.others.has_any(parts)
+        holed = torch.stack([~known_cells(part).all(1) for part in without(self.at, parts)]).any(0)
+        for rows, known in ((holed & ~has_any, False), (holed & has_any, True)):
+            if rows.any():
+                some = [part.map(lambda tensor, rows=rows: tensor[rows]) for part in parts]  # type: ignore[misc]
+                drawn = (
+                    self.others.completed(some, self._candidates, rng) if known else self._others_given(some[self.at], rng)
+                )
+                for whole, cells in zip(out, drawn, strict=True):
+                    whole[rows] = cells
+        return out
+
+    @torch.no_grad()
+    def centre(self, parts, autoencoder):
+        cells = self.table.cells(parts)
+        x = self.table.chain.centre(cells.x, known_cells(cells))
+        table = self.table.all_there(x)
+        completed = [table if at == self.at else part for at, part in enumerate(parts)]
+        others = without(self.at, completed)
+        holed = torch.stack([~known_cells(part).all(1) for part in others]).any(0)
+        out = [part.x.clone() for part in others]
+        if holed.any():
+            some = [part.map(lambda tensor: tensor[holed]) for part in completed]
+            for whole, centre in zip(out, self.others.mean_of(some, self._candidates), strict=True):
+                whole[holed] = centre
+        return self._together(out, x[:, N_SUMMARY:])
+
+
+def without(at: int, items: Sequence) -> list:
+    """All but one of them."""
+    return [one for j, one in enumerate(items) if j != at]
