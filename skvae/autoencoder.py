@@ -13,7 +13,7 @@ from skvae.decoders import FactorisedDecoder
 from skvae.networks import MLP
 from skvae.priors import PRIORS, Latents, Posterior, normal_kl
 from skvae.rows import Part, Rows
-from skvae.sizes import N_ROWS_IN_CACHE
+from skvae.sizes import N_NUMBERS_AT_ONCE, N_ROWS_IN_CACHE
 from skvae.views import AbstractView, PartEmbedding
 
 N_IMPORTANCE_SAMPLES = 64  # of `Autoencoder.log_likelihood` (benchmarks/density.py); documented in the estimator
@@ -239,7 +239,9 @@ class Autoencoder(nn.Module):
     def _feature_means(self, rows: Rows, read: Any, at: int) -> Tensor:
         """Means of the features of a part, (n_features,)."""
         embedding = self.encoder.embeddings[at]
-        batches = map(read, rows.batches(max(N_ROWS_IN_CACHE, embedding.n_features)))
+        n_features = embedding.n_features
+        most = max(1, N_NUMBERS_AT_ONCE // n_features)  # rows that were sparse are dense here
+        batches = map(read, rows.batches(min(max(N_ROWS_IN_CACHE, n_features), most)))
         return embedding.feature_means((batch.parts[at], batch.weight) for batch in batches)
 
     # --- the bounds --------------------------------------------------------------------------------------------------

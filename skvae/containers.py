@@ -10,8 +10,10 @@ from typing import Any, NamedTuple
 import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
+from scipy.sparse import csr_array, csr_matrix
 
 from skvae.persistence import Saved
+from skvae.sparse import SparseRows, is_sparse_frame
 
 N_SHOWN = 10  # categories that a message lists
 TIMES = ("date", "datetime", "duration")
@@ -433,7 +435,7 @@ def _polars_arrays(name, values, missing, dtype):
 
 def _array(types, dtypes, cells, index, names):
     if cells[0].values.ndim > 1:  # one column of arrays
-        return cells[0].values
+        return cells[0].values.astype(dtypes[0], copy=False)
     out = np.empty((len(cells[0].values), len(cells)), dtype=dtypes[0])
     for j, (found, (values, missing)) in enumerate(zip(types, cells, strict=True)):
         out[:, j] = _as_objects(values, found) if found.objects else values
@@ -484,6 +486,26 @@ def _polars_select(X, places, presence):
     return pl.DataFrame([*(X[:, at] for at in places), *there])
 
 
+def _csr_matrix(types, dtypes, cells, index, names):
+    values = cells[0].values  # expected counts, which nowhere are zero, remain an array
+    return csr_matrix(values.csr, dtype=dtypes[0]) if isinstance(values, SparseRows) else values
+
+
+def _csr_array(types, dtypes, cells, index, names):
+    values = cells[0].values
+    return csr_array(values.csr, dtype=dtypes[0]) if isinstance(values, SparseRows) else values
+
+
+def _sparse_frame(types, dtypes, cells, index, names):
+    values = cells[0].values
+    if isinstance(values, SparseRows):
+        frame = pd.DataFrame.sparse.from_spmatrix(values.csr, index=index, columns=names)
+        return frame.astype(dict(zip(names, dtypes, strict=True)))
+    if values.ndim == 2:  # expected counts, which nowhere are zero
+        return pd.DataFrame(values, index=index, columns=names)
+    return _pandas_frame(types, dtypes, cells, index, names)
+
+
 class Container(NamedTuple):
     """What differs between the libraries that rows come from.
 
@@ -508,4 +530,16 @@ CONTAINERS = {
     "numpy": Container(_array, _pandas_series, lambda X, places, presence: X, pd.BooleanDtype),
     "pandas": Container(_pandas_frame, _pandas_series, _pandas_select, pd.BooleanDtype),
     "polars": Container(_polars_frame, _polars_series, _polars_select, _polars_boolean),
+    "csr_matrix": Container(_csr_matrix, _pandas_series, lambda X, places, presence: X, pd.BooleanDtype),
+    "csr_array": Container(_csr_array, _pandas_series, lambda X, places, presence: X, pd.BooleanDtype),
+    "sparse frame": Container(_sparse_frame, _pandas_series, _pandas_select, pd.BooleanDtype),
 }
+
+
+def container_of(X: Any) -> str:
+    """The key of CONTAINERS of rows X."""
+    if isinstance(X, SparseRows):
+        return X.kind
+    if is_sparse_frame(X):
+        return "sparse frame"
+    return "numpy" if isinstance(X, np.ndarray) else str(as_frame(X).implementation)

@@ -25,17 +25,22 @@ class Blocks(nn.Module):
         In packed order: variables of one likelihood side by side.
     relative : bool
         As likelihoods take it.
+    likelihoods : sequence of AbstractLikelihood or None
+        In the place of those that the variables name.
     """
 
-    def __init__(self, variables: Sequence[Variable], relative: bool):
+    def __init__(
+        self, variables: Sequence[Variable], relative: bool, likelihoods: Sequence[AbstractLikelihood] | None = None
+    ):
         super().__init__()
-        # of one likelihood, variables in bins are a block apart
-        blocks = [(name, list(block)) for (name, _), block in groupby(variables, lambda v: (v.likelihood, v.size > 0))]
-        likelihoods = [LIKELIHOODS[name].of(block, relative) for name, block in blocks]
+        if likelihoods is None:
+            # of one likelihood, variables in bins are a block apart
+            blocks = [(name, list(block)) for (name, _), block in groupby(variables, lambda v: (v.likelihood, v.size > 0))]
+            likelihoods = [LIKELIHOODS[name].of(block, relative) for name, block in blocks]
         self.likelihoods = nn.ModuleList(likelihoods)
-        self.widths = [len(block) for _, block in blocks]  # packed columns a block
+        self.widths = [likelihood.n_variables for likelihood in likelihoods]  # packed columns a block
         self.n_params = [likelihood.n_params for likelihood in likelihoods]
-        self.n_features = [sum(v.size if v.coded else 1 for v in block) for _, block in blocks]
+        self.n_features = [sum(v.size if v.coded else 1 for v in likelihood.variables) for likelihood in likelihoods]
 
     def __iter__(self) -> Iterator[AbstractLikelihood]:
         return iter(cast(Iterable[AbstractLikelihood], self.likelihoods))
@@ -119,6 +124,8 @@ class FactorisedDecoder(AbstractDecoder):
         Which cells follow from others: these are not counted.
     hidden : nn.Module or None
         What stands between the first hidden layer and theta, in the place of a perceptron.
+    likelihoods : sequence of AbstractLikelihood or None
+        As `Blocks` takes them.
     """
 
     def __init__(
@@ -130,10 +137,11 @@ class FactorisedDecoder(AbstractDecoder):
         rng: Generator,
         identities: Identities | None = None,
         hidden: nn.Module | None = None,
+        likelihoods: Sequence[AbstractLikelihood] | None = None,
     ):
         super().__init__()
         self.identities = identities
-        self.blocks = Blocks(variables, relative=False)
+        self.blocks = Blocks(variables, relative=False, likelihoods=likelihoods)
         total = sum(self.blocks.n_params)
         self.first = Linear(latent_dim, hidden_layer_sizes[0], rng) if hidden_layer_sizes else None
         self.path = Linear(latent_dim, total, rng)

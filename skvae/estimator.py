@@ -11,6 +11,7 @@ import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 import torch
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context
 from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import _safe_indexing, check_array, gen_batches
@@ -21,6 +22,7 @@ from skvae._version import __version__
 from skvae.autoencoder import N_IMPORTANCE_SAMPLES
 from skvae.containers import check_frame
 from skvae.contexts import own_context, threads_for
+from skvae.counts import LIKELIHOODS_OF_COUNTS
 from skvae.fitting import Fit, FitInterrupted
 from skvae.generators import GENERATORS
 from skvae.generators import choose as choose_generator
@@ -50,11 +52,12 @@ from skvae.rows import (
 )
 from skvae.schema import Schema, figures_like
 from skvae.sizes import N_ROWS_AT_ONCE
+from skvae.sparse import SparseRows
 from skvae.views import VIEWS
 
 
 class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """Variational autoencoder for tables and images.
+    """Variational autoencoder for tables, images and counts.
 
     Two models of rows in one estimator:
 
@@ -64,7 +67,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
     - The **generator**, which `sample`, `impute`, `log_density` and `conditional_proba` use. For a table it is a chain over
       the cells, each given those before it, in any order [7]_, with an exact density. For images it is a second
       autoencoder, whose decoder draws pixel after pixel, each given latents and the pixels near it that came before [12]_,
-      so that images are sharp. For tables that are very wide it is the autoencoder itself.
+      so that images are sharp. For counts, and tables that are very wide, it is the autoencoder itself.
 
     What always holds between the columns of a table holds in every row that is drawn, without being told: sums, orders, what
     determines what (`relations`).
@@ -121,6 +124,17 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
           draws 0 or 1;
         - "continuous_bernoulli": numbers between 0 and 1, with a density [5]_;
         - "poisson", "negative_binomial", "zero_inflated_negative_binomial": whole numbers from 0 up.
+
+        For rows of counts, such as words of documents or molecules of genes in cells, which may be sparse (a matrix or array
+        of scipy, or a DataFrame whose columns all are Sparse; as other likelihoods do not take sparse rows), given the total
+        of a row, and with the shares of its things a softmax of what the decoder puts out: so latents tell what a row is
+        made of, and not how much of it there is. All scores are given the total.
+
+        - "multinomial": N! / prod x_j! prod p_j^x_j, a topic model whose topics mix in log-odds [14]_; also of dense rows,
+          arrays and DataFrames of whole numbers from 0 up;
+        - "poisson": of mean N p_j; "negative_binomial": of that mean m and variance m + m² / r_j, the shape r_j learned for
+          every column; "zero_inflated_negative_binomial": also a zero with a learned probability [15]_. Of dense rows these
+          are likelihoods of single columns, as above.
 
         For categories: "categorical", or "ordinal" where their order (of the dtype, else sorted) means something [6]_.
 
@@ -305,6 +319,13 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
     the coarsest unit that writes them all, and integers beyond 2**53 from the least; a range of more than 2**50 such units
     is rounded. A column of Python objects is what all of its cells are: booleans, numbers, decimals, dates or strings.
 
+    Sparse counts remain sparse in memory, and become dense a batch at a time. `inverse_transform` gives the expected counts
+    of a row of the mean total, dense; `sample` first draws a row's total, from a smooth distribution that is fitted to the
+    totals (a monotone spline between their logarithms and a normal variable, and the share of empty rows), and gives back
+    rows of the kind, sparse or dense, that `fit` saw. An empty row is legal: its posterior is the prior, and `fit` learns
+    nothing from it but how frequent such rows are. The words of a latent are those of which expected counts change most
+    along it: ``vae.inverse_transform(step * np.eye(latent_dim)) / vae.inverse_transform(-step * np.eye(latent_dim))``.
+
     Arrays may be larger than memory (`numpy.memmap`): they are read in parts, and kept as float32 for training. From
     200,000 rows of 100 columns on (20 million cells), columns and scalings of an array are learned from as many cells: rows
     drawn at random, and those that hold the extremes of a column.
@@ -336,6 +357,8 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
        undirected graphs. Journal of Machine Learning Research, 10, 2295-2328.
     .. [12] Gulrajani, I., et al. (2017). PixelVAE: A latent variable model for natural images. ICLR. arXiv:1611.05013
     .. [13] He, K., et al. (2016). Identity mappings in deep residual networks. ECCV. arXiv:1603.05027
+    .. [14] Srivastava, A., & Sutton, C. (2017). Autoencoding variational inference for topic models. ICLR. arXiv:1703.01488
+    .. [15] Lopez, R., et al. (2018). Deep generative modeling for single-cell transcriptomics. Nature Methods, 15(12).
 
     Examples
     --------
@@ -356,7 +379,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         "hidden_layer_sizes": [StrOptions({"auto"}), "array-like", Interval(Integral, 1, None, closed="left")],
         # views of the dicts: a row that is added later is an option as well
         "activation": [StrOptions(ACTIVATIONS.keys())],
-        "likelihood": [StrOptions({"auto"}), StrOptions(LIKELIHOODS.keys()), dict],
+        "likelihood": [StrOptions({"auto"}), StrOptions(LIKELIHOODS.keys()), StrOptions(set(LIKELIHOODS_OF_COUNTS)), dict],
         "generator": [StrOptions({"auto"}), StrOptions(GENERATORS.keys())],
         "prior": [StrOptions(PRIORS.keys())],
         "beta": [Interval(Real, 0, None, closed="left")],
@@ -432,9 +455,10 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
 
         Parameters
         ----------
-        X : {array-like, DataFrame} of shape (n_samples, n_features), or images of shape (n_samples, height, width), \
-                (n_samples, height, width, channels) or (n_samples, channels, height, width)
+        X : {array-like, sparse matrix, DataFrame} of shape (n_samples, n_features), or images of shape (n_samples, height, \
+                width), (n_samples, height, width, channels) or (n_samples, channels, height, width)
             At least two rows. Columns hold numbers, booleans, strings, categories, dates or durations; cells may be missing.
+            Sparse rows hold counts, by a `likelihood` of these.
 
         y : None
             Ignored.
@@ -453,9 +477,10 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         ------
         ValueError
             If X is empty, has one row, duplicate column names or infinite cells, or if a parameter is out of range; if
-            `relations` states one that cannot be read, that rows break, or that cannot hold beside the others.
+            `relations` states one that cannot be read, that rows break, or that cannot hold beside the others; if counts are
+            negative, fractional or missing, or all are zero.
         TypeError
-            If X is sparse, or a column holds anything else.
+            If X is sparse and `likelihood` takes no sparse rows, or a column holds anything else.
         KeyboardInterrupt
             After Ctrl-C: the estimator is left fitted, both models at their best so far, with a warning that says whether
             the generator was trained; then the interrupt goes on, so that a search or a loop over fits ends too. A callback
@@ -636,7 +661,8 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         Returns
         -------
         X : {ndarray, DataFrame} like that of `fit`
-            The same container, columns, dtypes and shape of images; a pandas index is kept.
+            The same container, columns, dtypes and shape of images; a pandas index is kept. Of counts, the expected ones,
+            floats, in a dense array or DataFrame.
         """
         check_is_fitted(self)
         index = getattr(Z, "index", None) if hasattr(Z, "iloc") else None
@@ -817,7 +843,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         ------
         ValueError
             If `given` names a column that fit did not see, or has a value that fit did not see there: an unknown category, a
-            number beyond the least and greatest; or if it contradicts a relation that every row keeps.
+            number beyond the least and greatest; if it contradicts a relation that every row keeps; or if rows are counts.
 
         Notes
         -----
@@ -954,7 +980,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         Raises
         ------
         ValueError
-            If `n_draws` is not an int in the range [1, inf).
+            If `n_draws` is not an int in the range [1, inf), or rows are counts, of which none can be missing.
 
         Notes
         -----
@@ -972,6 +998,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         check_is_fitted(self)
         if n_draws is not None:
             _check_count(n_draws, "n_draws", "None or ")
+        self._schema.check_gaps()
         X = self._validate(X)
         index = getattr(X, "index", None) if hasattr(X, "iloc") else None
         if n_draws is not None:
@@ -1017,6 +1044,8 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
 
     def _validate(self, X, *, reset=False, min_rows=1):
         """X as a frame, or as an array (n, n_features), or (n, ...) when fitting images; checked as scikit-learn does."""
+        if issparse(X):
+            return self._validate_sparse(X, reset, min_rows)
         images = (self.image_shape if reset else self._schema.row_shape) is not None
         is_frame = not isinstance(X, np.ndarray) and nw.dependencies.is_into_dataframe(X)
         if is_frame:
@@ -1032,6 +1061,19 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         if not is_frame:
             validate_data(self, X.reshape(len(X), -1), reset=reset, skip_check_array=True)
         return X.astype(object) if X.dtype.kind == "U" else X
+
+    def _validate_sparse(self, X, reset, min_rows):
+        """A matrix of scipy's as compressed rows, where rows are counts."""
+        if not (self.likelihood in LIKELIHOODS_OF_COUNTS if reset else self._schema.takes_sparse):
+            raise TypeError(
+                f"Sparse data was passed for X, but with likelihood={self.likelihood!r} dense data is required. Use "
+                "'.toarray()' to convert to a dense numpy array; or, if X holds counts, fit with a likelihood among "
+                f"{', '.join(map(repr, LIKELIHOODS_OF_COUNTS))}."
+            )
+        checks = {"accept_sparse": "csr", "ensure_all_finite": False, "ensure_min_samples": min_rows}
+        X = check_array(X, dtype=None, estimator=self, input_name="X", **checks)
+        validate_data(self, X, reset=reset, skip_check_array=True)
+        return SparseRows(X)
 
     def _check_array(self, X, min_rows):
         _check_equal_shapes(X)
@@ -1109,6 +1151,8 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         tags.input_tags.categorical = True
         tags.input_tags.string = True
         tags.input_tags.three_d_array = True
+        tags.input_tags.sparse = self.likelihood in LIKELIHOODS_OF_COUNTS
+        tags.input_tags.positive_only = self.likelihood == "multinomial"
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 

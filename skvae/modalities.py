@@ -12,7 +12,7 @@ from skvae.persistence import Saved
 class Packed(NamedTuple):
     """A part of n rows as numbers, and masks of the same shape.
 
-    values : (n, n_variables), float64, zero where missing; of bytes as they are, uint8.
+    values : (n, n_variables), float64, zero where missing; of bytes as they are, uint8; of counts `skvae.sparse.SparseRows`.
     observed : bool, or None where every cell is there.
     unseen : bool, the cells that hold a category that fit did not see, or None where there are none. They are not observed.
     """
@@ -115,6 +115,18 @@ class AbstractModality(ABC, Saved):
     def packs_at_once(self, X: Any) -> bool:
         """Whether `pack` takes all columns at once, so that many parts of few rows take no longer than one of many."""
         return True
+
+    def n_numbers(self, X: Any) -> int:
+        """How many numbers of memory a row of X takes when it is packed, about."""
+        return self.spec.n_variables
+
+    def native_dtypes(self, values: Any, dtypes: list) -> list:
+        """The dtypes (n_columns,) of what values unpack to: those of fit."""
+        return dtypes
+
+    def check_gaps(self) -> None:
+        """Refuse to fill missing cells where there can be none."""
+        return
 
     def derive_again(self, packed: Packed) -> Packed:
         """Packed rows of which cells were changed, with what is packed of several cells as these have it now."""

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import singledispatch
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ from skvae.sizes import (
     N_ROWS_AT_ONCE,
     N_TENSORS,
 )
+from skvae.sparse import SparseRows
+from skvae.sparse_tensors import SparseTensor
 
 # of an array, rows and cells that its schema is learned from (KDD Cup 99: nothing changes beyond)
 MIN_ROWS_SCHEMA, N_CELLS_SCHEMA = 100_000, 20_000_000
@@ -47,7 +50,8 @@ class Budget:
 class Part:
     """One part of n rows as tensors.
 
-    x : (n, n_variables), missing cells anything in the support; of bytes as they are, uint8, until `AbstractView.read`.
+    x : (n, n_variables), missing cells anything in the support; until `AbstractView.read`, of bytes as they are, uint8, and
+    of counts a `SparseTensor`.
     observed : the same, bool, or None where every cell is there.
     unseen : the same, bool, the cells of a category that fit did not see, or None where there are none.
     """
@@ -126,7 +130,7 @@ class Rows:
 def packed_parts(schema: Any, X: Any) -> Iterator[tuple[slice, tuple[Packed, ...]]]:
     """Slices of rows and what they pack to, some rows of X at a time: X may lie on disk."""
     n_cells = N_CELLS_AT_ONCE if schema.packs_at_once(X) else N_CELLS_BY_COLUMN
-    size = max(1, n_cells // schema.n_variables)
+    size = max(1, n_cells // schema.n_numbers(X))
     for rows in gen_batches(len(X), size):
         yield rows, schema.pack(X if len(X) <= size else _safe_indexing(X, rows))
 
@@ -138,10 +142,16 @@ def to_part(packed: Packed, dtype: torch.dtype, device: str, rows: slice = slice
     return Part(values if values.dtype == torch.uint8 else values.to(dtype), *masks)
 
 
-def _tensor(array: np.ndarray, device: str) -> Tensor:
+@singledispatch
+def _tensor(array: Any, device: str) -> Any:
     """A tensor of an array, whose memory it shares if that may be written."""
     array = np.ascontiguousarray(array)  # torch takes no negative strides
     return torch.as_tensor(array if array.flags.writeable else array.copy(), device=device)
+
+
+@_tensor.register
+def _(array: SparseRows, device: str) -> SparseTensor:
+    return SparseTensor.of(array, device)
 
 
 def to_rows(schema: Any, X: Any, weight: np.ndarray, device: str) -> Rows:
@@ -154,8 +164,7 @@ def to_rows(schema: Any, X: Any, weight: np.ndarray, device: str) -> Rows:
                 if tensor is not None:
                     target = whole[at]
                     if target is None:
-                        shape = len(X), *tensor.shape[1:]
-                        whole[at] = target = torch.full(shape, absent, dtype=tensor.dtype, device=device)
+                        whole[at] = target = tensor.new_full((len(X), *tensor.shape[1:]), absent)
                     target[rows] = tensor
     # of mean one: the objective is a mean over rows, and no weight is too large or small for float32
     weight = weight / weight.mean()
@@ -190,19 +199,20 @@ def whole_packed(several: Sequence[Packed]) -> Packed:
 
 
 def joined(several: Iterable[Sequence[Tensor]], n_rows: int, dtype: str = "float64") -> list[np.ndarray]:
-    """Tensors (k, ...) of each part, one after the other, as arrays (n_rows, ...).
+    """Tensors (k, ...) of each part, one after the other, as arrays (n_rows, ...); of sparse ones, compressed rows.
 
     The arrays are made with the first tensors: small results that are kept while large ones come and go take turns with
     them in memory, which can then not be used again (beside ten million rows, 800 MB).
     """
-    wholes: list[np.ndarray] = []
+    wholes: list[Tensor] = []
     at = 0
     for parts in several:
-        wholes = wholes or [np.empty((n_rows, *part.shape[1:]), dtype) for part in parts]
+        parts = [part.cpu() for part in parts]
+        wholes = wholes or [part.new_full((n_rows, *part.shape[1:]), 0, dtype=getattr(torch, dtype)) for part in parts]
         for whole, part in zip(wholes, parts, strict=True):
-            whole[at : at + len(part)] = part.cpu().numpy()
+            whole[at : at + len(part)] = part
         at += len(parts[0])
-    return wholes
+    return [whole.numpy() for whole in wholes]
 
 
 # --- how many rows at once -------------------------------------------------------------------------------------------

@@ -12,14 +12,17 @@ import numpy as np
 import pandas as pd
 
 from skvae.arrays import ImageColumn, Vectors, count_axes, is_missing
-from skvae.containers import CONTAINERS, Cells, CellType, as_frame, check_frame
+from skvae.containers import CONTAINERS, Cells, CellType, as_frame, check_frame, container_of
+from skvae.counts import Counts
 from skvae.images import Images
 from skvae.modalities import AbstractModality, Packed
 from skvae.persistence import Saved
+from skvae.sparse import ARRAYS
 from skvae.tables import Table, column_names
 
 # in this order, each takes what it finds of the columns that are left; the table comes last
 MODALITIES: dict[str, type[AbstractModality]] = {
+    "counts": Counts,
     "image": Images,
     "image column": ImageColumn,
     "vector": Vectors,
@@ -57,12 +60,12 @@ class Schema(Saved):
         `relations` and `image_shape`.
         """
         self.presence: list[int] = []
-        if isinstance(X, np.ndarray):
-            self.container, self.names, self.dtypes = "numpy", None, [X.dtype] * X.shape[1]
+        if isinstance(X, ARRAYS):
+            self.container, self.names, self.dtypes = container_of(X), None, [X.dtype] * X.shape[1]
         else:
             frame = as_frame(X)
             native = frame.to_native()
-            self.container, self.names = str(frame.implementation), native.columns
+            self.container, self.names = container_of(X), native.columns
             self.dtypes = [native[name].dtype for name in frame.columns]
             arrays = [(at, one) for at, one in enumerate(frame.iter_columns()) if count_axes(one)]
             self.presence = [at for at, one in arrays if is_missing(one).any()]
@@ -94,7 +97,7 @@ class Schema(Saved):
 
     def _split(self, X: Any) -> list:
         """What each part has of rows X."""
-        if isinstance(X, np.ndarray):
+        if isinstance(X, ARRAYS):
             return [X]
         return [self._of_part(at, X) for at in range(len(self.parts))]
 
@@ -124,6 +127,11 @@ class Schema(Saved):
         return self.parts[0].row_shape if self.container == "numpy" else None
 
     @property
+    def takes_sparse(self) -> bool:
+        """Whether rows may be a sparse matrix of scipy's."""
+        return self.kinds == ["counts"]
+
+    @property
     def relations(self) -> list:
         """What always holds between columns, as `skvae.relations` has it."""
         return [one for part in self.parts for one in part.relations]
@@ -136,13 +144,22 @@ class Schema(Saved):
     @staticmethod
     def precision(X: Any) -> str:
         """The type that latents and scores of X come in: "float32" where X has no more than that, else "float64"."""
-        dtypes = {str(dtype).lower() for dtype in ([X.dtype] if isinstance(X, np.ndarray) else X.dtypes)}
+        dtypes = {str(dtype).lower() for dtype in ([X.dtype] if isinstance(X, ARRAYS) else X.dtypes)}
         return "float32" if dtypes <= {"float32", "float16"} else "float64"
 
     @property
     def precise(self) -> str:
         """The type that a fitted model computes in, unless X has less."""
         return min((part.precise for part in self.parts), key=lambda name: np.dtype(name).itemsize)
+
+    def n_numbers(self, X: Any) -> int:
+        """How many numbers of memory a row of X takes when it is packed, about."""
+        return sum(part.n_numbers(some) for part, some in zip(self.parts, self._split(X), strict=True))
+
+    def check_gaps(self) -> None:
+        """Refuse to fill missing cells where there can be none."""
+        for part in self.parts:
+            part.check_gaps()
 
     def packs_at_once(self, X: Any) -> bool:
         """Whether many parts of few rows are packed in the same time as one of many."""
@@ -217,18 +234,22 @@ class Schema(Saved):
         """
         exact = told or [{}] * len(self.parts)
         parts = [part.unpack(one, cells) for part, one, cells in zip(self.parts, values, exact, strict=True)]
-        return self._assemble(parts, index)
+        dtypes = list(self.dtypes)
+        for places, part, one in zip(self.places, self.parts, values, strict=True):
+            for j, dtype in zip(places, part.native_dtypes(one, [dtypes[j] for j in places]), strict=True):
+                dtypes[j] = dtype
+        return self._assemble(parts, index, dtypes)
 
     def fill(self, X: Any, values: Sequence[np.ndarray], index: Any = None) -> Any:
         """X in the fitted container, its missing cells from values (n, n_variables) of each part, the others as they are."""
         trios = zip(self.parts, self._split(X), values, strict=True)
-        return self._assemble([part.fill(some, one) for part, some, one in trios], index)
+        return self._assemble([part.fill(some, one) for part, some, one in trios], index, self.dtypes)
 
-    def _assemble(self, parts: list, index: Any) -> Any:
-        """The cells of every part's columns in the fitted container."""
+    def _assemble(self, parts: list, index: Any, dtypes: list) -> Any:
+        """The cells of every part's columns in the fitted container, of such dtypes."""
         table = CONTAINERS[self.container].table
-        if self.container == "numpy":
-            return table(self.parts[0].types, self.dtypes, parts[0], index, self.names)
+        if len(parts) == 1:
+            return table(self.parts[0].types, dtypes, parts[0], index, self.names)
         cells: dict[int, Cells] = {}
         types: dict[int, CellType] = {}
         for places, part, of_columns in zip(self.places, self.parts, parts, strict=True):
@@ -237,12 +258,12 @@ class Schema(Saved):
         for j, one in zip(self.presence, parts[self._table or 0][-len(self.presence) :], strict=False):
             cells[j] = Cells(cells[j].values, one.missing)  # the table's last columns say which arrays are there
         in_order = range(len(self.dtypes))
-        return table([types[j] for j in in_order], self.dtypes, [cells[j] for j in in_order], index, self.names)
+        return table([types[j] for j in in_order], dtypes, [cells[j] for j in in_order], index, self.names)
 
     def by_column(self, figures: Sequence[np.ndarray], X: Any) -> Any:
         """Sums of figures (n, n_variables) of the variables of each column, in a table of the form of X."""
         parts = [part.by_column(one) for part, one in zip(self.parts, figures, strict=True)]
-        if isinstance(X, np.ndarray):
+        if isinstance(X, ARRAYS):
             return parts[0].reshape(X.shape)
         out = np.zeros((len(X), len(self.dtypes)))
         for at, (places, one) in enumerate(zip(self.places, parts, strict=True)):

@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from skvae.constraints import Identities
+from skvae.count_likelihoods import COUNT_LIKELIHOODS, RootShares
+from skvae.counts import CountsSpec
 from skvae.decoders import AbstractDecoder, FactorisedDecoder
 from skvae.images import ImageSpec
 from skvae.likelihoods import LIKELIHOODS
@@ -30,6 +32,7 @@ MAX_ONE_HOT = 100  # categories of a column that the linear start looks at; unme
 # (MNIST), or what takes about as long of residual convolutions
 TABLE_BUDGET = Budget(5e5, 12e6, least=3)
 IMAGE_BUDGETS = {"mlp": Budget(3e6, least=10), "residual": Budget(4.5e5, 4e8, least=5)}
+COUNTS_BUDGET = Budget(5e5, 4e8, least=10)  # benchmarks/counts.py
 
 
 class Features(NamedTuple):
@@ -178,7 +181,32 @@ class ImageView(AbstractView):
         return PixelDecoder(self.spec.variable, self.layout, latent_dim, activation, rng)
 
 
+class CountsView(AbstractView):
+    """Rows of counts. They become dense here, a batch at a time."""
+
+    budget = COUNTS_BUDGET
+    spec: CountsSpec
+
+    @property
+    def variables(self) -> Sequence[Variable]:  # type: ignore[override]
+        return (Variable(self.spec.likelihood),) * self.spec.n_variables
+
+    def read(self, part, dtype):
+        x, has_counts = part.x.to(dtype), part.x.has_entries
+        # of a row of zeros nothing is observed: its posterior is the prior
+        observed = None if has_counts.all() else has_counts[:, None].expand(x.shape)
+        return Part(x.dense(), observed)
+
+    def embedding(self, latent_dim, width, activation, rng):
+        return PartEmbedding(self.variables, latent_dim, width, rng, features=RootShares())
+
+    def decoder(self, latent_dim, sizes, activation, rng):
+        likelihood = COUNT_LIKELIHOODS[self.spec.likelihood](self.spec)
+        return FactorisedDecoder(self.variables, latent_dim, sizes, activation, rng, likelihoods=[likelihood])
+
+
 VIEWS: dict[str, type[AbstractView]] = {
+    "counts": CountsView,
     "image": ImageView,
     "image column": ImageView,
     "vector": VectorView,
@@ -200,6 +228,8 @@ class PartEmbedding(nn.Module):
         Draws the weights.
     first : nn.Module or None
         In the place of a matrix, what makes the share of the first hidden layer.
+    features : nn.Module or None
+        Numbers of scale one of whole rows of cells, in the place of what the variables' likelihoods make of each.
 
     Attributes
     ----------
@@ -217,13 +247,17 @@ class PartEmbedding(nn.Module):
         width: int | None,
         rng: Generator,
         first: nn.Module | None = None,
+        features: nn.Module | None = None,
     ):
         super().__init__()
         self.sizes, self.latent_dim = [v.size for v in variables if v.coded], latent_dim
         self.n_numbers = len(variables) - len(self.sizes)
-        blocks = [(name, list(block)) for name, block in groupby(variables, lambda v: v.likelihood)]
-        self.widths = [len(block) for _, block in blocks]
-        self.standardise = nn.ModuleList([LIKELIHOODS[name].features_of(block) for name, block in blocks])
+        if features is None:
+            blocks = [(name, list(block)) for name, block in groupby(variables, lambda v: v.likelihood)]
+            self.widths = [len(block) for _, block in blocks]
+            self.standardise = nn.ModuleList([LIKELIHOODS[name].features_of(block) for name, block in blocks])
+        else:
+            self.widths, self.standardise = [len(variables)], nn.ModuleList([features])
         self.first = first
         if first is None and width is not None:
             self.first = CellEmbedding(self.n_numbers, self.sizes, width, rng)

@@ -1,0 +1,84 @@
+"""Topics of texts: counts of words in, latents that say what a text is about, and its nearest neighbours among the others.
+
+The texts are the documentation of the functions and classes of NumPy, SciPy and scikit-learn.
+"""
+
+import importlib
+import inspect
+import warnings
+
+import numpy as np
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.neighbors import NearestNeighbors
+from sklearn.pipeline import make_pipeline
+
+from skvae import VAETransformer
+
+# %%
+# Texts that an installed package ships
+# -------------------------------------
+
+MODULES = """numpy numpy.linalg numpy.fft numpy.random numpy.polynomial scipy.stats scipy.linalg scipy.optimize scipy.signal
+scipy.sparse scipy.sparse.linalg scipy.spatial scipy.special scipy.ndimage scipy.integrate scipy.interpolate scipy.fft
+sklearn.cluster sklearn.datasets sklearn.decomposition sklearn.ensemble sklearn.linear_model sklearn.metrics
+sklearn.model_selection sklearn.neighbors sklearn.preprocessing sklearn.svm sklearn.feature_extraction.text"""
+
+texts = {}
+for module in map(importlib.import_module, MODULES.split()):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # some names are deprecated
+        members = {name: getattr(module, name) for name in dir(module) if not name.startswith("_")}
+    for name, member in members.items():
+        text = inspect.getdoc(member) if callable(member) else None
+        if text and len(text) > 300:
+            texts[text] = f"{module.__name__}.{name}"
+names, texts = np.array(list(texts.values())), list(texts)
+
+# %%
+# From words to latents
+# ---------------------
+# With likelihood="multinomial" the estimator takes the sparse counts as they are. Given the length of a text, the shares of
+# its words are a softmax of what its latents decode to.
+
+words = CountVectorizer(token_pattern=r"\b[a-z]{3,}\b", stop_words="english", min_df=10, max_df=0.3)
+vae = VAETransformer(latent_dim=8, likelihood="multinomial", random_state=0)
+pipe = make_pipeline(words, vae)
+latents = pipe.fit_transform(texts)
+counts, vocabulary = words.transform(texts), words.get_feature_names_out()
+print(f"{len(texts)} texts, {len(vocabulary)} words, {counts.nnz / np.prod(counts.shape):.1%} of the counts are not zero")
+
+# %%
+# What latents mean
+# -----------------
+# The words whose expected counts change most along a latent, to either side of the origin. A word counts for more if it is
+# frequent: its change in expected counts, not in log-odds alone, makes a text what it is.
+
+steps = 1.5 * np.eye(vae.latent_dim)
+up, down = vae.inverse_transform(steps), vae.inverse_transform(-steps)
+change = np.sqrt(up) - np.sqrt(down)
+for k, order in enumerate(change.argsort(axis=1)):
+    lower, upper = (" ".join(vocabulary[some]) for some in (order[:7], order[:-8:-1]))
+    print(f"\nLatent {k}, {vae.explained_information_[k]:.1f} nats\n  up:   {upper}\n  down: {lower}")
+
+# %%
+# Nearest texts
+# -------------
+# Texts that are about the same lie near each other. A new text is reduced by the same pipeline.
+
+neighbours = NearestNeighbors(n_neighbors=4).fit(latents)
+print()
+for name in ("scipy.stats.norm", "sklearn.cluster.KMeans", "numpy.fft.rfft", "scipy.linalg.cholesky"):
+    _, [near] = neighbours.kneighbors(latents[names == name])
+    print(f"{name}: {', '.join(other for other in names[near] if other != name)}")
+query = "probability density of a random variable, its cumulative distribution function and quantiles"
+_, [near] = neighbours.kneighbors(pipe.transform([query]))
+print(f"'{query}': {', '.join(names[near])}")
+
+# %%
+# Which words are odd
+# -------------------
+# `score_cells` says of each word by how much its count is likelier, or less likely, than the model expected.
+
+at = int(np.flatnonzero(names == "sklearn.cluster.KMeans")[0])
+cells = vae.score_cells(counts[at])[0]
+print(f"\nOdd words of {names[at]}: {' '.join(vocabulary[cells.argsort()[:8]])}")

@@ -1,0 +1,61 @@
+"""Rows of numbers most of which are zero, without torch: compressed rows that are indexed, and counted, as arrays are."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import csr_array
+
+
+@dataclass(frozen=True, eq=False)
+class SparseRows:
+    """Rows in scipy's compressed form, with the length and the indexing of an array (n, k).
+
+    csr : csr_matrix or csr_array, (n, k); which of them rows are given back in.
+    """
+
+    csr: Any
+
+    def __len__(self) -> int:
+        return self.csr.shape[0]
+
+    def __getitem__(self, rows: Any) -> "SparseRows":
+        return SparseRows(self.csr[rows])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.csr.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.csr.dtype
+
+    @property
+    def kind(self) -> str:
+        """The name of scipy's class."""
+        return "csr_array" if isinstance(self.csr, csr_array) else "csr_matrix"
+
+
+# what one part has whole: not columns of a frame, but rows
+ARRAYS = np.ndarray, SparseRows
+
+
+def is_sparse_frame(X: Any) -> bool:
+    """Whether X is a frame of pandas whose columns all have a Sparse dtype."""
+    return isinstance(X, pd.DataFrame) and all(isinstance(dtype, pd.SparseDtype) for dtype in X.dtypes)
+
+
+def rows_of(X: Any) -> SparseRows:
+    """An array (n, k) of numbers, or a frame whose columns are all Sparse, as compressed rows."""
+    if isinstance(X, SparseRows):
+        return X
+    if isinstance(X, np.ndarray):
+        return SparseRows(csr_array(X))
+    filled = [name for name, dtype in X.dtypes.items() if dtype.fill_value != 0]
+    if filled:
+        raise ValueError(
+            f"Column {filled[0]!r} has dtype {X.dtypes[filled[0]]}, and counts are 0 where nothing is stored. Convert the "
+            "frame: X.fillna(0).astype(pd.SparseDtype(int, 0))."
+        )
+    return SparseRows(csr_array(X.sparse.to_coo()))
