@@ -23,11 +23,11 @@ from skvae import VAETransformer
 # Tones, and pictures of them
 # ---------------------------
 # 1,200 tones of 0.8 seconds. Instruments differ by their overtones, and by how they begin and end. Pitch is in semitones
-# as MIDI counts them: 69 is the A of 440 Hz, and 12 more are an octave. A picture of a tone has a row for each of 32 bands
-# of frequency and a column for each of 16 moments; its levels are half decibels above silence.
+# as MIDI counts them: 69 is the A of 440 Hz, and 12 more are an octave. A picture of a tone has a row for each of 24 bands
+# of frequency, up to 1500 Hz, and a column for each of 10 moments; its levels are half decibels above silence.
 
 RATE, WINDOW, HOP = 8000, 128, 32  # samples: in a second, in a window, from one window to the next
-N_BANDS, N_MOMENTS, EVERY = 32, 16, 12  # of the windows every twelfth is kept
+N_BANDS, N_MOMENTS, EVERY = 24, 10, 19  # of the windows every nineteenth is kept
 OVERTONES = {"flute": (1, 0.15, 0.05), "organ": (1, 0.6, 0.25, 0.5), "plucked": (1, 0.7, 0.5, 0.35, 0.25, 0.2)}
 ATTACK = {"flute": 0.12, "organ": 0.01, "plucked": 0.003}  # seconds
 DECAY = {"flute": np.inf, "organ": np.inf, "plucked": 0.25}
@@ -45,7 +45,7 @@ def tone(instrument, pitch, loudness):
     for k, strength in enumerate(OVERTONES[instrument], start=1):
         frequency = k * 440 * 2 ** ((pitch - 69) / 12)
         wave = np.sin(2 * np.pi * frequency * times + rng.uniform(0, 2 * np.pi))
-        sound += 10 ** (loudness / 20) * strength * wave * np.exp(-k * times / DECAY[instrument]) * (frequency < 2500)
+        sound += 10 ** (loudness / 20) * strength * wave * np.exp(-k * times / DECAY[instrument]) * (frequency < 2000)
     return sound * (1 - np.exp(-times / ATTACK[instrument])) * np.minimum(1, (0.8 - times) / 0.08)
 
 
@@ -65,7 +65,7 @@ tones = pd.DataFrame(
 )
 tones["picture"] = [picture(tone(*row)) for row in tones.itertuples(index=False)]
 seen, unseen = tones[:1000], tones[1000:]
-vae = VAETransformer(latent_dim=8, max_iter=24, random_state=0).fit(seen)
+vae = VAETransformer(latent_dim=8, max_iter=70, random_state=0).fit(seen)
 
 # %%
 # What do the latents know?
@@ -81,7 +81,7 @@ latents, unseen_latents = vae.transform(picture_only(seen)), vae.transform(pictu
 guesser = KNeighborsRegressor(5, weights="distance").fit(latents, seen[["pitch", "loudness"]])
 guesses = guesser.predict(unseen_latents)
 proba = vae.conditional_proba(picture_only(unseen), "instrument")
-print(f"Of {len(unseen)} unseen pictures, 512 numbers each, in 8 latents")
+print(f"Of {len(unseen)} unseen pictures, 240 numbers each, in 8 latents")
 print(f"  pitch by five neighbours: median error {np.median(np.abs(guesses[:, 0] - unseen['pitch'])):.2f} semitones")
 print(f"  loudness by five neighbours: median error {np.median(np.abs(guesses[:, 1] - unseen['loudness'])):.1f} decibels")
 print(f"  most probable instrument: {np.mean(proba.idxmax(axis=1) == unseen['instrument']):.0%} right")
@@ -114,7 +114,7 @@ def heard(sound):
     pitches, multiples = np.arange(54, 84, 0.02), np.arange(1, 5)[:, None]
     frequencies = multiples * 440 * 2 ** ((pitches - 69) / 12)
     comb = strength[np.minimum(frequencies / RATE * n_points, n_points // 2).round().astype(int)]
-    return pitches[np.where(frequencies < 2500, comb / multiples, 0).sum(0).argmax()]
+    return pitches[np.where(frequencies < 1500, comb / multiples, 0).sum(0).argmax()]
 
 
 # %%
@@ -161,7 +161,7 @@ for row, instrument in zip(axes, OVERTONES, strict=True):
         image = axis.imshow(strip / 2 - 60, origin="lower", aspect="auto", cmap="magma", vmin=-60, vmax=0)
         axis.set_title(f"{instrument}, {what}", loc="left", fontsize="medium")
         axis.set_xticks(N_MOMENTS / 2 + (N_MOMENTS + 2) * np.arange(len(chosen)), asked["pitch"][chosen].astype(int))
-    row[0].set_yticks([0, 8, 16, 24], ["0", "500", "1000", "1500"])
+    row[0].set_yticks([0, 8, 16], ["0", "500", "1000"])
     row[0].set_ylabel("frequency, Hz")
 for axis in axes[-1]:
     axis.set_xlabel("pitch, in semitones; each tone lasts 0.8 seconds")

@@ -154,6 +154,17 @@ class ImageColumn(AbstractArrayColumn):
     def inner(self):
         return Images(self.likelihood)
 
+    @property
+    def images(self):
+        return self.arrays
+
+    def dense(self, X: Any) -> np.ndarray:
+        """The images of a frame of one column, as floats (n, ...), NaN where missing."""
+        values, missing = self._read(X)
+        out = np.full((len(missing), *self.shape), np.nan)
+        out[~missing] = values
+        return out
+
 
 class Vectors(AbstractArrayColumn):
     """A column of vectors, such as embeddings: to the model, columns of their own without names."""

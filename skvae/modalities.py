@@ -62,6 +62,11 @@ class AbstractModality(ABC, Saved):
         return None
 
     @property
+    def images(self) -> Any:
+        """The `Images` that it holds, if any."""
+        return None
+
+    @property
     @abstractmethod
     def spec(self) -> Any: ...
 

@@ -132,6 +132,23 @@ class Schema(Saved):
         return self.kinds == ["counts"]
 
     @property
+    def images(self) -> Any:
+        """The `Images` of the first part that holds any; None where none does."""
+        return next((part.images for part in self.parts if part.images is not None), None)
+
+    def dense_images(self, X: Any) -> np.ndarray:
+        """Those of rows X, (n, ...), floats, NaN where missing."""
+        at = next(at for at, part in enumerate(self.parts) if part.images is not None)
+        if isinstance(X, np.ndarray):
+            return X.astype(float).reshape(-1, *self.images.row_shape)
+        return self.parts[at].dense(self._of_part(at, X))
+
+    @property
+    def table(self) -> tuple[Any, list]:
+        """The part that is a table, None if none is, and the places of its columns."""
+        return (None, []) if self._table is None else (self.parts[self._table], self.places[self._table])
+
+    @property
     def relations(self) -> list:
         """What always holds between columns, as `skvae.relations` has it."""
         return [one for part in self.parts for one in part.relations]
