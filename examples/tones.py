@@ -65,7 +65,7 @@ tones = pd.DataFrame(
 )
 tones["picture"] = [picture(tone(*row)) for row in tones.itertuples(index=False)]
 seen, unseen = tones[:1000], tones[1000:]
-vae = VAETransformer(latent_dim=8, max_iter=70, random_state=0).fit(seen)
+vae = VAETransformer(latent_dim=8, random_state=0).fit(seen)
 
 # %%
 # What do the latents know?

@@ -158,8 +158,7 @@ class ImageColumn(AbstractArrayColumn):
     def images(self):
         return self.arrays
 
-    def dense(self, X: Any) -> np.ndarray:
-        """The images of a frame of one column, as floats (n, ...), NaN where missing."""
+    def dense_images(self, X):
         values, missing = self._read(X)
         out = np.full((len(missing), *self.shape), np.nan)
         out[~missing] = values

@@ -1161,7 +1161,7 @@ def _value_texts(values):
 def _read_table(estimator, X, is_modelled=False):
     """A list of Column; is_modelled : only of those that do not name rows."""
     table, places = estimator._schema.table
-    if table is None:
+    if not places:
         raise ValueError("X must hold images, or columns of a table. Got rows that hold neither.")
     if not hasattr(X, "columns"):
         X = np.asarray(X) if not hasattr(X, "shape") else X

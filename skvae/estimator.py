@@ -466,8 +466,9 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         ----------
         X : {array-like, sparse matrix, DataFrame} of shape (n_samples, n_features), or images of shape (n_samples, height, \
                 width), (n_samples, height, width, channels) or (n_samples, channels, height, width)
-            At least two rows. Columns hold numbers, booleans, strings, categories, dates or durations, or arrays of one shape
-            (NumPy arrays in a column of Python objects, polars' Array, Arrow's lists of fixed size); cells may be missing.
+            At least two rows. Columns hold numbers, booleans, strings, categories, dates or durations, or arrays of one
+            shape (NumPy arrays in a column of Python objects, polars' Array, Arrow's lists of fixed size); cells may be
+            missing.
             Sparse rows hold counts, by a `likelihood` of these.
 
         y : None
@@ -831,12 +832,12 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
             Number of rows; for each of the rows of `given`, if that is a frame.
 
         given : dict or DataFrame, default=None
-            Values of some columns: {"sex": "Female", "age": 40}, {"image": array}, or a frame with several such rows. None or
-            NaN stands for a missing cell. Other cells are drawn from their distribution given these: rows come out as if free draws had been
-            filtered, however rare the condition. In the autoregressive generator, categories of few levels come first, then
-            numbers. Where a given cell comes late in that order, candidates are drawn that know it from the start, and taken
-            by how likely they are (sampling-importance-resampling), until their effective number suffices; the latent
-            generator takes one of 64 latents, half of the encoder's and half of the prior's.
+            Values of some columns: {"sex": "Female", "age": 40}, {"image": array}, or a frame with several such rows. None
+            or NaN stands for a missing cell. Other cells are drawn from their distribution given these: rows come out as if
+            free draws had been filtered, however rare the condition. In the autoregressive generator, categories of
+            few levels come first, then numbers. Where a given cell comes late in that order, candidates are drawn that know
+            it from the start, and taken by how likely they are (sampling-importance-resampling), until their effective
+            number suffices; the latent generator takes one of 64 latents, half of the encoder's and half of the prior's.
 
         random_state : int, RandomState instance or None, default=None
             None draws from a stream that `fit` seeded: calls differ, and a script with an int `random_state` of the

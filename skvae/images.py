@@ -90,6 +90,9 @@ class Images(AbstractModality):
     def images(self) -> "Images":
         return self
 
+    def dense_images(self, X):
+        return X.astype(float).reshape(-1, *self._whole_shape)
+
     @property
     def _whole_shape(self) -> tuple[int, ...]:
         """The shape of an image, also where rows are flat."""

@@ -66,6 +66,10 @@ class AbstractModality(ABC, Saved):
         """The `Images` that it holds, if any."""
         return None
 
+    def dense_images(self, X: Any) -> np.ndarray:
+        """Those of rows X, (n, ...), floats, NaN where missing; only where it has `images`."""
+        raise NotImplementedError(f"{type(self).__name__} holds no images")
+
     @property
     @abstractmethod
     def spec(self) -> Any: ...

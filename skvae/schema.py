@@ -139,9 +139,7 @@ class Schema(Saved):
     def dense_images(self, X: Any) -> np.ndarray:
         """Those of rows X, (n, ...), floats, NaN where missing."""
         at = next(at for at, part in enumerate(self.parts) if part.images is not None)
-        if isinstance(X, np.ndarray):
-            return X.astype(float).reshape(-1, *self.images.row_shape)
-        return self.parts[at].dense(self._of_part(at, X))
+        return self.parts[at].dense_images(self._split(X)[at])
 
     @property
     def table(self) -> tuple[Any, list]:
