@@ -16,6 +16,9 @@ NUMPY_ONLY: set[str] = set()
 RULES = {
     # without torch: what rows look like
     "persistence": (set(), NUMPY_ONLY),
+    "archive": (set(), NUMPY_ONLY),
+    "dtypes": (set(), {"pandas"}),
+    "values": ({"dtypes", "persistence"}, {"pandas"}),
     "moments": (set(), NUMPY_ONLY),
     "curves": ({"moments", "persistence"}, NUMPY_ONLY),
     "scalings": ({"curves", "moments", "persistence"}, NUMPY_ONLY),
@@ -105,6 +108,7 @@ RULES = {
         },
         {"torch", "narwhals", "pandas", "sklearn"},
     ),
+    "files": ({"_version", "archive", "estimator", "persistence", "values"}, {"torch", "sklearn"}),
     "plotted_columns": ({"containers"}, NUMPY_ONLY),
     "artists": ({"plotted_columns", "plotting"}, NUMPY_ONLY),
     "mosaics": ({"artists", "images"}, NUMPY_ONLY),
