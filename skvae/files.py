@@ -152,7 +152,9 @@ def _restored(content: Any, arrays: list) -> VAETransformer:
         if missing:
             raise ValueError(f"{missing[0]} is missing")
         estimator = VAETransformer()
-        with _Bounded(sum(array.size for array in arrays)):
+        most = max(4 * sum(array.size for array in arrays), SMALLEST_BOUND)
+        _check_sizes(state.get("_schema"), most)
+        with _Bounded(most):
             estimator.__setstate__(state)
     # whatever values may do to pandas, polars, torch or our classes: from bytes that no version of ours wrote
     except Exception as error:
@@ -282,12 +284,26 @@ SIZES: dict[Callable, Callable[..., float]] = {
 SMALLEST_BOUND = 2**20  # numbers; small models make tables of constants beside their weights
 
 
+def _check_sizes(schema: Any, most: int) -> None:
+    """Refuse fields of the name "size", such as the bins of a histogram, that are beyond the numbers of a tensor."""
+    waiting = [schema]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            size = one.get("size", 0)
+            if isinstance(size, int) and size > most:
+                raise ValueError("a size is larger than the arrays are")
+            waiting.extend(one.values())
+        elif isinstance(one, list | tuple):
+            waiting.extend(one)
+
+
 class _Bounded(TorchFunctionMode):
     """While a module is made: no tensor is much larger than all arrays of the file together, whatever sizes it declares."""
 
-    def __init__(self, n_numbers: int):
+    def __init__(self, most: int):
         super().__init__()
-        self._most = max(4 * n_numbers, SMALLEST_BOUND)
+        self._most = most
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}

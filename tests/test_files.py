@@ -473,7 +473,7 @@ def test_no_size_in_a_file_takes_memory_or_time():
     ]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for data in map(to_bytes, models):
-        for at, large in itertools.product(range(len(whole_numbers(description_of(data)))), (10**15, 10**9, 10**6)):
+        for at, large in itertools.product(range(len(whole_numbers(description_of(data)))), (10**15, 10**9)):
             _, seconds = outcome(edited(data, functools.partial(enlarge, at=at, large=large)))
             assert seconds < 2
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024
