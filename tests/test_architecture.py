@@ -109,6 +109,12 @@ RULES = {
         {"torch", "narwhals", "pandas", "sklearn"},
     ),
     "files": ({"_version", "archive", "estimator", "persistence", "values"}, {"torch", "sklearn"}),
+    "table_files": ({"archive"}, {"pandas"}),
+    "commands": (
+        {"archive", "containers", "estimator", "files", "quality", "relations", "schema", "table_files"},
+        {"pandas"},
+    ),
+    "cli": ({"_version", "commands"}, NUMPY_ONLY),
     "plotted_columns": ({"containers"}, NUMPY_ONLY),
     "artists": ({"plotted_columns", "plotting"}, NUMPY_ONLY),
     "mosaics": ({"artists", "images"}, NUMPY_ONLY),
