@@ -192,7 +192,7 @@ def test_files_are_replaced_only_by_whole_ones(run, monkeypatch):
         (["fit", "none.csv", "-o", "x.skvae"], "none.csv: No such file"),
         (["fit", "data.csv", "-o", "none/x.skvae"], "none: No such folder"),
         (["fit", "data.csv", "-o", "x.skvae", "--likelihood", "what=poisson"], "data.csv has no column 'what'. It has id"),
-        (["fit", "data.csv", "-o", "x.skvae", "--likelihood", "poisson", "--likelihood", "a"], "is one name for all columns"),
+        (["fit", "data.csv", "-o", "x.skvae", "--likelihood", "poisson", "--likelihood", "a"], "is one name for all"),
         (["fit", "data.csv", "-o", "x.skvae", "--prior", "odd"], "The 'prior' parameter of VAETransformer must be"),
         (["sample", "model.skvae", "--given", "what=1"], "--given is COLUMN=VALUE of a column of the model: id, sex"),
         (["sample", "model.skvae", "--given", "age=old"], "'old' is no value of that column, which is of kind integer"),
