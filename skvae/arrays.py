@@ -106,20 +106,22 @@ class AbstractArrayColumn(AbstractModality):
             return Packed(values, np.zeros(values.shape, bool)), {}
         cells = np.empty(n_rows, dtype=object)
         for at, value in enumerate(given[self.name]):
-            cells[at] = None if value is None else np.asarray(value)
+            cells[at] = None if value is None else _as_numbers(value)
         try:
             values, missing = stacked(cells, self.name, self.shape)
+            packed = self._packed(values, missing)
         except (TypeError, ValueError) as error:
             raise type(error)(f"given has no value of column {self.name!r}: {error}") from None
-        packed = self._packed(values, missing)
-        whole = np.zeros((n_rows, *self.shape), self.dtype)
+        whole = np.zeros((n_rows, *self.shape), values.dtype)
         whole[~missing] = values
         return Packed(packed.values, packed.known), {0: Cells(whole, missing)}
 
     def unpack(self, values, told=None):
+        out = self._unpacked(values)
         if told:
-            return [told[0]]
-        return [Cells(self._unpacked(values), np.zeros(len(values), bool))]
+            exact = told[0].values
+            out = np.where(np.isnan(exact), out, exact).astype(self.dtype)  # what is not known of an array is drawn
+        return [Cells(out, np.zeros(len(values), bool))]
 
     def _unpacked(self, values: np.ndarray) -> np.ndarray:
         """Packed numbers (n, n_variables) as arrays (n, ...)."""
@@ -216,6 +218,8 @@ def read_arrays(series: nw.Series, shape: tuple[int, ...] | None = None) -> tupl
         cells = np.fromiter(series.to_native(), dtype=object, count=len(series))
         return stacked(cells, series.name, shape)
     found = tuple(series.dtype.shape)
+    if 0 in found:
+        raise ValueError(f"Column {series.name!r} holds arrays of shape {found}, which hold nothing. Drop the column.")
     if shape is not None and found != shape:
         raise ValueError(f"Column {series.name!r} was fitted with arrays of shape {shape}, got {found}.")
     native = series.to_native()
@@ -235,7 +239,7 @@ def stacked(cells: np.ndarray, name: Any, shape: tuple[int, ...] | None = None) 
     cells : (n,), arrays or missing; name : of the column, for messages; shape : that which fit saw; None in fit.
     """
     missing = np.fromiter((_is_none(cell) for cell in cells), dtype=bool, count=len(cells))
-    there, rows = [cell for cell in cells if not _is_none(cell)], np.flatnonzero(~missing)
+    there, rows = [_plain(cell) for cell in cells[~missing]], np.flatnonzero(~missing)
     for row, cell in zip(rows, there, strict=True):
         if not isinstance(cell, np.ndarray):
             raise TypeError(
@@ -267,6 +271,24 @@ def _check_numbers(values: np.ndarray, name: Any, rows: np.ndarray | None = None
     return values
 
 
+def _as_numbers(value: Any) -> np.ndarray:
+    """A value that is given for an array; of a list, None stands for a missing number."""
+    array = np.asarray(value)
+    if array.dtype == object:
+        try:
+            return array.astype(float)
+        except (TypeError, ValueError):
+            return array
+    return array
+
+
+def _plain(cell: Any) -> Any:
+    """A masked array with NaN where it is masked, a matrix as an array; anything else as it is."""
+    if isinstance(cell, np.ma.MaskedArray):
+        return np.ma.filled(cell.astype(float), np.nan) if cell.mask.any() else cell.data
+    return np.asarray(cell) if isinstance(cell, np.ndarray) else cell
+
+
 def _is_none(cell: Any) -> bool:
-    """Whether a cell stands for a missing array: None, NaN or NA."""
-    return cell is None or cell is pd.NA or (isinstance(cell, float) and cell != cell)
+    """Whether a cell stands for a missing array: None, NaN, NaT or NA."""
+    return not isinstance(cell, np.ndarray) and np.ndim(cell) == 0 and bool(pd.isna(cell))

@@ -597,8 +597,8 @@ class Chain(nn.Module):
         Bayes' rule over the codes, with densities of the fixed order: there categories come before numbers, and the chain
         has learned in that order what numbers tell of categories. x, known : as in `sample`.
         """
-        places = len(self.code_places[j])
-        levels = range(max(places, 2))
+        likelihood, places = self.likelihood(j), len(self.code_places[j])
+        is_boolean = not likelihood.variables[0].coded
         observed = known.clone()
         observed[:, j] = True
         at = int(self.indicators[j])
@@ -606,11 +606,11 @@ class Chain(nn.Module):
         if at >= 0:
             x[:, at], observed[:, at] = 0.0, True
         nats = []
-        for level in levels:
+        for level in range(2 if is_boolean else places):
             x[:, j] = level
             nats.append(self.log_prob(Part(x, observed)).sum(-1))
         share = torch.stack(nats, 1).softmax(1)
-        return share[:, 1] if places == 1 else share.argmax(1).to(x)
+        return share[:, 1] if is_boolean else share.argmax(1).to(x)
 
     def _conditional(self, j: int, state: "_PartialRows") -> tuple[AbstractLikelihood, Tensor, Tensor]:
         """The likelihood of variable j by itself, log-weights (m, n) of its mixture, and thetas (m, n, n_params) of that,

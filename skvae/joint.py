@@ -123,7 +123,7 @@ class ConditionalAutoencoder(OwnAutoencoder):
 
     def start_at(self, means):
         super().start_at(means)
-        self.context.centre.copy_(means[self.at][: len(self.context.centre)])
+        self.context.centre_at(means[self.at])
 
 
 class OtherParts(PartsGenerator):
@@ -170,7 +170,7 @@ class OtherParts(PartsGenerator):
         super().start(rows, means, read)
         self.table.start_at(means[self.at])
         for embedding, mean in zip(self.encoder.embeddings, without(self.at, means), strict=True):
-            embedding.centre.copy_(mean[: len(embedding.centre)])
+            embedding.centre_at(mean)
 
     def loss(self, rows, rng=None):
         loss = super().loss(rows, rng)

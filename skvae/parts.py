@@ -62,7 +62,7 @@ class OwnAutoencoder(Autoencoder):
     def start_at(self, means: Sequence[Tensor]) -> None:
         """Start at means, where decoders ignore the latents. means : (n_features,) of every part, those of its features."""
         for embedding, mean in zip(self.encoder.embeddings, means, strict=True):
-            embedding.centre.copy_(mean[: len(embedding.centre)])
+            embedding.centre_at(mean)
         for decoder, mean in zip(self.decoders, self.decoded(means), strict=True):
             decoder.start_at(mean)
 

@@ -18,7 +18,7 @@ from skvae.images import Images
 from skvae.modalities import AbstractModality, Packed
 from skvae.persistence import Saved
 from skvae.sparse import ARRAYS
-from skvae.tables import Table, column_names
+from skvae.tables import Table, categorical_names, column_names
 
 # In this order each modality claims its columns among those that are left: the table, which takes any, comes last.
 MODALITIES: dict[str, type[AbstractModality]] = {
@@ -70,6 +70,7 @@ class Schema(Saved):
             self.dtypes = [native[name].dtype for name in frame.columns]
             arrays = [(at, one) for at, one in enumerate(frame.iter_columns()) if count_axes(one)]
             self.presence = [at for at, one in arrays if is_missing(one).any()]
+            _check_categorical(parameters["categorical_features"], X, [at for at, _ in arrays])
         _check_likelihood(parameters["likelihood"], X)
         self.kinds, self.parts, self.places = [], [], []
         free = list(range(X.shape[1]))
@@ -99,6 +100,8 @@ class Schema(Saved):
     def _split(self, X: Any) -> list:
         """The columns of X that belong to each part."""
         if isinstance(X, ARRAYS):
+            if self.container in ("pandas", "polars") and self.kinds != ["table"] and len(self.parts) > 1:
+                raise TypeError("X must be a frame, as in fit, where columns held arrays. Got an array.")
             return [X]
         return [self._of_part(at, X) for at in range(len(self.parts))]
 
@@ -109,8 +112,8 @@ class Schema(Saved):
         if len(places) == len(self.dtypes) and not presence:
             return X
         frame = as_frame(X)
-        columns = frame.columns
-        there = {columns[j]: np.where(is_missing(frame[columns[j]]), np.array(None), True) for j in presence}
+        columns = list(frame.iter_columns())
+        there = {columns[j].name: np.where(is_missing(columns[j]), np.array(None), True) for j in presence}
         return CONTAINERS[str(frame.implementation)].select(X, places, there)
 
     @property
@@ -294,9 +297,25 @@ class Schema(Saved):
 
 
 def _check_likelihood(likelihood: Any, X: Any) -> None:
-    """Refuse a likelihood for a column that is not there."""
-    if isinstance(likelihood, dict) and len(X.shape) == 2 and (unknown := set(likelihood) - set(column_names(X))):
+    """Refuse a likelihood for a column that is not there, and one of whole rows for a column."""
+    if not isinstance(likelihood, dict) or len(X.shape) != 2:
+        return
+    if unknown := set(likelihood) - set(column_names(X)):
         raise ValueError(f"likelihood has a key {unknown.pop()!r} which is not a column of X. Columns: {column_names(X)}.")
+    for name, wanted in likelihood.items():
+        if wanted == "multinomial":
+            raise ValueError(
+                f"The likelihood of column {name!r} cannot be 'multinomial', which is of whole rows of counts. Choose "
+                "'poisson' or 'negative_binomial', or say likelihood='multinomial' of all columns."
+            )
+
+
+def _check_categorical(categorical: Any, X: Any, arrays: list[int]) -> None:
+    """Refuse to take columns of arrays, by place, as categories."""
+    names = column_names(X)
+    for name in categorical_names(X, categorical) if arrays else ():
+        if name in [names[at] for at in arrays]:
+            raise ValueError(f"categorical_features has {name!r}, whose cells are arrays. Leave it out.")
 
 
 def figures_like(X: Any, figures: np.ndarray, columns: Any) -> Any:

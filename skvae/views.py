@@ -305,9 +305,14 @@ class PartEmbedding(nn.Module):
         mean : (k,) and slope : (k, latent_dim), of `linear_features`, at places (k,); log_scale : (latent_dim,).
         """
         k = self.n_numbers
-        self.centre[:k] = mean[:k]
+        self.centre_at(mean)
         bias = torch.cat([-mean[k:] @ slope[k:], log_scale])
         self.path.set_(F.pad(slope, (0, self.latent_dim)), places, bias)
+
+    @torch.no_grad()
+    def centre_at(self, means: Tensor) -> None:
+        """Take the means of numbers off before the linear maps. means : (n_features,)."""
+        self.centre[: self.n_numbers] = means[: self.n_numbers]
 
     @property
     def n_features(self) -> int:
