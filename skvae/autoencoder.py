@@ -277,12 +277,12 @@ class Autoencoder(nn.Module):
         z = posterior.at(noise)
         return _total(self.log_cells(parts, z)), self.prior.kl(posterior, z)
 
-    def objective(self, rows: Rows, noise: Tensor) -> Tensor:
+    def objective(self, rows: Rows, noise: Tensor, seen: Sequence[Part] | None = None) -> Tensor:
         """Mean over rows of weight times bound, its KL times beta (Higgins et al., 2017, eq. 4): a scalar.
 
-        noise : as in `elbo`.
+        noise, seen : as in `elbo`.
         """
-        log_likelihood, kl = self.elbo(rows.parts, noise)
+        log_likelihood, kl = self.elbo(rows.parts, noise, seen)
         return ((log_likelihood - self.beta * kl) * rows.weight).mean()
 
     def log_likelihood(self, parts: Sequence[Part], noise: Tensor) -> Tensor:

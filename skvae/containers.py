@@ -509,9 +509,17 @@ def _sparse_frame(types, dtypes, cells, index, names):
 class Container(NamedTuple):
     """What differs between the libraries that rows come from.
 
-    table : of cell types, native dtypes, cells, index and names, the container; series : of plain values, dtype and name, a
-    narwhals series; select : of a frame, some columns by place, and after them further columns, {name: True or None (n,)};
-    boolean : the name of the dtype of these.
+    Attributes
+    ----------
+    table : callable
+        Puts together the container, from cell types, native dtypes, cells, an index and names.
+    series : callable
+        Makes a narwhals series, from plain values, a dtype and a name.
+    select : callable
+        From a frame, places of columns, and {name: True or None (n,)}: these columns, and after them further ones that hold
+        True and missing cells.
+    boolean : callable
+        Returns the dtype of the further columns.
     """
 
     table: Callable

@@ -341,7 +341,7 @@ class ManifoldDisplay:
             [1, inf).
         """
         _check(cls, estimator, n)
-        if estimator._schema.row_shape is None:
+        if estimator._schema.images is None:
             raise ValueError(
                 f"{cls.__name__} draws images, but {type(estimator).__name__} was fitted to a table. Use TraversalDisplay "
                 "instead, or image_shape= if X holds flat images."
@@ -352,7 +352,7 @@ class ManifoldDisplay:
         Z = np.tile(_centre(estimator, draws), (n ** len(chosen), 1))
         for k, column in zip(chosen, np.meshgrid(values[0], *(one[::-1] for one in values[1:])), strict=True):
             Z[:, k] = column.ravel()
-        images = _read_images(estimator, estimator.inverse_transform(Z)).reshape(-1, n, *estimator._schema.row_shape)
+        images = _read_images(estimator, estimator.inverse_transform(Z)).reshape(-1, n, *estimator._schema.images.row_shape)
         labels, pixel_range = _latent_labels(estimator, chosen), _pixel_range(estimator)
         return cls(images=images, values=values, labels=labels, pixel_range=pixel_range).plot(ax=ax, **kwargs)
 
@@ -506,8 +506,8 @@ class TraversalDisplay:
             moved[-n:, k] = np.quantile(draws[:, k], _shares(n))
         decoded = estimator.inverse_transform(Z.reshape(-1, Z.shape[-1]))
         common = {"steps": steps, "labels": _latent_labels(estimator, chosen)}
-        if estimator._schema.row_shape is not None:
-            images = _read_images(estimator, decoded).reshape(len(chosen), len(steps), *estimator._schema.row_shape)
+        if estimator._schema.images is not None:
+            images = _read_images(estimator, decoded).reshape(len(chosen), len(steps), *estimator._schema.images.row_shape)
             display = cls(decoded=images, pixel_range=_pixel_range(estimator), **common)
         else:
             display = cls(**cls._compare(estimator, decoded, start, draws), **common)
@@ -711,7 +711,7 @@ class ReconstructionDisplay:
         """
         _check(cls, estimator, n)
         back = estimator.inverse_transform(np.asarray(estimator.transform(X)))
-        if estimator._schema.row_shape is None:
+        if estimator._schema.images is None:
             data, back = (_read_table(estimator, one, is_modelled=True) for one in (X, back))
             display = cls(data=data, reconstruction=back, n_rows=len(data[0].values), n_columns=n)
         else:
@@ -872,7 +872,7 @@ class SamplesDisplay:
             If `n` is not an int in the range [1, inf).
         """
         _check(cls, estimator, n)
-        read = _read_table if estimator._schema.row_shape is None else _read_images
+        read = _read_table if estimator._schema.images is None else _read_images
         common = {"draws": read(estimator, estimator.sample(n, random_state=random_state))}
         if X is not None:
             if read is _read_images:
@@ -1160,19 +1160,27 @@ def _value_texts(values):
 
 def _read_table(estimator, X, is_modelled=False):
     """A list of Column; is_modelled : only of those that do not name rows."""
-    [table] = estimator._schema.parts
-    return read_columns(X, table.categorical, estimator.ignored_features_ if is_modelled else ())
+    table, places = estimator._schema.table
+    if not places:
+        raise ValueError("X must hold images, or columns of a table. Got rows that hold neither.")
+    if not hasattr(X, "columns"):
+        X = np.asarray(X) if not hasattr(X, "shape") else X
+        return read_columns(X, table.categorical, estimator.ignored_features_ if is_modelled else ())
+    own = X.iloc[:, places] if hasattr(X, "iloc") else X[:, places]
+    return read_columns(own, table.categorical, estimator.ignored_features_ if is_modelled else ())
 
 
 def _read_images(estimator, X):
     """Images as floats (n, *image shape), NaN where a pixel is missing."""
-    return np.asarray(X).astype(float).reshape(-1, *estimator._schema.row_shape)
+    return estimator._schema.dense_images(
+        X if hasattr(X, "columns") and estimator._schema.names is not None else np.asarray(X)
+    )
 
 
 def _pixel_range(estimator):
     """The values that are drawn black and white, by those that fit saw; None of a table."""
-    shape, [images] = estimator._schema.row_shape, estimator._schema.parts
-    return None if shape is None else pixel_range_of(shape, float(images.lower), float(images.upper))
+    images = estimator._schema.images
+    return None if images is None else pixel_range_of(images.row_shape, float(images.lower), float(images.upper))
 
 
 def _n_rows(rows):

@@ -74,7 +74,9 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
 
     A table goes in as it is: numbers, booleans, strings, categories, dates and missing cells, in a pandas or polars
     DataFrame or an array; and rows come out in the same container, with the same columns, dtypes, categories, decimals and
-    bounds.
+    bounds. A column of a frame may also hold arrays, all of one shape: of two or more axes, images (or spectrograms, or
+    series of several channels), of one axis, vectors (such as embeddings). They are encoded, drawn and completed together
+    with the other columns: sevens given the label 7, or the label given an image.
 
     Encoder and decoder each have a linear path that starts at the closed-form optimum of probabilistic PCA [2]_, beside a
     network that starts near zero: training begins where PCA ends.
@@ -146,8 +148,11 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         "autoregressive": a model of its own, trained after the autoencoder, which depends on no parameter of the latter. In
         that of a table each cell depends on those before it, in any order [7]_, and the density is exact. In that of images
         each pixel depends on 32 latents and on pixels near it that come before, row by row from the top, and a pixel's
-        channels on those before them [12]_; the density is a bound. "auto": autoregressive for images, and tables of up to
-        192 variables (columns, and again those with missing cells), else latent. Where only latents are wanted, "latent"
+        channels on those before them [12]_; the density is a bound. Where a frame holds arrays beside other columns, these
+        are drawn by a chain as any table, then latents of the arrays given them, and then the arrays given both [16]_; where
+        arrays are known, cells are drawn given a summary of these, 16 numbers that are trained to tell the cells. "auto":
+        autoregressive for images, and tables of up to 192 variables (columns, and again those with missing cells), else
+        latent. Where only latents are wanted, "latent"
         saves the generator's part of the fit, and changes neither them nor any score.
 
     prior : {"auto", "normal", "mixture", "flow", "vamp"}, default="auto"
@@ -199,6 +204,8 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
     image_shape : tuple of int, default=None
         Shape of the images when X holds them flat. Arrays with more than two axes are images already: (height, width),
         (height, width, channels), or (channels, height, width) where the first size is 1, 3 or 4 and the last is not.
+        Series of equal length are images too: (n_samples, n_times) with ``image_shape=(n_times,)``, or several at a time,
+        (n_samples, n_times, n_series): they are drawn time after time.
 
     max_iter : int or "auto", default="auto"
         Number of epochs at most, of the autoencoder and of the generator each. "auto": 100, and fewer of many rows. The
@@ -359,6 +366,8 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
     .. [13] He, K., et al. (2016). Identity mappings in deep residual networks. ECCV. arXiv:1603.05027
     .. [14] Srivastava, A., & Sutton, C. (2017). Autoencoding variational inference for topic models. ICLR. arXiv:1703.01488
     .. [15] Lopez, R., et al. (2018). Deep generative modeling for single-cell transcriptomics. Nature Methods, 15(12).
+    .. [16] Sohn, K., Lee, H., & Yan, X. (2015). Learning structured output representation using deep conditional generative
+       models. NeurIPS.
 
     Examples
     --------
@@ -457,7 +466,9 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         ----------
         X : {array-like, sparse matrix, DataFrame} of shape (n_samples, n_features), or images of shape (n_samples, height, \
                 width), (n_samples, height, width, channels) or (n_samples, channels, height, width)
-            At least two rows. Columns hold numbers, booleans, strings, categories, dates or durations; cells may be missing.
+            At least two rows. Columns hold numbers, booleans, strings, categories, dates or durations, or arrays of one
+            shape (NumPy arrays in a column of Python objects, polars' Array, Arrow's lists of fixed size); cells may be
+            missing.
             Sparse rows hold counts, by a `likelihood` of these.
 
         y : None
@@ -821,12 +832,12 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
             Number of rows; for each of the rows of `given`, if that is a frame.
 
         given : dict or DataFrame, default=None
-            Values of some columns: {"sex": "Female", "age": 40}, or a frame with several such rows. None or NaN stands for a
-            missing cell. Other cells are drawn from their distribution given these: rows come out as if free draws had been
-            filtered, however rare the condition. In the autoregressive generator, categories of few levels come first, then
-            numbers. Where a given cell comes late in that order, candidates are drawn that know it from the start, and taken
-            by how likely they are (sampling-importance-resampling), until their effective number suffices; the latent
-            generator takes one of 64 latents, half of the encoder's and half of the prior's.
+            Values of some columns: {"sex": "Female", "age": 40}, {"image": array}, or a frame with several such rows. None
+            or NaN stands for a missing cell. Other cells are drawn from their distribution given these: rows come out as if
+            free draws had been filtered, however rare the condition. In the autoregressive generator, categories of
+            few levels come first, then numbers. Where a given cell comes late in that order, candidates are drawn that know
+            it from the start, and taken by how likely they are (sampling-importance-resampling), until their effective
+            number suffices; the latent generator takes one of 64 latents, half of the encoder's and half of the prior's.
 
         random_state : int, RandomState instance or None, default=None
             None draws from a stream that `fit` seeded: calls differ, and a script with an int `random_state` of the
@@ -869,7 +880,8 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         """Log-density of each row under the generator: of what `sample` draws.
 
         Exact for the autoregressive generator of tables: the sum of log p(cell | cells before it). For that of images, and
-        the latent one, it is a bound as that of `score_samples`, of the latents of each.
+        the latent one, it is a bound as that of `score_samples`, of the latents of each; of rows of several parts the exact
+        density of the table and a bound for the arrays given it.
 
         Parameters
         ----------
@@ -903,7 +915,8 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         """Probabilities of the values of a column given the rest of each row, under the generator.
 
         By Bayes' rule, p(value | rest) = p(value, rest) / sum of p(other value, rest): the density at every value that the
-        column may have. Exact for the autoregressive generator, and from bounds for the latent one.
+        column may have. Exact for the autoregressive generator, and from bounds for the latent one; where the row holds
+        arrays, given their summary.
 
         Parameters
         ----------

@@ -87,6 +87,13 @@ class Images(AbstractModality):
         return self.image_shape
 
     @property
+    def images(self) -> "Images":
+        return self
+
+    def dense_images(self, X):
+        return X.astype(float).reshape(-1, *self._whole_shape)
+
+    @property
     def _whole_shape(self) -> tuple[int, ...]:
         """The shape of an image, also where rows are flat."""
         return self.shape if self.image_shape is None else self.image_shape

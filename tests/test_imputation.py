@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 import sklearn
 from numpy.testing import assert_array_equal
-from sklearn.datasets import load_digits, load_iris
+from sklearn.datasets import load_digits, load_iris, load_wine
 
 from skvae import VAETransformer
 
@@ -250,3 +250,15 @@ def test_images_are_drawn_pixel_by_pixel():
 def test_a_number_of_draws_that_cannot_be(mixed_vae, mixed_frame, n_draws):
     with pytest.raises(ValueError, match=r"n_draws must be None or an int in the range \[1, inf\)\. Got .* instead\."):
         mixed_vae.impute(mixed_frame, n_draws=n_draws)
+
+
+@pytest.mark.parametrize("load", [load_iris, load_wine])
+def test_the_best_guess_of_a_category_sees_the_numbers(load):
+    # categories come before numbers in the chain: without Bayes' rule the guess would be the most frequent one
+    frame = load(as_frame=True).frame.astype({"target": "category"}).sample(frac=1, random_state=0)
+    train, test = frame[:100], frame[100:]
+    vae = VAETransformer(2, random_state=0).fit(train)
+    holed = test.assign(target=pd.Categorical([None] * len(test), categories=[0, 1, 2]))
+    guessed = vae.impute(holed)["target"].astype(int)
+    assert (guessed == test["target"].astype(int)).mean() > 0.9
+    assert (guessed.to_numpy() == vae.conditional_proba(holed, "target").to_numpy().argmax(1)).all()
