@@ -21,6 +21,7 @@ N_IMPORTANCE_SAMPLES = 64  # of `Autoencoder.log_likelihood` (benchmarks/density
 N_ROWS_START, N_CELLS_START = 100_000, 5_000_000
 # from so many features on, the start looks at so many rows: their spectrum is enough, and the cost stays below d³
 MANY_FEATURES, N_ROWS_SPECTRUM = 1000, 2000  # unmeasured
+N_CELLS_SPECTRUM = 2**24  # of these rows at most: a bound of memory, which sparse rows of many things would exceed
 N_ROWS_FINALISED = 50_000  # looked at for the information of latents, and for the thresholds of missing cells; unmeasured
 N_ROWS_THRESHOLDS = 512  # rows at a time for these thresholds; a bound of memory
 LEAST_SHRINKAGE = 0.5  # of the encoder's means, that is undone: beyond, a latent tells little but noise; unmeasured
@@ -209,7 +210,8 @@ class Autoencoder(nn.Module):
         """
         embeddings = self.encoder.embeddings
         n_features = sum(one.n_features for one in embeddings)
-        n_rows = N_ROWS_SPECTRUM if n_features > MANY_FEATURES else max(2000, N_CELLS_START // n_features)
+        few = min(N_ROWS_SPECTRUM, max(2 * self.latent_dim, N_CELLS_SPECTRUM // n_features))
+        n_rows = few if n_features > MANY_FEATURES else max(2000, N_CELLS_START // n_features)
         some = read(rows.some(min(N_ROWS_START, n_rows)))
         parts = [one.linear_features(part) for one, part in zip(embeddings, some.parts, strict=True)]
         observed = _side_by_side_masks([(part.values, part.observed) for part in parts])
