@@ -147,7 +147,7 @@ def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
         with open(target, "wb") as file:
             yield file
         return
-    beside = target.with_name(f".{target.name[:100]}.{os.getpid()}.part")
+    beside = target.with_name(f".{target.name[:100]}.{os.urandom(4).hex()}.part")
     try:
         with open(beside, "wb") as file:
             yield file

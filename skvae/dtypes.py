@@ -25,14 +25,20 @@ def string_words(dtype: pd.StringDtype) -> list:
     return [dtype.storage, dtype.na_value is pd.NA]
 
 
-def string_dtype(words: list) -> pd.StringDtype:
-    """With Python's strings where Arrow's are not installed."""
+def string_dtype(words: list) -> Any:
+    """With Python's strings where Arrow's are not installed, and as objects where pandas has no such dtype yet."""
     storage, nullable = words
-    na_value = pd.NA if nullable else np.nan
-    try:
-        return pd.StringDtype(storage, na_value=na_value)
-    except ImportError:
-        return pd.StringDtype("python", na_value=na_value)
+    if storage not in ("python", "pyarrow"):
+        raise ValueError(f"no strings are stored as {storage!r}")
+    options = {} if nullable else {"na_value": np.nan}
+    for tried in (storage, "python"):
+        try:
+            return pd.StringDtype(tried, **options)
+        except ImportError:
+            continue
+        except TypeError:
+            break
+    return np.dtype(object)
 
 
 # --- Arrow -----------------------------------------------------------------------------------------------------------

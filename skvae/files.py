@@ -184,7 +184,7 @@ def _check_version(content: Any) -> None:
 
 def _words_of(error: Exception, content: dict) -> str:
     named = _class_names(content["state"].get("_schema"))
-    unknown = sorted(name for name in named if name not in CLASSES)
+    unknown = sorted(named - set(CLASSES) - {"dict"})
     if unknown:
         return (
             f"holds a {unknown[0][:60]}, which is not known here. Import the module that defines it before the file is "

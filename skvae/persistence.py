@@ -26,7 +26,8 @@ def to_fields(value: Any) -> Any:
         fields = {name: to_fields(field) for name, field in vars(value).items() if not name.startswith("_")}
         return {"class": type(value).__name__, "fields": fields}
     if isinstance(value, dict):
-        return {key: to_fields(item) for key, item in value.items()}
+        inner = {key: to_fields(item) for key, item in value.items()}
+        return {"class": "dict", "fields": inner} if set(inner) == {"class", "fields"} else inner  # columns of these names
     if type(value) in (list, tuple):
         return type(value)(map(to_fields, value))
     return value
@@ -35,6 +36,8 @@ def to_fields(value: Any) -> Any:
 def from_fields(value: Any) -> Any:
     """What `to_fields` was given."""
     if isinstance(value, dict) and set(value) == {"class", "fields"}:
+        if value["class"] == "dict":
+            return {name: from_fields(field) for name, field in value["fields"].items()}
         cls = CLASSES[value["class"]]
         restored: Any = object.__new__(cls)
         restored.__dict__.update({name: from_fields(field) for name, field in value["fields"].items()})

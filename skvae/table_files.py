@@ -228,7 +228,7 @@ def _float_form(texts: Sequence[str]) -> dict | None:
         return None
     decimals = {len(text.partition(".")[2]) for text in texts}
     fixed = len(decimals) == 1 and _all(DECIMAL, texts)
-    return {"decimals": decimals.pop() if fixed else None}
+    return {"decimals": decimals.pop() if fixed else None, "point": any(text.endswith(".0") for text in texts)}
 
 
 def _read_floats(texts: np.ndarray, missing: np.ndarray, form: dict) -> Any:
@@ -240,8 +240,7 @@ def _write_floats(cells: pd.Series, form: dict) -> Any:
     decimals = form.get("decimals")
     if decimals is not None:
         return [f"{value:.{decimals}f}" for value in values]
-    # a whole number among numbers of unequal length stood without a point
-    return [str(value).removesuffix(".0") if "decimals" in form else str(value) for value in values]
+    return [str(value) if form.get("point", True) else str(value).removesuffix(".0") for value in values]
 
 
 # dates
@@ -263,9 +262,8 @@ def _write_dates(cells: pd.Series, form: dict) -> Any:
 
 def _moment_form(texts: Sequence[str]) -> dict | None:
     """Of dates with a time: what stands between both, how exact it is, and the zone, where there is one for all."""
-    matches = [re.fullmatch(MOMENT, text) for text in texts]
-    parts = [match.groups() for match in matches if match]
-    if len(parts) < len(texts):
+    parts = _moment_parts(texts)
+    if parts is None:
         return None
     between, seconds = {one[1] for one in parts}, {bool(one[3]) for one in parts}
     zones = {one[5] for one in parts}
@@ -276,16 +274,30 @@ def _moment_form(texts: Sequence[str]) -> dict | None:
     return {"between": between.pop(), "seconds": seconds.pop(), "digits": digits, "zone": zone}
 
 
+def _moment_parts(texts: Sequence[str]) -> list[tuple] | None:
+    """Of each text the date, what follows it, the time, seconds, digits and zone; None where some are no such texts."""
+    matches = re.compile(MOMENT).fullmatch
+    parts = []
+    for match in map(matches, texts):
+        if match is None:
+            return None
+        parts.append(match.groups())
+    return parts
+
+
 def _read_moments(texts: np.ndarray, missing: np.ndarray, form: dict) -> Any:
+    parts = _moment_parts(texts[~missing])
+    if parts is None or any((one[5] is None) != (form["zone"] is None) for one in parts):
+        raise ValueError
     unit = "ns" if form["digits"] > 6 else "us" if form["digits"] else "s"
     ticks = np.full(len(texts), "NaT", dtype=f"datetime64[{unit}]")
-    for at in np.flatnonzero(~missing):
-        match = re.fullmatch(MOMENT, texts[at])
-        if match is None or (match[6] is None) != (form["zone"] is None):
-            raise ValueError
-        ticks[at] = np.array(texts[at].removesuffix(match[6] or ""), ticks.dtype) - _ahead(match[6])
+    ticks[~missing] = np.array(
+        [f"{day}T{time}{second or ''}{rest or ''}" for day, _, time, second, rest, _ in parts], ticks.dtype
+    )
     if form["zone"] is None:
         return ticks
+    ahead = {zone: _ahead(zone) for zone in {one[5] for one in parts}}
+    ticks[~missing] -= np.array([ahead[one[5]] for one in parts], dtype="timedelta64[m]")
     return pd.Series(ticks).dt.tz_localize("UTC").dt.tz_convert(_zone_name(form["zone"]))
 
 
