@@ -33,12 +33,18 @@ def _checked_range(value: list) -> range:
 
 
 def _zone_words(zone: datetime.tzinfo | None) -> str | None:
-    """A time zone by the name that pandas reads."""
+    """A time zone by its name."""
     if zone is None:
         return None
-    name = str(zone)
-    if pd.DatetimeTZDtype("ns", name) != pd.DatetimeTZDtype("ns", zone):
-        raise TypeError(f"the time zone {zone!r} cannot be saved")
+    try:
+        return _known_zone(str(zone))
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        raise TypeError(f"the time zone {zone!r} cannot be saved") from None
+
+
+def _known_zone(name: str) -> str:
+    """The name of a time zone, which pandas makes a class of its own of; other names may stand for files."""
+    _zone(name)
     return name
 
 
@@ -70,7 +76,7 @@ def _timestamp_apart(value: pd.Timestamp) -> list:
 def _timestamp(parts: list) -> pd.Timestamp:
     ticks, unit, zone = parts
     value = pd.Timestamp(np.datetime64(ticks, unit))
-    return value if zone is None else value.tz_localize("UTC").tz_convert(_zone(zone))
+    return value if zone is None else value.tz_localize("UTC").tz_convert(_known_zone(zone))
 
 
 def _index_apart(index: pd.Index) -> list:
@@ -142,7 +148,7 @@ KINDS = {
     "DatetimeTZDtype": Kind(
         pd.DatetimeTZDtype,
         lambda one: [one.unit, _zone_words(one.tz)],
-        lambda parts: pd.DatetimeTZDtype(parts[0], _zone(parts[1])),
+        lambda parts: pd.DatetimeTZDtype(parts[0], _known_zone(parts[1])),
     ),
     "PeriodDtype": Kind(pd.PeriodDtype, lambda one: one.freq.freqstr, pd.PeriodDtype),
     "IntervalDtype": Kind(

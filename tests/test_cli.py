@@ -145,7 +145,7 @@ def test_what_a_model_holds(run):
     assert code == 0
     assert f"written by skvae {skvae.__version__}" in out
     for line in (
-        r"id +str \(text\) +identifier",
+        r"id +\w+ \(text\) +identifier",
         r"age +int64 \(integer\) +poisson",
         "always  zip <-> note",
         "held-out bound",

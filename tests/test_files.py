@@ -69,7 +69,7 @@ VALUES = [
     *(pd.Timedelta("1 days 00:00:00.000000007"), pd.Period("2020-03", "M"), pd.Interval(0, 1.5, closed="both")),
     *(np.dtype("f8"), np.dtype(">i4"), np.dtype("O"), np.dtype("M8[us]"), np.dtype("U7"), np.dtype(bool)),
     *(pd.Int64Dtype(), pd.UInt8Dtype(), pd.Float32Dtype(), pd.BooleanDtype()),
-    *(pd.StringDtype("python"), pd.StringDtype("pyarrow"), pd.StringDtype(na_value=np.nan)),
+    *(pd.StringDtype("python"), pd.StringDtype("pyarrow"), pd.Series(["a"]).dtype),
     *(pd.CategoricalDtype(["b", "a"], ordered=True), pd.CategoricalDtype([2, 1]), pd.CategoricalDtype([1.5, 0.1])),
     *(pd.CategoricalDtype([True, False]), pd.CategoricalDtype(), pd.CategoricalDtype(pd.to_datetime(["2020-01-01"]))),
     pd.CategoricalDtype(pd.interval_range(0, 3)),
