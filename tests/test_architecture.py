@@ -81,9 +81,10 @@ RULES = {
     "plotting": (set(), NUMPY_ONLY),
     "verdict": ({"plotting"}, NUMPY_ONLY),
     "marginals": ({"plotting"}, {"pandas"}),
-    "page": ({"plotting"}, {"pandas"}),
+    "page": ({"plotting", "verdict"}, {"pandas"}),
+    "projections": (set(), NUMPY_ONLY),
     "quality": (
-        {"columns", "containers", "marginals", "page", "plotting", "relations", "verdict"},
+        {"arrays", "columns", "containers", "marginals", "page", "plotting", "projections", "relations", "verdict"},
         {"pandas", "narwhals", "sklearn"},
     ),
     "estimator": (
