@@ -77,7 +77,10 @@ def _bars(levels, missing):
     if len(levels) > N_BARS:
         order = (-levels[shares].sum(axis=1)).argsort(kind="stable")
         others = levels.iloc[order[N_BARS:]]
-        rows = [levels.iloc[order[:N_BARS]], pd.DataFrame([{"label": f"{len(others)} others", **others[shares].sum()}])]
+        rows = [
+            levels.iloc[order[:N_BARS]],
+            pd.DataFrame([{"label": f"{len(others)} other{'s' * (len(others) > 1)}", **others[shares].sum()}]),
+        ]
     if any(missing):
         rows.append(pd.DataFrame([{"label": "missing", "real": missing[0], "synthetic": missing[1]}]))
     return pd.concat(rows) if len(levels) else rows[-1]

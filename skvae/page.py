@@ -115,9 +115,13 @@ def html_page(title: str, sizes: str, sections: Mapping[str, Iterable[str]]) -> 
 def html_verdict(sentences: Iterable[str], left_out: Mapping) -> list[str]:
     """Parts of a page: the verdict, and what it is not about. left_out : by name of a column, why it is not compared."""
     items = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in sentences)
-    names = ", ".join(f"{_clean(name)} ({reason})" for name, reason in left_out.items())
-    note = f"<p>Not compared: {html.escape(names)}.</p>" if left_out else ""
+    note = f"<p>{html.escape(not_compared(left_out))}</p>" if left_out else ""
     return [f'<ul class="verdict">{items}</ul>', note]
+
+
+def not_compared(left_out: Mapping) -> str:
+    """A sentence on what is left out. left_out : by name of a column, why it is not compared; at least one."""
+    return f"Not compared: {', '.join(f'{_clean(name)} ({reason})' for name, reason in left_out.items())}."
 
 
 def html_measures(summary: pd.DataFrame) -> list[str]:

@@ -30,6 +30,7 @@ from skvae.page import (
     html_relations,
     html_rows,
     html_verdict,
+    not_compared,
 )
 from skvae.plotting import N_DISTRIBUTIONS, Drawn, RowMap, draw_report
 from skvae.projections import encoded, principal_components
@@ -41,7 +42,7 @@ MIN_ROWS = 3  # one for each fold of the two-sample test
 MAX_CLASSES = 100
 # rows at most: of each table for a classifier; of queries and of each table searched for nearest records
 N_MODEL_ROWS, N_QUERIES, N_SEARCHED = 50_000, 2_000, 50_000
-N_PROJECTED = 10_000  # rows of each table at most that an estimator transforms for a map
+N_PROJECTED = 10_000  # rows of each table at most that are mapped
 N_PAIRS_DRAWN = 6
 N_LEVELS = 255  # categories that scikit-learn's gradient boosting takes natively
 NUMERIC = ("number", "date", "duration")
@@ -833,26 +834,34 @@ def _worst_joints(columns, pairs):
 
 
 def _row_map(columns, tables, estimator, seed):
-    """Rows by what the estimator makes of them, or by principal components; None of rows of one dimension."""
+    """Rows by what the estimator makes of them, or by principal components; None of a column that is a number alone."""
     tables = {table: tables[table] for table in ("real", "synthetic")}
     if estimator is None:
-        rows, what = encoded([c._replace(cells={table: c.cells[table] for table in tables}) for c in columns]), "the columns"
+        rows, what = encoded(_some_rows(columns, tables, seed)), "the columns"
+        if rows["real"].shape[1] == 1:
+            return None
     else:
         rows = {table: _transformed(estimator, X, tables["real"], seed) for table, X in tables.items()}
-        what = f"the {rows['real'].shape[1]} coordinates that {type(estimator).__name__} gives rows"
-    if rows["real"].shape[1] == 1 and estimator is None:
-        return None
-    names = [f"coordinate {k + 1}" for k in range(2)]
-    caption = f"By {what}."
+        n = rows["real"].shape[1]
+        what = f"the {n} coordinates" if n > 1 else "the coordinate"
+        what += f" that {type(estimator).__name__} gives rows"
+    name, caption = "coordinate", f"By {what}."
     if estimator is None or rows["real"].shape[1] > 2:
         rows, explained = principal_components(rows)
-        names = [f"component {k + 1}" for k in range(2)]
-        caption = f"Principal components of {what}, which explain {explained.sum():.0%} of their variance."
+        name, caption = (
+            "component",
+            f"Principal components of {what}, which explain {explained.sum():.0%} of their variance.",
+        )
     axes = [
-        Column(name, "number", {table: X[:, k].astype(float) for table, X in rows.items()}, [])
-        for k, name in zip(range(rows["real"].shape[1]), names, strict=False)
+        Column(f"{name} {k + 1}", "number", {table: X[:, k] for table, X in rows.items()}, [])
+        for k in range(rows["real"].shape[1])
     ]
     return RowMap(joint_of(axes[0], axes[1], math.nan) if len(axes) > 1 else marginal_of(axes[0], _shape(axes[0])), caption)
+
+
+def _some_rows(columns, tables, seed):
+    """The columns with at most N_PROJECTED rows of some tables."""
+    return [c._replace(cells={t: _some(c.cells[t], N_PROJECTED, seed) for t in tables}) for c in columns]
 
 
 def _transformed(estimator, X, real, seed):
@@ -1034,7 +1043,8 @@ class QualityReport:
     def __repr__(self):
         table = self.summary.drop(columns="meaning").map(as_number)
         words = "\n".join(textwrap.fill(sentence, 100, subsequent_indent="  ") for sentence in self._sentences())
-        return f"{type(self).__name__}: {self._sizes()}\n\n{words}\n\n{table.to_string(index_names=False)}"
+        left_out = f"\n{not_compared(self.left_out)}\n" if self.left_out else ""
+        return f"{type(self).__name__}: {self._sizes()}\n\n{words}\n{left_out}\n{table.to_string(index_names=False)}"
 
     def _repr_html_(self):
         parts = [*html_verdict(self._sentences(), self.left_out), *html_measures(self.summary)]
