@@ -159,7 +159,7 @@ def html_columns(drawn: Drawn, columns: pd.DataFrame) -> list[str]:
     return [
         _side_by_side([shape]),
         f"<h3>{of}</h3>",
-        f"<p>Shares of the rows, {_coloured('real', REAL['color'])} and {_coloured('synthetic', SYNTHETIC['color'])}.</p>",
+        f"<p>Shares of the rows, {_real_and_synthetic()}.</p>",
         _side_by_side(distributions),
         _folded(
             f"All columns ({len(columns)})",
@@ -244,11 +244,13 @@ def html_rows(drawn: Drawn) -> list[str]:
     rows = drawn.rows
     if rows is None:
         return []
+    how = "the darker, the more"
     if isinstance(rows.places, Joint):
         draw, alt = partial(draw_joint, joint=rows.places), "Map of the rows, real above and synthetic below"
     else:
         draw, alt = partial(draw_marginal, marginal=rows.places), "Distribution of the rows, real and synthetic"
-    text = "<p>Whole rows: where real rows lie, synthetic ones should, and as densely; the darker, the more.</p>"
+        how = _real_and_synthetic()
+    text = f"<p>Whole rows: where real rows lie, synthetic ones should, and as densely; {how}.</p>"
     return [text, _figure(rows.caption, alt, draw)]
 
 
@@ -353,5 +355,8 @@ def _folded(title, *parts):
     return f"<details><summary>{html.escape(title)}</summary>{''.join(parts)}</details>"
 
 
-def _coloured(text, colour):
-    return f'<strong style="border-bottom: .3em solid {colour}">{text}</strong>'
+def _real_and_synthetic():
+    """Both words, underlined in the colours of their bars."""
+    colours = {"real": REAL["color"], "synthetic": SYNTHETIC["color"]}
+    words = [f'<strong style="border-bottom: .3em solid {colour}">{text}</strong>' for text, colour in colours.items()]
+    return " and ".join(words)

@@ -771,8 +771,9 @@ def quality_report(
     holdout it says what that leaves open.
 
     Identifiers (from 50 rows on, texts that are nearly all different) are listed in `columns`, without a score, and
-    otherwise ignored. Dates are compared as moments, whatever their unit or time zone, and numbers as float64,
-    or as float32 where one table holds them so. Shape, trend and copies use all rows.
+    otherwise ignored; columns of arrays are ignored. `left_out` names both. Dates are compared as moments, whatever their
+    unit or time zone, and numbers as float64, or as float32 where one table holds them so. Shape, trend and copies use all
+    rows; a map of the rows at most 10,000 of each table.
 
     References
     ----------
@@ -814,16 +815,21 @@ def quality_report(
     rows = _measures(modelled, shape, pairs, seed) | _measure_of_relations(relations)
     if utility is not None:
         rows |= {name: {"value": value, "real": utility[1][name]} for name, value in utility[0].items()}
-    summary = pd.DataFrame(
-        [{"ideal": MEASURES[name][0], **rows[name], "meaning": MEASURES[name][1]} for name in MEASURES if name in rows],
-        index=pd.Index([name for name in MEASURES if name in rows], name="measure"),
-        columns=["value", "ideal", "real", "independent", "meaning"],
-    )
     sizes = {table: len(cells) for table, cells in columns[0].cells.items()}
     marginals = [marginal_of(column, shape.at[column.name, "score"]) for column in modelled]
     drawn = Drawn(marginals, _worst_joints(modelled, pairs), _row_map(modelled, tables, estimator, seed))
     error = rows.get("dcr_share", {}).get("error")
-    return QualityReport(summary, shape, pairs, relations, left_out, drawn, sizes, target, error)
+    return QualityReport(_summary(rows), shape, pairs, relations, left_out, drawn, sizes, target, error)
+
+
+def _summary(rows):
+    """The measures that were taken, each with its reference points and its meaning."""
+    names = [name for name in MEASURES if name in rows]
+    return pd.DataFrame(
+        [{"ideal": MEASURES[name][0], **rows[name], "meaning": MEASURES[name][1]} for name in names],
+        index=pd.Index(names, name="measure"),
+        columns=["value", "ideal", "real", "independent", "meaning"],
+    )
 
 
 def _worst_joints(columns, pairs):
@@ -1007,7 +1013,11 @@ class QualityReport:
         return self
 
     def to_html(self, path: str | os.PathLike) -> Path:
-        """Write the report as one file that needs nothing else, for wide screens and narrow ones.
+        """Write the report as one file that needs nothing else, for wide screens and narrow ones, light and dark.
+
+        First the verdict, then the measures beside their reference points, the relations that are broken and kept, the
+        distributions of the worst columns and of the worst pairs, the dependence of all pairs as a map, a map of the rows,
+        and privacy.
 
         Parameters
         ----------
