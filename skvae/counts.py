@@ -1,4 +1,4 @@
-"""Counts without torch: how often each of many things occurs in a row, and what the totals of rows are."""
+"""Rows of counts, without torch: how they are packed, and the distribution of their totals."""
 
 import math
 from dataclasses import dataclass
@@ -15,17 +15,29 @@ from skvae.modalities import AbstractModality, Packed
 from skvae.persistence import Saved
 from skvae.sparse import ARRAYS, SparseRows, is_sparse_frame, rows_of
 
-# by which sparse rows are counts, and all but the first of which are likelihoods of columns where rows are dense
+# Likelihoods of whole rows of counts. With "multinomial" any rows are counts. With the others only sparse rows are, since
+# these names also stand for likelihoods of single columns, which a dense table may have.
 LIKELIHOODS_OF_COUNTS = "multinomial", "poisson", "negative_binomial", "zero_inflated_negative_binomial"
-UNSEEN = 0.5  # counts that are added to each thing's, so that one that fit never saw is not impossible (Jeffreys' prior)
+UNSEEN = 0.5  # added to the count of each column, so that what fit never saw is not impossible (Jeffreys' prior)
 
 
 @dataclass(frozen=True)
 class Totals(Saved):
-    """The distribution of the totals of rows: 0 with some probability, else a smooth curve of a normal variable.
+    """The distribution of the totals of rows: 0 with some probability, otherwise a smooth function of a normal variable.
 
-    The logarithms of totals are taken to normal scores by a monotone spline of few knots (`skvae.curves`): a log-normal
-    distribution where it has none. It holds no row's total but the least and the greatest, which bound what is drawn.
+    A monotone spline of few knots (`skvae.curves`) takes the logarithms of totals to normal scores; without knots the
+    distribution is log-normal. No row's total is kept but the least and the greatest, which bound what is drawn.
+
+    Attributes
+    ----------
+    empty : float
+        Share of the rows whose total is 0.
+    mean : float
+        Mean total of the other rows.
+    least, greatest : float
+        Of the totals above 0.
+    curve : NormalScoreCurve
+        From logarithms of totals to normal scores, and back.
     """
 
     empty: float
@@ -36,7 +48,7 @@ class Totals(Saved):
 
     @classmethod
     def of(cls, totals: np.ndarray, weight: np.ndarray) -> "Totals":
-        """That of rows with totals (n,) and weight (n,), some of them above zero."""
+        """The distribution fitted to totals (n,), not all zero, with weight (n,)."""
         there = totals > 0
         curve = fit_curve(np.log(totals[there]), weight[there], (-math.inf, math.inf))
         mean = float(weight @ totals / weight[there].sum())
@@ -44,7 +56,7 @@ class Totals(Saved):
         return cls(empty, mean, float(totals[there].min()), float(totals.max()), curve)
 
     def quantiles(self, u: np.ndarray) -> np.ndarray:
-        """Totals at shares u (n,) between 0 and 1, whole numbers: (n,)."""
+        """Quantiles of the distribution, whole numbers: (n,). u : (n,), probabilities between 0 and 1."""
         share = ((u - self.empty) / (1 - self.empty)).clip(1e-12, 1 - 1e-12)
         with np.errstate(over="ignore"):
             totals = np.exp(self.curve.to_values(ndtri(share))).round().clip(self.least, self.greatest)
@@ -58,11 +70,13 @@ class CountsSpec(Saved):
     Attributes
     ----------
     likelihood : str
-        Among LIKELIHOODS_OF_COUNTS.
+        One of LIKELIHOODS_OF_COUNTS.
     shares : tuple of float (n_variables,)
-        Of each thing, its share of all counts.
+        The share of all counts that each column has.
     totals : Totals
+        The distribution of the totals of rows.
     n_rows : int
+        How many rows fit saw.
     """
 
     likelihood: str
@@ -78,13 +92,14 @@ class CountsSpec(Saved):
 class Counts(AbstractModality):
     """Rows of counts: words of documents, molecules of genes in cells, purchases of customers.
 
-    Sparse rows, and for "multinomial" dense ones as well. A row of zeros tells nothing: it counts in the share of empty rows
-    alone, and its posterior is the prior. Memory follows the counts that are not zero.
+    Rows are sparse, or with "multinomial" also dense. Memory grows with the number of counts that are not zero. A row of
+    zeros tells nothing of what rows are made of: its posterior is the prior, and fit learns from it only how frequent such
+    rows are.
 
     Parameters
     ----------
     likelihood : str
-        Among LIKELIHOODS_OF_COUNTS.
+        One of LIKELIHOODS_OF_COUNTS.
     """
 
     def __init__(self, likelihood: str):
@@ -126,13 +141,14 @@ class Counts(AbstractModality):
         return Packed(SparseRows(self._read(X)))  # type: ignore[arg-type]
 
     def _read(self, X: Any) -> csr_array:
-        """Counts as compressed rows of float32 (of float64 beyond 2^24), none of them stored as zero; refused if they are no
-        counts.
+        """X as compressed rows without stored zeros, or an error where X is not made of counts.
+
+        Counts are float32, or float64 if one exceeds 2**24, up to which float32 holds all whole numbers.
         """
         rows = rows_of(X if isinstance(X, ARRAYS) or is_sparse_frame(X) else _as_array(X))
         csr = csr_array(rows.csr, copy=False)
         if csr.dtype.kind not in "biuf":
-            raise TypeError(f"X has dtype {csr.dtype}, and counts are whole numbers from 0 up. Convert it to numbers.")
+            raise TypeError(f"X has dtype {csr.dtype}, but counts are whole numbers from 0 up. Convert X to numbers.")
         wrong = ~((csr.data >= 0) & (np.floor(csr.data) == csr.data) & (csr.data < np.inf))
         if wrong.any():
             _refuse(csr, int(wrong.argmax()), X, self.likelihood)
@@ -148,7 +164,7 @@ class Counts(AbstractModality):
         return 1 + int(X.sparse.density * X.shape[1]) if is_sparse_frame(X) else len(self.shares)
 
     def unpack(self, values: Any, told: dict[int, Cells] | None = None) -> list[Cells]:
-        """Counts that were drawn, sparse, as such; expected counts, dense, as floats."""
+        """Drawn counts, which are sparse, in the form that fit saw; expected counts, which are dense, as floats."""
         complete = np.zeros(len(values), bool)
         if isinstance(values, SparseRows) and not self.is_sparse:
             values = values.csr.toarray()
@@ -182,13 +198,13 @@ def _as_array(X: Any) -> np.ndarray:
         sparse = str(series.to_native().dtype).startswith("Sparse")
         if not (sparse or series.dtype.is_numeric() or series.dtype == nw.Boolean):
             raise TypeError(
-                f"Column {series.name!r} has dtype {series.to_native().dtype}. Convert it to counts, or drop it."
+                f"Column {series.name!r} has dtype {series.to_native().dtype}. Convert the column to counts, or drop it."
             )
     return np.asarray(frame.to_numpy(), dtype=float)
 
 
 def _refuse(csr: csr_array, at: int, X: Any, likelihood: str) -> None:
-    """Say which entry is no count, and what to write. at : its place among the entries."""
+    """Raise an error that names the entry which is not a count, and says what to do. at : its place in `csr.data`."""
     row, column = int(np.searchsorted(csr.indptr, at, side="right")) - 1, int(csr.indices[at])
     value = csr.data[at]
     name = column if isinstance(X, ARRAYS) else repr(list(X.columns)[column])
