@@ -124,18 +124,20 @@ def not_compared(left_out: Mapping) -> str:
     return f"Not compared: {', '.join(f'{_clean(name)} ({reason})' for name, reason in left_out.items())}."
 
 
-def html_measures(summary: pd.DataFrame) -> list[str]:
+def html_measures(summary: pd.DataFrame, has_holdout: bool) -> list[str]:
     """Parts of a page: the measures beside their reference points."""
+    real = "what held-out real rows score in their place" if has_holdout else "what real rows score, as far as known"
     return [
-        "<p>Beside the figure of the synthetic rows: what real rows score that nothing was fitted to, ",
+        f"<p>Beside the figure of the synthetic rows: {real} (usefulness: what real rows to learn from give), ",
         "the best figure that there can be, and what real rows score once every column is shuffled by itself. ",
         "–: not known.</p>",
-        _measures(summary),
+        _measures(summary, has_holdout),
     ]
 
 
-def _measures(summary):
-    figures = summary[list(REFERENCES)].rename(columns=REFERENCES)
+def _measures(summary, has_holdout):
+    names = REFERENCES if has_holdout else REFERENCES | {"real": "real rows"}
+    figures = summary[list(REFERENCES)].rename(columns=names)
     named = pd.DataFrame({"measure": [NAMES.get(name, name) for name in summary.index]}, dtype=object)
     return _table(pd.concat([named, figures.reset_index(drop=True)], axis=1), list(summary["meaning"]))
 
@@ -254,11 +256,11 @@ def html_rows(drawn: Drawn) -> list[str]:
     return [text, _figure(rows.caption, alt, draw)]
 
 
-def html_privacy(sentence: str, summary: pd.DataFrame) -> list[str]:
+def html_privacy(sentence: str, summary: pd.DataFrame, has_holdout: bool) -> list[str]:
     """Parts of a page: whether real rows were remembered, and what the page itself shows of them."""
     return [
         f"<p>{html.escape(sentence)}</p>",
-        _measures(summary.loc[[name for name in PRIVACY if name in summary.index]]),
+        _measures(summary.loc[[name for name in PRIVACY if name in summary.index]], has_holdout),
         "<p>This page holds shares of rows in bins, no rows. A bar of a rare category, or a bin beside all others, ",
         "can still tell that there is such a row.</p>",
     ]

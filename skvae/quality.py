@@ -1030,14 +1030,16 @@ class QualityReport:
             The file.
         """
         path = Path(path)
+        has_holdout = "holdout" in self.n_rows
+        memory = memory_sentence(self.summary, self.n_rows, self._nearer_error)
         sections = {
             "Verdict": html_verdict(self._sentences(), self.left_out),
-            "Measures": html_measures(self.summary),
+            "Measures": html_measures(self.summary, has_holdout),
             "Relations": html_relations(self.relations),
             "Columns": html_columns(self._drawn, self.columns),
             "Pairs of columns": html_pairs(self._drawn, self.pairs),
             "Map of the rows": html_rows(self._drawn),
-            "Privacy": html_privacy(memory_sentence(self.summary, self.n_rows, self._nearer_error), self.summary),
+            "Privacy": html_privacy(memory, self.summary, has_holdout),
         }
         page = html_page("Quality of synthetic rows", self._sizes(), sections)
         path.write_text(page, encoding="utf-8")
@@ -1057,7 +1059,7 @@ class QualityReport:
         return f"{type(self).__name__}: {self._sizes()}\n\n{words}\n{left_out}\n{table.to_string(index_names=False)}"
 
     def _repr_html_(self):
-        parts = [*html_verdict(self._sentences(), self.left_out), *html_measures(self.summary)]
+        parts = [*html_verdict(self._sentences(), self.left_out), *html_measures(self.summary, "holdout" in self.n_rows)]
         return "\n".join([f"<p>{self._sizes()}</p>", *parts])
 
 

@@ -190,6 +190,19 @@ def test_frames_break_what_they_should():
     assert "'total = fare + tip' holds in" in report.verdict
 
 
+@pytest.mark.parametrize(("holdout", "head"), [(None, "real rows"), (numbers(40, 2, 2), "held-out real rows")])
+def test_measures_stand_beside_what_real_rows_score(holdout, head, tmp_path):
+    report = quality_report(*FRAMES["two columns"], holdout, random_state=0)
+    page = written(report, tmp_path)[1]
+    texts = [text for tag, text in Reader(page).texts if tag == "th"]
+    assert texts[1:5] == ["synthetic rows", head, "best", "shuffled columns"]
+    error = (
+        f'<th scope="row">Pairs of columns: error, %</th><td class="number">{report.summary.loc["trend_error", "value"]:.3f}'
+    )
+    assert error in page
+    assert page.count(f'<th scope="col" class="number">{head}</th>') == 2  # among all measures, and those of privacy
+
+
 # --- columns that are left out ---------------------------------------------------------------------------------------
 
 
