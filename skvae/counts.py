@@ -9,7 +9,7 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.special import ndtri
 
-from skvae.containers import Cells, CellType
+from skvae.containers import Cells, CellType, greatest_number
 from skvae.curves import NormalScoreCurve, fit_curve
 from skvae.modalities import AbstractModality, Packed
 from skvae.persistence import Saved
@@ -102,6 +102,9 @@ class Counts(AbstractModality):
         One of LIKELIHOODS_OF_COUNTS.
     """
 
+    # the greatest number that the dtype of each column holds, or that of an array; some files of fitted counts lack it
+    greatest: Any = (math.inf,)
+
     def __init__(self, likelihood: str):
         self.likelihood = likelihood
 
@@ -132,6 +135,8 @@ class Counts(AbstractModality):
         totals = csr.sum(1).astype(float)
         if not totals.any():
             raise ValueError(f"Every count of the {len(totals)} rows is zero. At least one must be above.")
+        dtypes = [X.dtype] if isinstance(X, ARRAYS) else X.dtypes
+        self.greatest = np.array([greatest_number(dtype) for dtype in dtypes])
         self.n_rows, self.totals = int(csr.shape[0]), Totals.of(totals, weight)
         counts = csr.T @ weight + UNSEEN
         self.shares = tuple((counts / counts.sum()).tolist())
@@ -166,9 +171,21 @@ class Counts(AbstractModality):
     def unpack(self, values: Any, told: dict[int, Cells] | None = None) -> list[Cells]:
         """Drawn counts, which are sparse, in the form that fit saw; expected counts, which are dense, as floats."""
         complete = np.zeros(len(values), bool)
+        values = self._bounded(values)
         if isinstance(values, SparseRows) and not self.is_sparse:
             values = values.csr.toarray()
         return [Cells(column, complete) for column in values.T] if self.in_columns else [Cells(values, complete)]
+
+    def _bounded(self, values: Any) -> Any:
+        """Counts, sparse or dense, of which none exceeds what the dtype of its column holds."""
+        greatest = np.asarray(self.greatest)
+        # doubles hold 2**63 and 2**64, but neither int64 nor uint64 does
+        greatest = np.where(greatest >= 2**62, np.nextafter(greatest, 0), greatest)
+        if not isinstance(values, SparseRows):
+            return np.minimum(values, greatest)
+        csr = values.csr
+        most = greatest[0] if len(greatest) == 1 else greatest[csr.indices]
+        return SparseRows(csr_array((np.minimum(csr.data, most), csr.indices, csr.indptr), shape=csr.shape))
 
     def native_dtypes(self, values: Any, dtypes: list) -> list:
         return dtypes if isinstance(values, SparseRows) else [float] * len(dtypes)

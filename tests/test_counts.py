@@ -347,6 +347,39 @@ def test_dense_rows_of_a_multinomial_come_back(X, library):
     assert_allclose(vae.transform(dense), quick().fit(X).transform(X))
 
 
+SMALL = {
+    "csr_matrix": csr_matrix,
+    "numpy": np.asarray,
+    "pandas": pd.DataFrame,
+    "nullable": lambda X: pd.DataFrame(X).convert_dtypes(),
+    "polars": lambda X: pl.DataFrame(X, schema=["a", "b", "c", "d"]),
+    "sparse frame": lambda X: pd.DataFrame(X).astype(pd.SparseDtype(X.dtype)),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, bool])
+@pytest.mark.parametrize("form", SMALL)
+def test_draws_end_at_the_greatest_number_of_a_small_dtype(form, dtype):
+    greatest = 1 if dtype is bool else np.iinfo(dtype).max
+    counts = np.random.default_rng(0).poisson(greatest * 0.8, (100, 4)).clip(0, greatest).astype(dtype)
+    X = SMALL[form](counts)
+    vae = quick().fit(X)
+    drawn, expected = vae.sample(300), np.asarray(vae.inverse_transform(vae.transform(X)))
+    assert [*getattr(drawn, "dtypes", [])] == [*getattr(X, "dtypes", [])]
+    values = drawn.toarray() if issparse(drawn) else np.asarray(drawn).astype(float)
+    assert values.max() == greatest
+    assert values.min() >= (0 if dtype is bool else greatest // 2)
+    assert expected.max() <= greatest
+
+
+@pytest.mark.parametrize("name", LIKELIHOODS)
+def test_draws_of_every_likelihood_do_not_wrap_around(name):
+    X = csr_matrix(np.random.default_rng(0).poisson(100, (100, 4)).clip(0, 127).astype(np.int8))
+    drawn = quick(name).fit(X).sample(300)
+    assert drawn.dtype == np.int8
+    assert 0 <= drawn.min() < drawn.max() == 127
+
+
 def test_dense_counts_of_other_likelihoods_remain_columns(X):
     vae = VAETransformer(2, likelihood="poisson", max_iter=2, random_state=0).fit(X.toarray()[:, :5])
     assert vae.generator_ == "autoregressive"
