@@ -50,6 +50,7 @@ ADVICE = {
         "Convert its lists, all of one length, to arrays: {x}.map(np.asarray).",
         "Convert its lists, all of one length, to arrays: {x}.list.to_array(width).",
     ),
+    "sparse": ("Convert it to a dense dtype: {x}.sparse.to_dense().",) * 2,
     "zoned": ("Convert it to a dtype with a time zone: pd.to_datetime({x}, utc=True).",) * 2,
 }
 ANY_ADVICE = ("Convert it to numbers, strings or dates, or drop it.",) * 2

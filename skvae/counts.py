@@ -1,15 +1,18 @@
 """Rows of counts, without torch: how they are packed, and the distribution of their totals."""
 
+import decimal
 import math
+import numbers
 from dataclasses import dataclass
 from typing import Any
 
 import narwhals.stable.v2 as nw
 import numpy as np
+import pandas as pd
 from scipy.sparse import csr_array
 from scipy.special import ndtri
 
-from skvae.containers import Cells, CellType, greatest_number
+from skvae.containers import Cells, CellType, greatest_number, shown
 from skvae.curves import NormalScoreCurve, fit_curve
 from skvae.modalities import AbstractModality, Packed
 from skvae.persistence import Saved
@@ -104,6 +107,7 @@ class Counts(AbstractModality):
 
     # the greatest number that the dtype of each column holds, or that of an array; some files of fitted counts lack it
     greatest: Any = (math.inf,)
+    of_objects = False  # whether an array holds Python objects
 
     def __init__(self, likelihood: str):
         self.likelihood = likelihood
@@ -114,6 +118,11 @@ class Counts(AbstractModality):
         is_sparse = isinstance(X, SparseRows) or is_sparse_frame(X)
         if likelihood != "multinomial" and not (is_sparse and likelihood in LIKELIHOODS_OF_COUNTS):
             return []
+        if len(X.shape) != 2:
+            raise ValueError(
+                f"X has rows of shape {X.shape[1:]}, but likelihood={likelihood!r} takes rows of counts, which are flat: "
+                "X.reshape(len(X), -1)."
+            )
         if parameters["image_shape"] is not None:
             raise ValueError(f"image_shape must be None for counts, which likelihood={likelihood!r} takes.")
         if not (parameters["categorical_features"] is None or isinstance(parameters["categorical_features"], str)):
@@ -137,6 +146,7 @@ class Counts(AbstractModality):
             raise ValueError(f"Every count of the {len(totals)} rows is zero. At least one must be above.")
         dtypes = [X.dtype] if isinstance(X, ARRAYS) else X.dtypes
         self.greatest = np.array([greatest_number(dtype) for dtype in dtypes])
+        self.of_objects = [*dtypes] == [object]
         self.n_rows, self.totals = int(csr.shape[0]), Totals.of(totals, weight)
         counts = csr.T @ weight + UNSEEN
         self.shares = tuple((counts / counts.sum()).tolist())
@@ -150,7 +160,10 @@ class Counts(AbstractModality):
 
         Counts are float32, or float64 if one exceeds 2**24, up to which float32 holds all whole numbers.
         """
-        rows = rows_of(X if isinstance(X, ARRAYS) or is_sparse_frame(X) else _as_array(X))
+        if isinstance(X, np.ndarray) and X.dtype == object:
+            rows = rows_of(_numbers(X))
+        else:
+            rows = rows_of(X if isinstance(X, ARRAYS) or is_sparse_frame(X) else _as_array(X))
         csr = csr_array(rows.csr, copy=False)
         if csr.dtype.kind not in "biuf":
             raise TypeError(f"X has dtype {csr.dtype}, but counts are whole numbers from 0 up. Convert X to numbers.")
@@ -174,6 +187,7 @@ class Counts(AbstractModality):
         values = self._bounded(values)
         if isinstance(values, SparseRows) and not self.is_sparse:
             values = values.csr.toarray()
+            values = values.astype(np.int64).astype(object) if self.of_objects else values
         return [Cells(column, complete) for column in values.T] if self.in_columns else [Cells(values, complete)]
 
     def _bounded(self, values: Any) -> Any:
@@ -211,6 +225,8 @@ class Counts(AbstractModality):
 def _as_array(X: Any) -> np.ndarray:
     """The columns of a frame as an array (n, k) of numbers."""
     frame = nw.from_native(X, eager_only=True)
+    if wide := [series.name for series in frame.iter_columns() if "Int128" in str(series.dtype)]:  # which numpy lacks
+        frame = frame.with_columns(nw.col(*wide).cast(nw.Float64))
     for series in frame.iter_columns():
         sparse = str(series.to_native().dtype).startswith("Sparse")
         if not (sparse or series.dtype.is_numeric() or series.dtype == nw.Boolean):
@@ -218,6 +234,23 @@ def _as_array(X: Any) -> np.ndarray:
                 f"Column {series.name!r} has dtype {series.to_native().dtype}. Convert the column to counts, or drop it."
             )
     return np.asarray(frame.to_numpy(), dtype=float)
+
+
+def _numbers(X: np.ndarray) -> np.ndarray:
+    """An array of Python objects as floats, NaN where missing."""
+    missing = pd.isna(X)
+    kinds = numbers.Real, np.bool_, decimal.Decimal
+    if not all(issubclass(kind, kinds) for kind in set(map(type, X[~missing]))):
+        places = zip(*np.nonzero(~missing), strict=True)
+        row, column = next(at for at in places if not isinstance(X[at], kinds))
+        raise TypeError(
+            f"X holds {shown(X[row, column])}, a {type(X[row, column]).__name__}, in row {row} of column {column}, but "
+            "counts are whole numbers from 0 up. Convert X to numbers."
+        )
+    try:
+        return np.where(missing, np.nan, X).astype(float)
+    except OverflowError:  # whole numbers of any size, which are refused as too large
+        return np.where(missing, np.nan, np.clip(X, -(2**1023), 2**1023)).astype(float)
 
 
 def _refuse(csr: csr_array, at: int, X: Any, likelihood: str) -> None:

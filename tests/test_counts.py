@@ -347,6 +347,27 @@ def test_dense_rows_of_a_multinomial_come_back(X, library):
     assert_allclose(vae.transform(dense), quick().fit(X).transform(X))
 
 
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_sparse_frames_of_several_dtypes_come_back(X, likelihood):
+    dtypes = np.resize([bool, np.int8, np.int64, np.float16, np.float64], 60)
+    frame = pd.DataFrame(X.toarray().clip(0, 1)).astype({j: pd.SparseDtype(dtype) for j, dtype in enumerate(dtypes)})
+    frame = frame.astype({j: pd.SparseDtype(dtype, 0) for j, dtype in enumerate(dtypes) if dtype not in (bool, np.int8)})
+    vae = quick(likelihood).fit(frame)
+    assert_array_equal(vae.sample(4).dtypes, frame.dtypes)
+    assert_array_equal(vae.transform(frame), quick(likelihood).fit(csr_matrix(frame.astype(float))).transform(frame))
+
+
+def test_python_objects_and_wide_integers_are_read(X):
+    objects = X.toarray().astype(object)
+    vae = quick().fit(objects)
+    drawn = vae.sample(4)
+    assert drawn.dtype == object
+    assert set(map(type, drawn.flat)) == {int}
+    assert_array_equal(vae.transform(objects), quick().fit(X.toarray()).transform(X.toarray()))
+    frame = pl.DataFrame(X.toarray()).cast(pl.Int128)
+    assert quick().fit(frame).sample(4).dtypes == frame.dtypes
+
+
 SMALL = {
     "csr_matrix": csr_matrix,
     "numpy": np.asarray,
@@ -518,6 +539,29 @@ def test_what_cannot_be_done_with_counts_is_refused(fitted, X):
         quick(image_shape=(6, 10)).fit(X)
     with pytest.raises(TypeError, match="Column 'a' has dtype"):
         quick().fit(pd.DataFrame({"a": ["x", "y"], "b": [1, 2]}))
+
+
+def test_cells_that_are_no_numbers_are_named():
+    X = np.ones((6, 3), dtype=object)
+    X[4, 1] = "a"
+    with pytest.raises(TypeError, match=r"X holds 'a', a str, in row 4 of column 1, .* Convert X to numbers"):
+        quick().fit(X)
+    X[4, 1] = None
+    with pytest.raises(ValueError, match=r"got nan in row 4 of column 1\. Write 0"):
+        quick().fit(X)
+
+
+def test_rows_that_are_not_flat_are_refused():
+    with pytest.raises(ValueError, match=r"rows of shape \(3, 4\), but likelihood='multinomial' takes .* flat: X\.reshape"):
+        quick().fit(np.ones((6, 3, 4)))
+
+
+@pytest.mark.parametrize("likelihood", ["auto", "poisson"])
+@pytest.mark.parametrize("other", [[1, 2, 3], [np.ones((4, 4))] * 3])
+def test_sparse_columns_beside_others_are_refused(likelihood, other):
+    X = pd.DataFrame({"a": pd.arrays.SparseArray([0, 1, 2]), "b": other})
+    with pytest.raises(TypeError, match=r"Column 'a': .* X\['a'\]\.sparse\.to_dense\(\)"):
+        VAETransformer(2, likelihood=likelihood).fit(X)
 
 
 @pytest.mark.parametrize("likelihood", ["auto", "gaussian", {"x0": "poisson"}])
