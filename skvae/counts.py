@@ -21,6 +21,7 @@ from skvae.sparse import ARRAYS, SparseRows, is_sparse_frame, rows_of
 # Likelihoods of whole rows of counts. With "multinomial" any rows are counts. With the others only sparse rows are, since
 # these names also stand for likelihoods of single columns, which a dense table may have.
 LIKELIHOODS_OF_COUNTS = "multinomial", "poisson", "negative_binomial", "zero_inflated_negative_binomial"
+MOST = 2.0**53  # that counts of a row add up to: float64 holds no greater whole numbers one by one
 UNSEEN = 0.5  # added to the count of each column, so that what fit never saw is not impossible (Jeffreys' prior)
 
 
@@ -141,7 +142,7 @@ class Counts(AbstractModality):
         csr = self._read(X)
         self.is_sparse = isinstance(X, SparseRows) or is_sparse_frame(X)
         self.in_columns = not self.is_sparse and not isinstance(X, np.ndarray)
-        totals = csr.sum(1).astype(float)
+        totals = _totals(csr)
         if not totals.any():
             raise ValueError(f"Every count of the {len(totals)} rows is zero. At least one must be above.")
         dtypes = [X.dtype] if isinstance(X, ARRAYS) else X.dtypes
@@ -170,6 +171,13 @@ class Counts(AbstractModality):
         wrong = ~((csr.data >= 0) & (np.floor(csr.data) == csr.data) & (csr.data < np.inf))
         if wrong.any():
             _refuse(csr, int(wrong.argmax()), X, self.likelihood)
+        totals = _totals(csr)
+        if (totals > MOST).any():
+            row = int((totals > MOST).argmax())
+            raise ValueError(
+                f"The counts of row {row} add up to {totals[row]:g}, beyond 2**53, up to which floats are exact. Scale them "
+                "down."
+            )
         exact = np.float32 if csr.nnz == 0 or csr.data.max() <= 2**24 else np.float64
         csr = csr_array((csr.data.astype(exact), csr.indices.copy(), csr.indptr.copy()), shape=csr.shape)
         csr.sum_duplicates()
@@ -220,6 +228,12 @@ class Counts(AbstractModality):
 
     def log_jacobian(self, packed: Packed) -> np.ndarray:
         return np.zeros(())
+
+
+def _totals(csr: csr_array) -> np.ndarray:
+    """Sums of rows, (n,), as float64."""
+    with np.errstate(over="ignore"):
+        return csr @ np.ones(csr.shape[1])
 
 
 def _as_array(X: Any) -> np.ndarray:

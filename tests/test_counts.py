@@ -20,7 +20,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from skvae import VAETransformer
-from skvae.count_likelihoods import COUNT_LIKELIHOODS, RootShares
+from skvae.count_likelihoods import COUNT_LIKELIHOODS, RootShares, divide, draw_words
 from skvae.counts import LIKELIHOODS_OF_COUNTS, Counts, CountsSpec, Totals
 from skvae.modalities import Packed
 from skvae.rows import Part, Rows, to_part
@@ -115,6 +115,30 @@ def test_draws_have_the_means_that_are_expected(name):
         assert_array_equal(drawn.sum(1), 9)
         share = theta[0].softmax(0)
         assert_allclose(drawn.var(0), 9 * share * (1 - share), rtol=0.1)
+
+
+@pytest.mark.parametrize("draw", [draw_words, divide])
+@pytest.mark.parametrize("d", [1, 2, 5])
+def test_multinomials_are_drawn_word_by_word_or_by_halves(draw, d):
+    shares = torch.linspace(-2, 2, d, dtype=torch.float64).softmax(0)
+    total = torch.tensor([[0.0], [9.0]]).repeat(20_000, 1)
+    drawn = draw(total, shares.expand(40_000, -1), rng()).dense()
+    assert_array_equal(drawn.sum(1, keepdim=True), total)
+    cov = 9 * (shares.diag() - shares[:, None] * shares)
+    assert_allclose(drawn[1::2].mean(0), 9 * shares, atol=0.05)
+    assert_allclose(drawn[1::2].T.cov(), cov, atol=0.08)
+
+
+@pytest.mark.parametrize("name", LIKELIHOODS)
+def test_large_totals_are_drawn_at_once_and_exactly(name):
+    likelihood = COUNT_LIKELIHOODS[name](spec(3, name))
+    theta, total = torch.zeros(200, likelihood.n_params), torch.full((200, 1), 3e15 + 1, dtype=torch.float64)
+    draws = [likelihood.sample_given(total, theta, rng()).dense().detach() for _ in range(2)]
+    assert_array_equal(*draws)
+    assert_array_equal(draws[0], draws[0].round())
+    assert_allclose(draws[0].mean(), 1e15, rtol=0.5)
+    if name == "multinomial":
+        assert_array_equal(draws[0].sum(1), 3e15 + 1)
 
 
 @pytest.mark.parametrize("name", LIKELIHOODS)
@@ -549,6 +573,22 @@ def test_cells_that_are_no_numbers_are_named():
     X[4, 1] = None
     with pytest.raises(ValueError, match=r"got nan in row 4 of column 1\. Write 0"):
         quick().fit(X)
+
+
+@pytest.mark.parametrize("name", LIKELIHOODS)
+@pytest.mark.parametrize("scale", [1e16, 1e300, 1e308])
+def test_counts_beyond_whole_numbers_are_refused(name, scale):
+    X = with_cell(1)
+    X[3] *= scale
+    with pytest.raises(ValueError, match=r"counts of row 3 add up to (3e\+16|3e\+300|inf), beyond .* Scale them down"):
+        quick(name).fit(csr_matrix(X))
+
+
+def test_large_counts_come_back():
+    X = np.random.default_rng(0).poisson(100, (100, 3)) * 10**13
+    drawn = quick().fit(X).sample(100)
+    assert drawn.dtype == X.dtype
+    assert X.sum(1).min() <= drawn.sum(1).min() < drawn.sum(1).max() <= X.sum(1).max()
 
 
 def test_rows_that_are_not_flat_are_refused():
