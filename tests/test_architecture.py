@@ -30,7 +30,7 @@ RULES = {
         {"pandas", "narwhals"},
     ),
     "images": ({"containers", "modalities", "moments", "persistence", "scalings"}, NUMPY_ONLY),
-    "counts": ({"containers", "curves", "modalities", "persistence", "sparse"}, {"narwhals"}),
+    "counts": ({"containers", "curves", "modalities", "persistence", "sparse"}, {"pandas", "narwhals"}),
     "arrays": ({"containers", "images", "modalities", "tables"}, {"pandas", "narwhals"}),
     "schema": (
         {"arrays", "containers", "counts", "images", "modalities", "persistence", "sparse", "tables"},
