@@ -231,7 +231,7 @@ PARAMETERS = [
 ]
 
 
-@pytest.mark.parametrize("parameters", PARAMETERS, ids=str)
+@pytest.mark.parametrize("parameters", PARAMETERS, ids=range(len(PARAMETERS)))
 def test_parameters_of_an_unfitted_estimator_come_back(parameters):
     vae = VAETransformer(**parameters)
     again = from_bytes(to_bytes(vae))
