@@ -13,6 +13,7 @@ from skvae.displays import (  # noqa: E402
     TraversalDisplay,
 )
 from skvae.estimator import VAETransformer  # noqa: E402
+from skvae.outliers import VAEOutlierDetector  # noqa: E402
 from skvae.quality import QualityReport, quality_report  # noqa: E402
 
 # scikit-learn's callbacks import rich, where it is installed, and that draws from Python's stream while being imported
@@ -27,6 +28,7 @@ __all__ = [
     "ReconstructionDisplay",
     "SamplesDisplay",
     "TraversalDisplay",
+    "VAEOutlierDetector",
     "VAETransformer",
     "__version__",
     "quality_report",

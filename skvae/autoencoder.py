@@ -319,7 +319,7 @@ class Autoencoder(nn.Module):
             z, _, log_weights = self._weighted(seen, noise)
             log_share, z = log_weights.log_softmax(0).unsqueeze(-1), self.unorder(z)
             for at, hidden in enumerate(group):
-                log_p = (log_share + self.decoders[at].log_p_value(parts[at], z)).logsumexp(0)
+                log_p = (log_share + self.decoders[at].log_p_value(parts[at], z)).logsumexp(0).clamp(max=0.0)
                 out[at] = torch.where(hidden, log_p, out[at])
         return out
 

@@ -19,6 +19,7 @@ NARROWEST = 1e-4  # scale of such a distribution, in normal scores; unmeasured
 N_BUMPS, WIDEST_BUMP = 20, 3.0  # how many bumps mix a bin, between which normal scores; unmeasured
 FLATTEST = 3.0  # log-scale of a logistic distribution beside that of the base: of flatter ones masses lose their digits
 STEEPEST = 15.0  # largest log-odds of two bins, by which a softmax tilts; unmeasured
+LEAST_TAIL = 1e-4  # share of an outermost bin that counts as beyond it, where a number is there all the same; unmeasured
 SMALLEST = 2**-24  # random number in float32 above 0
 FARTHEST = 2 * STEEPEST  # scales from the location, up to which mass is counted: no tilt makes up for more
 APART = 0.1  # learning rate of a bin by itself beside that of a bump, so that it learns where rows are many; unmeasured
@@ -166,7 +167,7 @@ class Histogram(Softmax):
         log_probs = self._rectangle(0, self._logits(theta)).log_softmax(-1).expand(*shape, self.n_variables, -1)
         last, tails = self.features.last, self.get_buffer("tails")
         first_and_last = torch.stack([log_probs[..., 0], log_probs.gather(-1, self._last_of(log_probs))[..., 0]], -1)
-        log_beyond = (first_and_last + tails.log()).logsumexp(-1)
+        log_beyond = (first_and_last + tails.clamp(min=LEAST_TAIL).log()).logsumexp(-1)
         distance = torch.maximum(-x, x - (last + 1)).clamp(min=0.0)
         own = log_probs.gather(-1, self.codes(x).expand(*shape, -1).unsqueeze(-1)).squeeze(-1)
         own = torch.where(distance > 0, log_beyond - distance, own)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.special import bdtr, betainc, gammaln, pdtr, pdtrc
+from scipy.special import betainc, gammaln, pdtr, pdtrc
 from torch import Tensor
 
 UNDERFLOW = 1e-250  # below, a probability is nearer to the least number than to its own digits
@@ -49,7 +49,9 @@ def log_tails_of_negative_binomial(x: Tensor, rate: Tensor, shape: Tensor, log_p
 
 def log_tails_of_binomial(x: Tensor, total: Tensor, probability: Tensor, log_prob: Tensor) -> tuple[Tensor, Tensor]:
     """As `log_tails_of_poisson`, of x things among `total` (..., 1), each with a probability."""
-    below = _by_numpy(lambda x, n, p: _log(bdtr(x, n, p)), x, total, probability)
+    below = _by_numpy(
+        lambda x, n, p: np.where(x < n, _log(betainc(np.maximum(n - x, 1), x + 1, 1 - p)), 0.0), x, total, probability
+    )
     above = _by_numpy(
         lambda x, n, p: np.where(x > 0, _log(betainc(np.maximum(x, 1), np.maximum(n - x, 0) + 1, p)), 0.0),
         *(x, total, probability),

@@ -106,6 +106,7 @@ RULES = {
         },
         {"torch", "narwhals", "pandas", "sklearn"},
     ),
+    "outliers": ({"estimator"}, {"narwhals", "pandas", "sklearn"}),
     "plotted_columns": ({"containers"}, NUMPY_ONLY),
     "artists": ({"plotted_columns", "plotting"}, NUMPY_ONLY),
     "mosaics": ({"artists", "images"}, NUMPY_ONLY),
