@@ -11,6 +11,7 @@ installed. Data are scikit-learn's, or are read from the folder named by SKVAE_D
 """
 
 import argparse
+import gzip
 import json
 import os
 import time
@@ -21,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from sklearn import datasets
+from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
 from sklearn.impute import SimpleImputer
 from sklearn.metrics import average_precision_score
@@ -44,7 +46,7 @@ def rare(frame, anomalous, rng, share=SHARE, n_rows=N_ROWS):
     return frame.iloc[rows].reset_index(drop=True), anomalous[rows]
 
 
-def with_errors(frame, rng, n_rows=1500):
+def with_errors(frame, rng, n_rows=1000):
     """Every tenth row with one wrong cell."""
     frame = frame.sample(min(len(frame), n_rows), random_state=int(rng.integers(2**31)), ignore_index=True)
     wrong = rng.random(len(frame)) < SHARE
@@ -77,36 +79,32 @@ def wine(rng):
 
 def digits(rng):
     frame, target = bunch(datasets.load_digits)
-    return rare(frame[target != 9].reset_index(drop=True), target[target != 9] == 0, rng)
+    return rare(frame, target == 0, rng, n_rows=1000)
 
 
 def mnist(rng):
-    import gzip
-
-    pixels = np.frombuffer(gzip.open(FOLDER / "mnist" / "t10k-images-idx3-ubyte.gz").read(), np.uint8, offset=16)
-    labels = np.frombuffer(gzip.open(FOLDER / "mnist" / "t10k-labels-idx1-ubyte.gz").read(), np.uint8, offset=8)
+    names = ("t10k-images-idx3-ubyte.gz", 16), ("t10k-labels-idx1-ubyte.gz", 8)
+    read = (gzip.decompress((FOLDER / "mnist" / name).read_bytes())[header:] for name, header in names)
+    pixels, labels = (np.frombuffer(numbers, np.uint8) for numbers in read)
     small = pixels.reshape(-1, 14, 2, 14, 2).mean((2, 4)).reshape(-1, 196)
-    from sklearn.decomposition import PCA
-
     frame = pd.DataFrame(PCA(20, random_state=0).fit_transform(small))
     kept = np.isin(labels, (4, 0))  # zeros among fours
     return rare(frame.add_prefix("pc")[kept].reset_index(drop=True), labels[kept] == 0, rng, n_rows=1100)
 
 
 def kddcup(rng):
-    names = [line.split(":")[0].strip(" .") for line in (FOLDER / "kddcup99" / "columns.txt").read_text().split("\n") if line]
+    names = (FOLDER / "kddcup99" / "columns.txt").read_text().split()
     frame = pd.read_csv(FOLDER / "kddcup99" / "kddcup.data_10_percent.gz", header=None)
     label = frame.pop(41)
-    frame.columns = names[:41] if len(names) >= 41 else [f"c{j}" for j in range(41)]
-    frequent = label.isin(["smurf.", "neptune.", "normal."])  # rare attacks only
-    kept = ((label == "normal.") | ~frequent).to_numpy()
-    return rare(frame[kept].reset_index(drop=True), (label[kept] != "normal.").to_numpy(), rng, share=0.05)
+    frame.columns = names[:41]
+    kept = ~label.isin(["smurf.", "neptune."]).to_numpy()  # the attacks that are most of the rows
+    return rare(frame[kept].reset_index(drop=True), (label[kept] != "normal.").to_numpy(), rng, share=0.05, n_rows=1000)
 
 
 def magic(rng):
     frame = pd.read_csv(FOLDER / "magic" / "train.csv.gz")
     target = frame.pop(frame.columns[-1]).astype(str)
-    return rare(frame, target.isin(["h", "1"]).to_numpy(), rng, n_rows=2000)
+    return rare(frame, target.isin(["h", "1"]).to_numpy(), rng, n_rows=1000)
 
 
 def iris_errors(rng):
@@ -128,7 +126,16 @@ def titanic_errors(rng):
 
 def ames_errors(rng):
     frame = pd.read_csv(FOLDER / "ames" / "AmesHousing.csv", keep_default_na=False, na_values=["NA", ""])
-    some = ["Lot Area", "Overall Qual", "Year Built", "Neighborhood", "House Style", "Gr Liv Area", "Full Bath", "Garage Cars"]
+    some = [
+        "Lot Area",
+        "Overall Qual",
+        "Year Built",
+        "Neighborhood",
+        "House Style",
+        "Gr Liv Area",
+        "Full Bath",
+        "Garage Cars",
+    ]
     known = {name.replace(" ", "").replace("/", ""): name for name in frame}
     columns = [known[name.replace(" ", "")] for name in [*some, "Total Bsmt SF", "Kitchen Qual", "SalePrice"]]
     return with_errors(frame[columns], rng)
@@ -159,8 +166,11 @@ def as_matrix(frame):
     return np.hstack([*blocks, *([pd.get_dummies(others.astype(object)).to_numpy(float)] if others.shape[1] else [])])
 
 
-def by_skvae(frame, seed):
-    return -VAEOutlierDetector(random_state=seed).fit(frame).score_samples(frame)
+def by_skvae(**parameters):
+    def scores(frame, seed):
+        return -VAEOutlierDetector(random_state=seed, **parameters).fit(frame).score_samples(frame)
+
+    return scores
 
 
 def by_forest(frame, seed):
@@ -178,7 +188,12 @@ def by_pyod(frame, seed):
     return VAE(random_state=seed, verbose=0).fit(as_matrix(frame)).decision_scores_
 
 
-MODELS = {"skvae": by_skvae, "IsolationForest": by_forest, "LocalOutlierFactor": by_neighbours}
+MODELS = {
+    "skvae": by_skvae(),
+    "skvae, worst_cell": by_skvae(worst_cell=True),
+    "IsolationForest": by_forest,
+    "LocalOutlierFactor": by_neighbours,
+}
 if find_spec("pyod"):
     MODELS["PyOD's VAE"] = by_pyod
 

@@ -13,8 +13,8 @@ from skvae import VAEOutlierDetector, VAETransformer
 # %%
 # A table of parcels, in which every twentieth row has a slip
 # -----------------------------------------------------------
-# A number with a digit too many, or the service of another parcel. Neither is wrong by itself: there are parcels of 30 kg, and
-# there are express parcels. They are wrong given the rest of their row.
+# A number with a digit too many, or the service of another parcel. Neither is wrong by itself, as there are heavy parcels,
+# and letters. They are wrong given the rest of their row.
 
 rng = np.random.default_rng(0)
 n = 1500
@@ -68,7 +68,9 @@ print(f"and in {named['log-likelihood']:.0%} by log-likelihood, which does not c
 figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
 for axis, (x, y) in zip(axes, (("weight_kg", "price"), ("weight_kg", "days")), strict=True):
     points = axis.scatter(frame[x], frame[y], c=log_p.min(axis=1) / np.log(10), s=9, cmap="viridis", vmin=-6)
-    axis.scatter(frame[x][in_row], frame[y][in_row], s=60, facecolors="none", edgecolors="crimson", label="holds a wrong cell")
+    axis.scatter(
+        frame[x][in_row], frame[y][in_row], s=60, facecolors="none", edgecolors="crimson", label="holds a wrong cell"
+    )
     axis.set(xlabel=x, ylabel=y, xscale="log", yscale="log")
 axes[0].legend()
 figure.colorbar(points, ax=axes, label="least log10 p-value of the row")

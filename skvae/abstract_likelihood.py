@@ -129,7 +129,7 @@ class AbstractLikelihood(nn.Module, ABC):
         raise NotImplementedError(f"{type(self).__name__} has no unseen categories")
 
     def log_p_value(self, x: Tensor, theta: Tensor) -> Tensor:
-        """Log-probability of a cell that is at least as unlikely as x, in nats: 0 at the mode, and uniform p-values at draws.
+        """Log-probability of a cell at least as unlikely as x, in nats: 0 at the mode, and p-values of draws are uniform.
 
         By default from draws, log of P(log p(x') <= log p(x)). A cell that is less likely than all of them counts as rarer
         than they are by as much as its density is lower, as in an exponential tail.
@@ -276,13 +276,13 @@ class Softmax(AbstractLikelihood):
 
 
 def log_of_no_likelier(codes: Tensor, log_probs: Tensor) -> Tensor:
-    """Log-probability of all codes that are no likelier than one. codes : (...), int; log_probs : (..., n); returns (...)."""
+    """Log-probability of all codes no likelier than one. codes : (...), int; log_probs : (..., n); returns (...)."""
     own = log_probs.gather(-1, codes.unsqueeze(-1))
     return log_probs.masked_fill(log_probs > own + 1e-6, -math.inf).logsumexp(-1).clamp(max=0.0)
 
 
 def log_two_sided(below: Tensor, above: Tensor) -> Tensor:
-    """Log-p-value of the nearer tail, of log P(x' <= x) and log P(x' >= x): min(1, 2 min(both)), which is at least uniform."""
+    """Log-p-value of the nearer tail, of log P(x' <= x) and log P(x' >= x): min(1, 2 min(both)), at least uniform."""
     return (math.log(2) + torch.minimum(below, above)).clamp(max=0.0)
 
 

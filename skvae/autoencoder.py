@@ -17,8 +17,8 @@ from skvae.sizes import N_NUMBERS_AT_ONCE, N_ROWS_IN_CACHE
 from skvae.views import AbstractView, PartEmbedding
 
 N_IMPORTANCE_SAMPLES = 64  # of `Autoencoder.log_likelihood` (benchmarks/density.py); documented in the estimator
-# of p-values of cells: draws for each group of variables that are hidden, and how many groups. With four groups the cell that
-# is wrong was the worst of its row as often as with one for each column, and with 64 draws as often (benchmarks/anomalies.py)
+# of p-values of cells: draws for each group of variables that are hidden, and how many groups. On four tables the cell that
+# is wrong was the worst of its row as often with four groups as with one for each column, and with 16 draws as with 64
 N_SAMPLES_P_VALUE, N_GROUPS_HIDDEN = 16, 8
 # the linear start looks at so many rows, and cells: its cost is rows times squared columns; unmeasured
 N_ROWS_START, N_CELLS_START = 100_000, 5_000_000

@@ -157,7 +157,7 @@ class FactorisedDecoder(AbstractDecoder):
         return self._figures(part, self.theta(z), lambda likelihood, x, theta: likelihood.log_prob(x, theta))
 
     def log_p_value(self, part: Part, z: Tensor) -> Tensor:
-        """Log-probability of a cell that is at least as unlikely, zero where it is missing. part, z, return : as `log_prob`."""
+        """Log-probability of a cell at least as unlikely, zero where it is missing. part, z : as in `log_prob`."""
         return self._figures(part, self.theta(z), lambda likelihood, x, theta: likelihood.log_p_value(x, theta))
 
     def _figures(self, part: Part, theta: Tensor, figure: Callable[[AbstractLikelihood, Tensor, Tensor], Tensor]) -> Tensor:

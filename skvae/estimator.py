@@ -825,12 +825,13 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
 
         Notes
         -----
-        A p-value is ∫ P(p(x' | z) <= p(x | z)) p(z | other cells) dz, a posterior predictive one (Gelman, Meng & Stern, 1996)
-        of the posterior that leaves the cell out (Gelfand, Dey & Chang, 1992; Marshall & Spiegelhalter, 2003): 1 at the
-        mode, and for rows drawn from the model uniform, or greater where cells are discrete. For a category it is the
-        probability of those that are no likelier; for a number that of both tails, beyond it and as far on the other side
-        ("histogram": of the bins that are no likelier); for a count twice that of the nearer tail. Cells are left out
-        in at most eight groups of columns, one after the other; integrals are of 16 quasi-random latents, importance-weighted.
+        A p-value is ∫ P(p(x' | z) <= p(x | z)) p(z | other cells) dz, a posterior predictive one (Gelman, Meng & Stern,
+        1996) of the posterior that leaves the cell out (Gelfand, Dey & Chang, 1992; Marshall & Spiegelhalter, 2003): 1 at
+        the mode, and small for a cell that is unlikely. Given the latents that a row was drawn with, it is uniform, or
+        greater where cells are discrete. For a category it is the probability of those that are no likelier; for a number
+        that of both tails, beyond it and as far on the other side ("histogram": of the bins that are no likelier); for a
+        count, and an integer by "gaussian", twice that of the nearer tail. Cells are left out in at most eight groups of
+        columns, one group after the other, with an integral over 16 quasi-random latents, importance-weighted.
         A cell that is there where most are missing has both probabilities multiplied; a column of arrays has the sum of its
         numbers' logarithms, which does not compare with other columns.
 

@@ -17,9 +17,9 @@ from skvae.abstract_likelihood import (
     AbstractLikelihood,
     Softmax,
     draw_index,
+    log_mass_of_logistic,
     log_of_no_likelier,
     log_two_sided,
-    log_mass_of_logistic,
     match_shares,
     normal_like,
 )

@@ -3,14 +3,12 @@
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from numpy.testing import assert_allclose
 from scipy import stats
 from test_likelihoods import CASES, bins
 
-from skvae import VAETransformer
 from skvae.abstract_likelihood import AbstractLikelihood
 from skvae.count_likelihoods import COUNT_LIKELIHOODS
 from skvae.counts import CountsSpec, Totals
