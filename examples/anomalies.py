@@ -17,7 +17,7 @@ from skvae import VAEOutlierDetector, VAETransformer
 # and letters. They are wrong given the rest of their row.
 
 rng = np.random.default_rng(0)
-n = 1500
+n = 800
 service = rng.choice(["letter", "parcel", "freight"], n, p=[0.5, 0.4, 0.1])
 size = pd.Series(service).map({"letter": 0.0, "parcel": 3.0, "freight": 6.0}).to_numpy() + rng.normal(0, 0.5, n)
 frame = pd.DataFrame(

@@ -8,6 +8,7 @@ import inspect
 import warnings
 
 import numpy as np
+from sklearn.cluster import KMeans
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
@@ -48,17 +49,25 @@ counts, vocabulary = words.transform(texts), words.get_feature_names_out()
 print(f"{len(texts)} texts, {len(vocabulary)} words, {counts.nnz / np.prod(counts.shape):.1%} of the counts are not zero")
 
 # %%
-# What latents mean
-# -----------------
-# The words whose expected counts change most along a latent, to either side of the origin. A word counts for more if it is
-# frequent: its change in expected counts, not in log-odds alone, makes a text what it is.
+# Topics
+# ------
+# Topics are where texts lie dense. The words that the centre of a cluster raises most above their shares in all texts, on
+# the scale of square roots, where chance is alike for rare and for frequent words.
 
-steps = 1.5 * np.eye(vae.latent_dim)
-up, down = vae.inverse_transform(steps), vae.inverse_transform(-steps)
-change = np.sqrt(up) - np.sqrt(down)
-for k, order in enumerate(change.argsort(axis=1)):
-    lower, upper = (" ".join(vocabulary[some]) for some in (order[:7], order[:-8:-1]))
-    print(f"\nLatent {k}, {vae.explained_information_[k]:.1f} nats\n  up:   {upper}\n  down: {lower}")
+clusters = KMeans(10, n_init=10, random_state=0).fit(latents)
+raised = np.sqrt(vae.inverse_transform(clusters.cluster_centers_)) - np.sqrt(np.asarray(counts.mean(axis=0)))
+for k, order in enumerate(raised.argsort(axis=1)[:, ::-1]):
+    print(f"  {np.sum(clusters.labels_ == k):4d} texts: {' '.join(vocabulary[order[:9]])}")
+
+# %%
+# What a latent means
+# -------------------
+# Along a latent, expected counts change: here from one side of the origin to the other.
+
+down, up = vae.inverse_transform(np.array([[-1.5], [1.5]]) * np.eye(1, vae.latent_dim))
+order = (np.sqrt(up) - np.sqrt(down)).argsort()
+print(f"\nThe first latent tells {vae.explained_information_[0]:.1f} nats of a text")
+print(f"  from: {' '.join(vocabulary[order[:9]])}\n  to:   {' '.join(vocabulary[order[:-10:-1]])}")
 
 # %%
 # Nearest texts

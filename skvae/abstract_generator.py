@@ -1,4 +1,4 @@
-"""What rows are drawn from, as a contract: stages that train one after the other, and draws from all conditionals."""
+"""The contract of generators, which rows are drawn from, and what several of them share: free bits, resampling."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -10,20 +10,20 @@ from torch import Generator, Tensor, nn
 from skvae.rows import Budget, Part, Rows
 from skvae.views import AbstractView
 
-# nats that latents may tell at no cost while they train, at most, and as a share of an image's (free bits: Kingma et al.,
-# 2016; they gain 0.3 nats on binarised MNIST)
+# Free bits (Kingma et al., 2016): the KL divergence that costs nothing in training is this share of the negative
+# log-likelihood of a row, and at most so many nats. They gain 0.3 nats on binarised MNIST.
 FREE_NATS, FREE_SHARE = 12.0, 0.15
 
 
 class AbstractStage(nn.Module, ABC):
-    """Something of a generator that is trained by itself. Parts of rows are floats here.
+    """A part of a generator that is trained by itself. Its rows have been through `AbstractView.read`: they are floats.
 
     Attributes
     ----------
     budget : Budget or None
-        How long it is trained; None where it has nothing to train.
+        How long the stage is trained; None if it has nothing to train.
     widest : int
-        Numbers of a row in its widest layer.
+        How many numbers its widest layer holds for a row.
     """
 
     budget: Budget | None = None
@@ -31,32 +31,39 @@ class AbstractStage(nn.Module, ABC):
 
     @abstractmethod
     def log_prob(self, parts: Sequence[Part], autoencoder: Any, noise: Tensor) -> Tensor:
-        """log p(x), or a bound on it, in nats: (n,). noise : (n_samples, latent_dim), standard normal, for the bound."""
+        """log p(x) of n rows, or a lower bound on it, in nats: (n,).
+
+        noise : (n_samples, latent_dim), standard normal; only bounds need it.
+        """
 
     def start(self, rows: Rows, means: Sequence[Tensor], read: Callable[[Rows], Rows]) -> None:
-        """Set what has a closed form before training. means : of every part's features; read : to rows of floats."""
+        """Set the weights that have a closed form, before training. By default there are none.
+
+        means : (n_features,) of every part, the means of its features; read : turns rows as they are kept in memory into
+        floats.
+        """
         return
 
     def loss(self, rows: Rows, rng: Generator | None = None) -> Tensor:
-        """What training minimises: mean over rows of weight times negative log-likelihood, in nats, a scalar.
+        """What training minimises, a scalar: the mean over rows of weight times negative log-likelihood, in nats.
 
-        rng : of the randomness of training; without, the loss is the one that held-out rows are scored by.
+        rng : draws what is random in training; without it the loss is deterministic, as for the scores of held-out rows.
         """
         raise NotImplementedError(f"{type(self).__name__} has nothing to train")
 
     def sharpen(self, held_out: Rows) -> None:
-        """Calibrate on rows that training did not see. held_out : rows of floats."""
+        """Calibrate on rows that training did not see, by default nothing. held_out : rows of floats."""
         return
 
     def expect_rows(self, n_rows: int) -> None:
-        """Told before training how many rows there are."""
+        """Take note, before training, of how many rows there are. By default nothing depends on it."""
         return
 
 
 class AbstractGenerator(AbstractStage):
-    """The distribution that rows are drawn from, and all of its conditionals.
+    """The distribution that rows are drawn from, and its conditional distributions given any cells.
 
-    The autoencoder beside it is an argument, as only some generators use it.
+    Methods take the autoencoder as an argument, and do not own it: it is trained by itself, and only some generators use it.
 
     Parameters
     ----------
@@ -67,13 +74,13 @@ class AbstractGenerator(AbstractStage):
     Attributes
     ----------
     widest_drawn : int
-        Numbers of a row in the widest layer while rows are drawn, 0 where that is `widest`, or the autoencoder's.
+        How many numbers the widest layer holds for a row while rows are drawn. 0 stands for the `widest` of the whole model.
     exact : bool
-        Whether `log_prob` is exact, or a bound.
+        Whether `log_prob` is exact; otherwise it is a lower bound.
     latent_dim : int or None
-        Of its own latents; None where it has none, or takes the autoencoder's.
+        Size of the generator's own latents; None if it has none, or takes the autoencoder's.
     n_candidates : int
-        How many rows are computed for each that is completed.
+        How many rows are computed for each row that is completed.
     """
 
     widest_drawn = 0
@@ -84,64 +91,66 @@ class AbstractGenerator(AbstractStage):
     @staticmethod
     @abstractmethod
     def can(views: Sequence[AbstractView]) -> bool:
-        """Whether it can generate rows of these parts."""
+        """Whether this class can generate rows of these parts."""
 
     @classmethod
     def suits(cls, views: Sequence[AbstractView]) -> bool:
-        """Whether "auto" may choose it for rows of these parts."""
+        """Whether "auto" may choose this class for rows of these parts."""
         return cls.can(views)
 
     @property
     def stages(self) -> Sequence[AbstractStage]:
-        """What is trained, one after the other, each begun when those before it have ended."""
+        """The stages, in the order in which they are trained: a stage starts when those before it have ended."""
         return [self]
 
     @abstractmethod
     def sample(self, n: int, autoencoder: Any, rng: Generator) -> list[Tensor]:
-        """n rows: (n, n_variables) of each part."""
+        """Draw n rows: (n, n_variables) of each part."""
 
     @abstractmethod
     def complete(self, parts: Sequence[Part], autoencoder: Any, rng: Generator) -> list[Tensor]:
-        """Rows whose cells that are not observed are drawn given the others: (n, n_variables) of each part.
+        """Draw the cells that are not observed, given the observed ones: (n, n_variables) of each part.
 
-        A cell that is known to be missing is not observed, but its indicator is; it stays as it is.
+        A cell that is known to be missing stays missing: it is not observed itself, but its indicator is.
         """
 
     def impute(self, parts: Sequence[Part], autoencoder: Any, rng: Generator) -> list[Tensor]:
-        """As `complete`, but cells that are known to be missing are drawn too, as if they were not.
+        """As `complete`, but cells that are known to be missing are drawn too, as if they had been observed.
 
-        By default the same: given latents, a cell does not depend on being missing.
+        By default the two are the same, since a cell given latents does not depend on whether it is missing.
         """
         return self.complete(parts, autoencoder, rng)
 
     @abstractmethod
     def centre(self, parts: Sequence[Part], autoencoder: Any) -> list[Tensor]:
-        """As `impute`, with the centre of each cell's distribution given the observed ones, instead of a draw."""
+        """As `impute`, but with the centre of each cell's conditional distribution in the place of a draw."""
 
     def log_prob_of_table(self, parts: Sequence[Part], autoencoder: Any, noise: Tensor) -> Tensor:
-        """As `log_prob`, but for what does not depend on the cells of the table, which may be left out."""
+        """`log_prob` up to terms that do not depend on the cells of the table; for comparing values of these cells."""
         return self.log_prob(parts, autoencoder, noise)
 
     def finalise(self, rows: Rows, read: Callable[[Rows], Rows], rng: Generator) -> None:
-        """What follows training."""
+        """Do what follows training, such as fitting the prior to posteriors; by default nothing."""
         return
 
 
 def free_bits(log_likelihood: Tensor, kl: Tensor) -> Tensor:
-    """The negative bound as a loss, of which some nats of KL divergence cost nothing; both scalars, means over rows.
+    """The negative evidence lower bound as a loss, in which the first nats of KL divergence cost nothing.
 
-    Against posterior collapse: a decoder that sees neighbours would leave the latents unused. The value is that of the
-    bound, as reported; the gradient that of what is minimised.
+    Without these free bits the posterior collapses: a decoder that sees neighbouring pixels leaves the latents unused. The
+    value of the loss is the negative bound, since losses are reported; only its gradient is that of free bits.
+
+    log_likelihood, kl : scalars, means over rows.
     """
     free = torch.maximum(kl, (-FREE_SHARE * log_likelihood.detach()).clamp(max=FREE_NATS))
     return free - log_likelihood + (kl - free).detach()
 
 
 def resampled(log_weights: Tensor, rng: Generator) -> tuple[Tensor | None, Tensor]:
-    """Particles to go on with, by systematic resampling where few of them count (Kitagawa, 1996).
+    """Systematic resampling of particles (Kitagawa, 1996), in the rows whose effective number of particles is below half.
 
-    log_weights : (k, n), k particles of n rows. Returns places (k * n,) among all particles, None for all as they are; and
-    the log-weights that they have then.
+    log_weights : (k, n), of k particles for each of n rows. Returns the chosen particles as indices (k * n,) into all of
+    them flattened, or None if no row is resampled; and the log-weights (k, n) of the chosen particles.
     """
     k, n = log_weights.shape
     share = log_weights.softmax(0)
@@ -156,17 +165,12 @@ def resampled(log_weights: Tensor, rng: Generator) -> tuple[Tensor | None, Tenso
 
 
 def draw_one(candidates: Tensor, log_weights: Tensor, rng: Generator) -> Tensor:
-    """One of k candidates (k, n, m) for each of n rows, as often as log-weights (k, n) say: (n, m)."""
+    """Draw one of k candidates for each of n rows: (n, m). candidates : (k, n, m); log_weights : (k, n)."""
     chosen = torch.multinomial(log_weights.softmax(0).T, 1, generator=rng)[:, 0]
     return candidates[chosen, torch.arange(len(chosen), device=chosen.device)]
 
 
-def known_cells(part: Part) -> Tensor:
-    """Which cells of a part are observed, (n, n_variables), bool."""
-    return torch.ones_like(part.x, dtype=torch.bool) if part.observed is None else part.observed
-
-
 def filled(parts: Sequence[Part], drawn: Sequence[Tensor]) -> list[Tensor]:
-    """The observed cells of parts, and elsewhere what is drawn."""
+    """Drawn cells where parts have none, the observed ones elsewhere. drawn : (n, n_variables) of each part."""
     pairs = zip(parts, drawn, strict=True)
     return [part.x if part.observed is None else torch.where(part.observed, part.x, cells) for part, cells in pairs]

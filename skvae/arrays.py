@@ -14,14 +14,16 @@ from skvae.tables import Table
 
 
 class AbstractArrayColumn(AbstractModality):
-    """A column of arrays of one shape, as a part by itself. A missing array is a row of which nothing is observed.
+    """A column whose cells are arrays of one shape: a part by itself, packed by the modality of the stacked arrays.
+
+    In the row of a missing array nothing is observed.
 
     Parameters
     ----------
     name : object
-        Of the column.
+        The name of the column.
     likelihood : str
-        As the inner modality takes it.
+        Passed on to the modality of the stacked arrays.
     """
 
     def __init__(self, name: Any, likelihood: str = "auto"):
@@ -30,11 +32,11 @@ class AbstractArrayColumn(AbstractModality):
     @staticmethod
     @abstractmethod
     def takes(n_axes: int) -> bool:
-        """Whether columns of arrays of so many axes are of this modality."""
+        """Whether arrays with `n_axes` axes belong to this modality."""
 
     @abstractmethod
     def inner(self) -> AbstractModality:
-        """What arrays (n, ...) by themselves are, unfitted."""
+        """The modality of the stacked arrays (n, ...), not yet fitted."""
 
     @classmethod
     def find(cls, X, parameters, free):
@@ -66,28 +68,24 @@ class AbstractArrayColumn(AbstractModality):
             raise ValueError(f"Column {self.name!r} holds no array that fit can learn from: every cell is missing.")
         self.shape, self.dtype = values.shape[1:], values.dtype
         try:
-            self.arrays = self.inner().fit(self._in_rows(values), weight[~missing])
+            self.arrays = self.inner().fit(values, weight[~missing])
         except ValueError as error:
             raise ValueError(f"Column {self.name!r}: {error}") from None
         return self
 
     def _read(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
-        """The arrays that are there, (k, ...), and which of all are missing, (n,)."""
+        """The k arrays that are not missing, (k, ...), and the mask of the missing ones, (n,), bool."""
         [series] = nw.from_native(X, eager_only=True).iter_columns()
         return read_arrays(series, getattr(self, "shape", None))
-
-    def _in_rows(self, values: np.ndarray) -> np.ndarray:
-        """Arrays (n, ...) as the inner modality takes them."""
-        return values
 
     def pack(self, X):
         return self._packed(*self._read(X))
 
     def _packed(self, values: np.ndarray, missing: np.ndarray) -> Packed:
-        """Arrays (k, ...), and which of all rows have none, (n,)."""
+        """Pack the arrays of n rows. values : (k, ...), of the rows that have one; missing : (n,), bool, the others."""
         if len(values):
             try:
-                some = self.arrays.pack(self._in_rows(values))
+                some = self.arrays.pack(values)
             except ValueError as error:
                 raise ValueError(f"Column {self.name!r}: {error}") from None
         else:
@@ -108,20 +106,22 @@ class AbstractArrayColumn(AbstractModality):
             return Packed(values, np.zeros(values.shape, bool)), {}
         cells = np.empty(n_rows, dtype=object)
         for at, value in enumerate(given[self.name]):
-            cells[at] = None if value is None else np.asarray(value)
+            cells[at] = None if value is None else _as_numbers(value)
         try:
             values, missing = stacked(cells, self.name, self.shape)
+            packed = self._packed(values, missing)
         except (TypeError, ValueError) as error:
             raise type(error)(f"given has no value of column {self.name!r}: {error}") from None
-        packed = self._packed(values, missing)
-        whole = np.zeros((n_rows, *self.shape), self.dtype)
+        whole = np.zeros((n_rows, *self.shape), values.dtype)
         whole[~missing] = values
         return Packed(packed.values, packed.known), {0: Cells(whole, missing)}
 
     def unpack(self, values, told=None):
+        out = self._unpacked(values)
         if told:
-            return [told[0]]
-        return [Cells(self._unpacked(values), np.zeros(len(values), bool))]
+            exact = told[0].values
+            out = np.where(np.isnan(exact), out, exact).astype(self.dtype)  # what is not known of an array is drawn
+        return [Cells(out, np.zeros(len(values), bool))]
 
     def _unpacked(self, values: np.ndarray) -> np.ndarray:
         """Packed numbers (n, n_variables) as arrays (n, ...)."""
@@ -134,7 +134,7 @@ class AbstractArrayColumn(AbstractModality):
         return [Cells(out, np.zeros(len(out), bool))]
 
     def _filled(self, there: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Arrays (n, ...), what is missing of each from packed numbers (n, n_variables)."""
+        """Arrays with their NaN filled. there : (n, ...), the arrays; values : (n, n_variables), packed, to fill from."""
         return self.arrays.fill(there, values)[0].values
 
     def by_column(self, figures):
@@ -166,7 +166,7 @@ class ImageColumn(AbstractArrayColumn):
 
 
 class Vectors(AbstractArrayColumn):
-    """A column of vectors, such as embeddings: to the model, columns of their own without names."""
+    """A column of vectors, such as embeddings. Their numbers are modelled as the columns of a table of their own."""
 
     @staticmethod
     def takes(n_axes):
@@ -190,7 +190,7 @@ class Vectors(AbstractArrayColumn):
 
 
 def count_axes(series: nw.Series) -> int:
-    """How many axes the arrays of a column have; 0 where its cells are no arrays."""
+    """Number of axes of the arrays in a column; 0 if its cells are not arrays."""
     native = series.to_native()
     if isinstance(series.dtype, nw.Array):
         return len(series.dtype.shape)
@@ -201,7 +201,7 @@ def count_axes(series: nw.Series) -> int:
 
 
 def is_missing(series: nw.Series) -> np.ndarray:
-    """Which arrays of a column are missing: (n,), bool."""
+    """Mask of the missing arrays of a column: (n,), bool."""
     native = series.to_native()
     if isinstance(series.dtype, nw.Array):
         return series.is_null().to_numpy()
@@ -209,12 +209,17 @@ def is_missing(series: nw.Series) -> np.ndarray:
 
 
 def read_arrays(series: nw.Series, shape: tuple[int, ...] | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """The arrays of a column that are there, (k, *shape), and which are missing, (n,); shape : that of fit, if any."""
+    """The k arrays of a column that are not missing, (k, *shape), and the mask of the missing ones, (n,), bool.
+
+    shape : that which fit saw; None in fit.
+    """
     missing = is_missing(series)
     if not isinstance(series.dtype, nw.Array):
         cells = np.fromiter(series.to_native(), dtype=object, count=len(series))
         return stacked(cells, series.name, shape)
     found = tuple(series.dtype.shape)
+    if 0 in found:
+        raise ValueError(f"Column {series.name!r} holds arrays of shape {found}, which hold nothing. Drop the column.")
     if shape is not None and found != shape:
         raise ValueError(f"Column {series.name!r} was fitted with arrays of shape {shape}, got {found}.")
     native = series.to_native()
@@ -229,13 +234,16 @@ def read_arrays(series: nw.Series, shape: tuple[int, ...] | None = None) -> tupl
 
 
 def stacked(cells: np.ndarray, name: Any, shape: tuple[int, ...] | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Python objects (n,) as arrays (k, *shape) of those that are there, and which are missing, (n,)."""
+    """Stack a column of Python objects: its k arrays, (k, *shape), and the mask of the missing ones, (n,), bool.
+
+    cells : (n,), arrays or missing; name : of the column, for messages; shape : that which fit saw; None in fit.
+    """
     missing = np.fromiter((_is_none(cell) for cell in cells), dtype=bool, count=len(cells))
-    there, rows = [cell for cell in cells if not _is_none(cell)], np.flatnonzero(~missing)
+    there, rows = [_plain(cell) for cell in cells[~missing]], np.flatnonzero(~missing)
     for row, cell in zip(rows, there, strict=True):
         if not isinstance(cell, np.ndarray):
             raise TypeError(
-                f"Column {name!r} holds arrays, and in row {row} a {type(cell).__name__}. Convert every cell to an array, "
+                f"Column {name!r} holds arrays, but in row {row} a {type(cell).__name__}. Convert every cell to an array, "
                 "and write None where one is missing."
             )
     first = there[0].shape if there else ()
@@ -243,17 +251,17 @@ def stacked(cells: np.ndarray, name: Any, shape: tuple[int, ...] | None = None) 
     wrong = next((row for row, cell in zip(rows, there, strict=True) if cell.shape != wanted), None)
     if wrong is not None:
         raise ValueError(
-            f"Column {name!r} {what} arrays of shape {wanted}, and in row {wrong} has one of shape {cells[wrong].shape}. "
+            f"Column {name!r} {what} arrays of shape {wanted}, but in row {wrong} has one of shape {cells[wrong].shape}. "
             "Crop, resize or pad them to one shape."
         )
     if 0 in wanted:
-        raise ValueError(f"Column {name!r} holds arrays of shape {wanted}, which hold nothing. Drop it.")
+        raise ValueError(f"Column {name!r} holds arrays of shape {wanted}, which hold nothing. Drop the column.")
     values = np.stack(there) if there else np.zeros((0, *wanted))
     return _check_numbers(values, name, rows), missing
 
 
 def _check_numbers(values: np.ndarray, name: Any, rows: np.ndarray | None = None) -> np.ndarray:
-    """Arrays (k, ...) of numbers, none of them infinite; rows : (k,), where they stand."""
+    """Return arrays (k, ...) of finite numbers or NaN, refuse others. rows : (k,), their places in X, for messages."""
     if values.dtype.kind not in "biuf":
         raise TypeError(f"Column {name!r} holds arrays of dtype {values.dtype}. Convert them to numbers.")
     if values.dtype.kind == "f" and np.isinf(values).any():
@@ -263,6 +271,24 @@ def _check_numbers(values: np.ndarray, name: Any, rows: np.ndarray | None = None
     return values
 
 
+def _as_numbers(value: Any) -> np.ndarray:
+    """A value that is given for an array; of a list, None stands for a missing number."""
+    array = np.asarray(value)
+    if array.dtype == object:
+        try:
+            return array.astype(float)
+        except (TypeError, ValueError):
+            return array
+    return array
+
+
+def _plain(cell: Any) -> Any:
+    """A masked array with NaN where it is masked, a matrix as an array; anything else as it is."""
+    if isinstance(cell, np.ma.MaskedArray):
+        return np.ma.filled(cell.astype(float), np.nan) if cell.mask.any() else cell.data
+    return np.asarray(cell) if isinstance(cell, np.ndarray) else cell
+
+
 def _is_none(cell: Any) -> bool:
-    """Whether a cell stands for a missing array: None, NaN or NA."""
-    return cell is None or cell is pd.NA or (isinstance(cell, float) and cell != cell)
+    """Whether a cell stands for a missing array: None, NaN, NaT or NA."""
+    return not isinstance(cell, np.ndarray) and np.ndim(cell) == 0 and bool(pd.isna(cell))

@@ -24,6 +24,7 @@ N_SAMPLES_P_VALUE, N_GROUPS_HIDDEN = 16, 8
 N_ROWS_START, N_CELLS_START = 100_000, 5_000_000
 # from so many features on, the start looks at so many rows: their spectrum is enough, and the cost stays below d³
 MANY_FEATURES, N_ROWS_SPECTRUM = 1000, 2000  # unmeasured
+N_CELLS_SPECTRUM = 2**24  # of these rows at most: a bound of memory, which sparse rows of many things would exceed
 N_ROWS_FINALISED = 50_000  # looked at for the information of latents, and for the thresholds of missing cells; unmeasured
 N_ROWS_THRESHOLDS = 512  # rows at a time for these thresholds; a bound of memory
 LEAST_SHRINKAGE = 0.5  # of the encoder's means, that is undone: beyond, a latent tells little but noise; unmeasured
@@ -215,7 +216,8 @@ class Autoencoder(nn.Module):
         """
         embeddings = self.encoder.embeddings
         n_features = sum(one.n_features for one in embeddings)
-        n_rows = N_ROWS_SPECTRUM if n_features > MANY_FEATURES else max(2000, N_CELLS_START // n_features)
+        few = min(N_ROWS_SPECTRUM, max(2 * self.latent_dim, N_CELLS_SPECTRUM // n_features))
+        n_rows = few if n_features > MANY_FEATURES else max(2000, N_CELLS_START // n_features)
         some = read(rows.some(min(N_ROWS_START, n_rows)))
         parts = [one.linear_features(part) for one, part in zip(embeddings, some.parts, strict=True)]
         observed = _side_by_side_masks([(part.values, part.observed) for part in parts])
@@ -281,12 +283,12 @@ class Autoencoder(nn.Module):
         z = posterior.at(noise)
         return _total(self.log_cells(parts, z)), self.prior.kl(posterior, z)
 
-    def objective(self, rows: Rows, noise: Tensor) -> Tensor:
+    def objective(self, rows: Rows, noise: Tensor, seen: Sequence[Part] | None = None) -> Tensor:
         """Mean over rows of weight times bound, its KL times beta (Higgins et al., 2017, eq. 4): a scalar.
 
-        noise : as in `elbo`.
+        noise, seen : as in `elbo`.
         """
-        log_likelihood, kl = self.elbo(rows.parts, noise)
+        log_likelihood, kl = self.elbo(rows.parts, noise, seen)
         return ((log_likelihood - self.beta * kl) * rows.weight).mean()
 
     def log_likelihood(self, parts: Sequence[Part], noise: Tensor) -> Tensor:

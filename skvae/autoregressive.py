@@ -53,7 +53,7 @@ class Chain(nn.Module):
     relations : object or None
         `identities`, `supports`, `exclusions`, `dependents` and `n_rows` of a `TableSpec`: what always holds between cells.
     last : int
-        So many of the first variables come last in the order of scores and draws.
+        How many of the first variables come last in the fixed order, in which rows are scored and drawn.
     """
 
     width, random_orders = 64, 0.5
@@ -567,29 +567,38 @@ class Chain(nn.Module):
             self.network.shift(j, shift, [width for _, width, _ in likelihood.rectangles])
 
     def centre(self, x: Tensor, known: Tensor) -> Tensor:
-        """Rows whose unknown cells are the centres of their distributions given the known ones, each by itself.
+        """Rows whose unknown cells are the centres of their distributions given the known ones.
+
+        Categories come first, each by itself, and numbers are given these: a number of which the class is not known would be
+        told by the others as if rows of all classes were alike.
 
         x, known : as in `sample`; a cell that is known to be missing is filled in as if that were not known.
         """
-        out = x.clone()
-        for j in (~known).any(0).nonzero()[:, 0].tolist():
-            rows = (~known[:, j]).nonzero()[:, 0]
-            if 0 < len(self.code_places[j]) <= MAX_LEVELS_REGRESSED and j not in self.identities.gates:
-                out[rows, j] = self._centre_of_codes(j, x[rows], known[rows])
-                continue
-            state = _PartialRows(self, x[rows], known[rows], present=j)
-            likelihood, log_weight, thetas = self._conditional(j, state)
-            out[rows, j] = (log_weight.exp() * likelihood.centre(thetas)[..., 0]).sum(0)
+        out, x, known = x.clone(), x.clone(), known.clone()
+        unknown = (~known).any(0).nonzero()[:, 0].tolist()
+        by_bayes = [j for j in unknown if self.log_odds_at[j]]
+        holes = {j: (~known[:, j]).nonzero()[:, 0] for j in unknown}
+        for j in by_bayes:
+            out[holes[j], j] = self._centre_of_codes(j, x[holes[j]], known[holes[j]])
+        for j in by_bayes:
+            at = int(self.indicators[j])
+            if at < 0:  # where cells may be missing, others may depend on their being so
+                x[holes[j], j], known[holes[j], j] = out[holes[j], j].round(), True
+        for j in unknown:
+            if j not in by_bayes:
+                state = _PartialRows(self, x[holes[j]], known[holes[j]], present=j)
+                likelihood, log_weight, thetas = self._conditional(j, state)
+                out[holes[j], j] = (log_weight.exp() * likelihood.centre(thetas)[..., 0]).sum(0)
         return out
 
     def _centre_of_codes(self, j: int, x: Tensor, known: Tensor) -> Tensor:
-        """The most probable code of variable j, or the probability of yes, (n,), by Bayes' rule: in the fixed order.
+        """The most probable code of variable j, or of two codes the probability of the second: (n,).
 
-        Categories come before numbers there, and what they have in common is learned in that order. x, known : as in
-        `sample`.
+        Bayes' rule over the codes, with densities of the fixed order: there categories come before numbers, and the chain
+        has learned in that order what numbers tell of categories. x, known : as in `sample`.
         """
-        places = len(self.code_places[j])
-        levels = range(max(places, 2))
+        likelihood, places = self.likelihood(j), len(self.code_places[j])
+        is_boolean = not likelihood.variables[0].coded
         observed = known.clone()
         observed[:, j] = True
         at = int(self.indicators[j])
@@ -597,11 +606,11 @@ class Chain(nn.Module):
         if at >= 0:
             x[:, at], observed[:, at] = 0.0, True
         nats = []
-        for level in levels:
+        for level in range(2 if is_boolean else places):
             x[:, j] = level
             nats.append(self.log_prob(Part(x, observed)).sum(-1))
         share = torch.stack(nats, 1).softmax(1)
-        return share[:, 1] if places == 1 else share.argmax(1).to(x)
+        return share[:, 1] if is_boolean else share.argmax(1).to(x)
 
     def _conditional(self, j: int, state: "_PartialRows") -> tuple[AbstractLikelihood, Tensor, Tensor]:
         """The likelihood of variable j by itself, log-weights (m, n) of its mixture, and thetas (m, n, n_params) of that,

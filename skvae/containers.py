@@ -1,6 +1,7 @@
 """Cells of pandas, polars and numpy tables: read into numpy arrays, and put back into what they came in."""
 
 import decimal
+import math
 import numbers
 import re
 from collections.abc import Callable
@@ -49,9 +50,20 @@ ADVICE = {
         "Convert its lists, all of one length, to arrays: {x}.map(np.asarray).",
         "Convert its lists, all of one length, to arrays: {x}.list.to_array(width).",
     ),
+    "sparse": ("Convert it to a dense dtype: {x}.sparse.to_dense().",) * 2,
     "zoned": ("Convert it to a dtype with a time zone: pd.to_datetime({x}, utc=True).",) * 2,
 }
 ANY_ADVICE = ("Convert it to numbers, strings or dates, or drop it.",) * 2
+
+
+def greatest_number(dtype: Any) -> float:
+    """The greatest number that a dtype of numpy, pandas, arrow or polars holds; infinity where it holds any."""
+    name = str(dtype).lower().removeprefix("sparse[")
+    if whole := re.match(r"(u?)int(\d+)", name):
+        return float(2 ** (int(whole[2]) - (not whole[1])) - 1)
+    if name.startswith("bool"):
+        return 1.0
+    return 65504.0 if name.startswith(("float16", "halffloat")) else math.inf
 
 
 class Cells(NamedTuple):
@@ -379,7 +391,9 @@ def _pandas_frame(types, dtypes, cells, index, names):
 
 def _pandas_column(found, dtype, values, missing, index):
     if found.kind == "array":
-        return pd.Series(arrays_as_cells(values, missing), index=index, dtype=object).astype(dtype)
+        as_arrow = isinstance(dtype, pd.ArrowDtype)
+        cells = _arrow_arrays(values, missing, dtype) if as_arrow else arrays_as_cells(values, missing)
+        return pd.Series(cells, index=index, dtype=dtype)
     if found.objects:
         values = _as_objects(values, found)
         values[missing] = None
@@ -424,13 +438,34 @@ def arrays_as_cells(values: np.ndarray, missing: np.ndarray) -> np.ndarray:
     return cells
 
 
+def _arrow_arrays(values, missing, dtype):
+    """Arrays (n, ...) as lists of fixed size, which arrow nests."""
+    import pyarrow as pa
+
+    inner = dtype.pyarrow_dtype
+    while pa.types.is_fixed_size_list(inner):
+        inner = inner.value_type
+    out = pa.array(values.ravel(), from_pandas=True).cast(inner)
+    for size in values.shape[:0:-1]:
+        at_outermost = len(out) == size * len(values)
+        out = pa.FixedSizeListArray.from_arrays(out, size, mask=pa.array(missing) if at_outermost else None)
+    return pd.arrays.ArrowExtensionArray(out)
+
+
 def _polars_arrays(name, values, missing, dtype):
+    """Arrays (n, ...) as a series; among whole numbers, NaN is null."""
     import polars as pl
 
-    if not missing.any():
-        return pl.Series(name, values, dtype=dtype)
-    cells = [None if absent else value.tolist() for value, absent in zip(values, missing, strict=True)]
-    return pl.Series(name, cells, dtype=dtype)
+    if dtype == pl.Object:
+        return pl.Series(name, arrays_as_cells(values, missing).tolist(), dtype=dtype)
+    inner = dtype
+    while isinstance(inner, pl.Array):
+        inner = inner.inner
+    flat = pl.Series(name, values.ravel())
+    if values.dtype.kind == "f" and not inner.is_float():
+        flat = flat.fill_nan(None)
+    series = flat.cast(inner).reshape(values.shape).cast(dtype)
+    return series if not missing.any() else pl.select(pl.when(pl.Series(~missing)).then(series).alias(name)).to_series()
 
 
 def _array(types, dtypes, cells, index, names):
@@ -509,9 +544,17 @@ def _sparse_frame(types, dtypes, cells, index, names):
 class Container(NamedTuple):
     """What differs between the libraries that rows come from.
 
-    table : of cell types, native dtypes, cells, index and names, the container; series : of plain values, dtype and name, a
-    narwhals series; select : of a frame, some columns by place, and after them further columns, {name: True or None (n,)};
-    boolean : the name of the dtype of these.
+    Attributes
+    ----------
+    table : callable
+        Puts together the container, from cell types, native dtypes, cells, an index and names.
+    series : callable
+        Makes a narwhals series, from plain values, a dtype and a name.
+    select : callable
+        From a frame, places of columns, and {name: True or None (n,)}: these columns, and after them further ones that hold
+        True and missing cells.
+    boolean : callable
+        Returns the dtype of the further columns.
     """
 
     table: Callable

@@ -1,7 +1,7 @@
-"""What rows of counts may be, given the totals of rows and parameters theta: p(x | total, theta).
+"""Likelihoods of rows of counts given their totals: p(x | total, theta).
 
-One small class a likelihood and one row in `COUNT_LIKELIHOODS`. In all of them the shares of a row's things are a softmax of
-theta, so that latents tell what a row is made of, and not how much of it there is.
+Each is one small class and one row in `COUNT_LIKELIHOODS`. In all of them the expected shares of the columns are a softmax
+of theta, so that latents describe what a row is made of, and not how much of it there is.
 """
 
 import torch
@@ -9,24 +9,27 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from skvae.abstract_likelihood import AbstractLikelihood, log_two_sided
-from skvae.counts import CountsSpec, Totals
+from skvae.counts import MOST, CountsSpec, Totals
 from skvae.scalings import Variable
 from skvae.sparse_tensors import SparseTensor
 from skvae.tails import log_tails_of_binomial, log_tails_of_negative_binomial, log_tails_of_poisson, with_more_zeros
 
-N_WORDS_AT_ONCE = 2**22  # of all rows together, that are drawn at a time; a bound of memory
-# Euclidean norm of what networks see of a row, that of a hundred columns of scale one, however many things there are: where
-# it grows with their number, a step of the optimiser overshoots (benchmarks/counts.py)
+TINY = torch.finfo(torch.float64).tiny
+# Euclidean norm of the features of a row, as of a hundred columns of scale one. It does not grow with the number of columns,
+# since steps of the optimiser would then overshoot (benchmarks/counts.py).
 ROW_NORM = 10.0
-# rows of a thing that make its slope at the start half as steep as they say: those of rare things are chance; unmeasured
+# Expected count of a column, over all rows, at which its slope at the start is halved: slopes of rarer columns are mostly
+# chance; unmeasured.
 RARE = 10.0
-LOG_SHAPE = 1.0  # of negative binomials at the start: nearer to a Poisson than most data, so that latents come first
+# Log-shape of negative binomials at the start: closer to a Poisson distribution than most data are, so that latents explain
+# the spread before the shape does.
+LOG_SHAPE = 1.0
 
 
 class RootShares(nn.Module):
-    """What networks see of counts: square roots of a row's shares, whose noise is alike for all things (Bartlett, 1936).
+    """Features of counts: square roots of a row's shares, whose variance hardly depends on their mean (Bartlett, 1936).
 
-    Euclidean distances between them are Hellinger's. A row of zeros remains one, any other has the norm ROW_NORM.
+    Euclidean distances between them are Hellinger distances. A row of zeros remains zero; any other has norm ROW_NORM.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -40,9 +43,10 @@ class AbstractCounts(AbstractLikelihood):
     Parameters
     ----------
     spec : CountsSpec
+        The shares of the columns, and the distribution of the totals of rows.
     """
 
-    continuous = True  # counts scatter around their means, so that no share of a row is told exactly
+    continuous = True  # counts scatter around their means, so that the start may treat shares as continuous numbers
     log_shares: Tensor
 
     def __init__(self, spec: CountsSpec):
@@ -51,7 +55,7 @@ class AbstractCounts(AbstractLikelihood):
         self.register_buffer("log_shares", torch.tensor(spec.shares, dtype=torch.float64).log().float(), persistent=False)
 
     def log_means(self, x: Tensor, theta: Tensor) -> Tensor:
-        """Logs of the means of counts in a row of the total of x. x : (n, n_variables); theta : (..., n, n_variables)."""
+        """Logarithms of expected counts, given the totals of x. x : (n, n_variables); theta : (..., n, n_variables)."""
         return theta.log_softmax(-1) + _total(x).clamp(min=1e-30).log()
 
     def log_p_value(self, x, theta):
@@ -63,7 +67,7 @@ class AbstractCounts(AbstractLikelihood):
         raise NotImplementedError(f"{type(self).__name__} has no tails")
 
     def centre(self, theta):
-        """Expected counts in a row of the mean total."""
+        """Expected counts in a row whose total is the mean."""
         return self.totals.mean * theta[..., : self.n_variables].softmax(-1)
 
     def sample(self, theta, rng):
@@ -71,17 +75,22 @@ class AbstractCounts(AbstractLikelihood):
         return self.sample_given(total, theta, rng)
 
     def sample_given(self, total: Tensor, theta: Tensor, rng: Generator) -> SparseTensor:
-        """Rows of totals (n, 1), or means of totals. theta : (n, n_params); returns (n, n_variables)."""
+        """Draw rows given their total, or where cells are independent its mean.
+
+        total : (n, 1); theta : (n, n_params); returns (n, n_variables).
+        """
         log_mean = theta[:, : self.n_variables].log_softmax(-1) + total.log()
         return SparseTensor.of_dense(self.sample_cells(log_mean, theta, rng))
 
     def sample_cells(self, log_mean: Tensor, theta: Tensor, rng: Generator) -> Tensor:
-        """One draw a cell. log_mean : (n, n_variables); theta : (n, n_params); returns (n, n_variables)."""
+        """Draw cells that are independent. log_mean : (n, n_variables); theta : (n, n_params); returns (n, n_variables)."""
         raise NotImplementedError(f"{type(self).__name__} draws whole rows")
 
     def start(self, mean, loadings, noise):
-        """A share changes by as much as the square root does, relative to its mean: by more of common things, of which the
-        root is nearly linear, and by less of those that are rare in the rows that were seen.
+        """Start at the shares of the columns, and at slopes from a linear model of the features.
+
+        The slope of a column is that of its feature relative to the feature's mean. It is shrunken if the column is rare in
+        the rows that fit saw, where the estimate is mostly noise.
         """
         relative = loadings / mean.clamp(min=1e-6)[:, None]
         expected = self.spec.n_rows * self.spec.totals.mean * self.log_shares.exp()
@@ -92,8 +101,8 @@ class Multinomial(AbstractCounts):
     r"""Counts of which the total N is given: p(x | N) = N! / prod x_j! prod p_j^x_j, with p = softmax(theta).
 
     With latents, the topic model of Miao et al. (2016, "Neural variational inference for text processing"), whose topics mix
-    in log-odds, as in ProdLDA (Srivastava & Sutton, 2017). A row's log N! is shared among its cells as their counts are, so
-    that a cell's log-probability says by how much it is more frequent than expected.
+    in log-odds, as in ProdLDA (Srivastava & Sutton, 2017). The term log N! is divided among the cells of a row in proportion
+    to their counts, so that the log-probability of a cell says by how much it is more frequent than expected.
     """
 
     def log_prob(self, x, theta):
@@ -108,21 +117,14 @@ class Multinomial(AbstractCounts):
         return log_tails_of_binomial(x, total, share, log_prob)
 
     def sample_given(self, total, theta, rng):
-        n, d = theta.shape
-        cdf = theta.double().softmax(-1).cumsum(-1)
-        cdf = cdf / cdf[:, -1:] + torch.arange(n, device=theta.device)[:, None]
-        row = torch.repeat_interleave(torch.arange(n, device=theta.device), total[:, 0].long())
-        places = []
-        for some in row.split(N_WORDS_AT_ONCE):
-            u = torch.rand(len(some), generator=rng, dtype=torch.float64, device=theta.device)
-            found = torch.searchsorted(cdf.flatten(), u + some)
-            places.append(torch.minimum(torch.maximum(found, some * d), some * d + d - 1))  # rounding leaves the row
-        at, counts = torch.cat(places).unique(return_counts=True)
-        return SparseTensor.of_places(at, counts.to(theta.dtype), (n, d))
+        shares = theta.double().softmax(-1)
+        # either takes about as long where there are as many words as cells, and neither needs memory for more than these
+        draw = draw_words if total.sum() <= theta.numel() else divide
+        return draw(total, shares, rng)
 
 
 class Poisson(AbstractCounts):
-    """Counts that are Poisson, of mean N p_j in a row of total N, with p = softmax(theta)."""
+    """Independent Poisson counts with means N p_j, where N is the total of the row and p = softmax(theta)."""
 
     def log_prob(self, x, theta):
         log_mean = self.log_means(x, theta)
@@ -132,14 +134,14 @@ class Poisson(AbstractCounts):
         return log_tails_of_poisson(x, self.log_means(x, theta).exp(), self.log_prob(x, theta))
 
     def sample_cells(self, log_mean, theta, rng):
-        return torch.poisson(log_mean.exp(), generator=rng)
+        return torch.poisson(log_mean.exp().clamp(max=MOST), generator=rng)
 
 
 class NegativeBinomial(AbstractCounts):
-    """Counts of mean m = N p_j in a row of total N, with p = softmax(theta), and of variance m + m² / r_j.
+    """Independent counts with means m = N p_j and variances m + m² / r_j, N the total of the row and p = softmax(theta).
 
-    The shape r_j is learned for every thing. As in scVI (Lopez et al., 2018, "Deep generative modeling for single-cell
-    transcriptomics"), with the observed total as the size of a cell's library.
+    The shape r_j is learned for every column. This is the likelihood of scVI (Lopez et al., 2018, "Deep generative modeling
+    for single-cell transcriptomics"), with the observed total in the place of the library size.
     """
 
     def __init__(self, spec):
@@ -154,13 +156,16 @@ class NegativeBinomial(AbstractCounts):
         return log_tails_of_negative_binomial(x, log_mean.exp(), self.log_shape.exp(), self.log_prob_of(x, log_mean))
 
     def log_prob_of(self, x: Tensor, log_mean: Tensor) -> Tensor:
-        """x : (n, n_variables); log_mean : (..., n, n_variables); returns the latter's shape."""
+        """Log-probability of each cell. x : (n, n_variables); log_mean : (..., n, n_variables); returns the shape of it."""
         log_shape = self.log_shape
         log_all = torch.logaddexp(log_mean, log_shape)
         return self._log_ways(x) + log_shape.exp() * (log_shape - log_all) + x * (log_mean - log_all)
 
     def _log_ways(self, x: Tensor) -> Tensor:
-        """Log of gamma(x + r) / gamma(r) / x!, which is 0 of a zero: most cells. x : (n, n_variables); returns the same."""
+        """log(gamma(x + r) / (gamma(r) x!)), computed only for counts above 0, as most are 0 and there the term vanishes.
+
+        x : (n, n_variables); returns the same shape.
+        """
         at = x.reshape(-1).nonzero()[:, 0]
         counts, shape = x.reshape(-1)[at], self.log_shape.exp().index_select(0, at % self.n_variables)
         ways = torch.lgamma(counts + shape) - torch.lgamma(shape) - torch.lgamma(counts + 1)
@@ -169,11 +174,14 @@ class NegativeBinomial(AbstractCounts):
     def sample_cells(self, log_mean, theta, rng):
         shape = self.log_shape.exp().expand_as(log_mean).contiguous()
         gamma = torch._standard_gamma(shape, generator=rng)
-        return torch.poisson(log_mean.exp() / shape * gamma, generator=rng)
+        return torch.poisson((log_mean.exp() / shape * gamma).clamp(max=MOST), generator=rng)
 
 
 class ZeroInflatedNegativeBinomial(AbstractCounts):
-    """A negative binomial as above, or a zero with probability sigmoid(theta'_j) (Lambert, 1992; Lopez et al., 2018)."""
+    """A zero with probability sigmoid(theta'_j), otherwise `NegativeBinomial` (Lambert, 1992; Lopez et al., 2018).
+
+    The first half of theta is that of the negative binomial, the second half is theta'.
+    """
 
     def __init__(self, spec):
         super().__init__(spec)
@@ -210,18 +218,54 @@ COUNT_LIKELIHOODS: dict[str, type[AbstractCounts]] = {
 
 
 def log_factorial(x: Tensor) -> Tensor:
-    """log x! of counts, most of them 0. x : (..., n_variables); returns the same."""
+    """log x! of counts, computed only for those above 1, as most are 0. x : (..., n_variables); returns the same shape."""
     flat = x.reshape(-1)
     at = (flat > 1).nonzero()[:, 0]
     return torch.zeros_like(flat).index_put((at,), torch.lgamma(flat[at] + 1)).view(x.shape)
 
 
+def draw_words(total: Tensor, shares: Tensor, rng: Generator) -> SparseTensor:
+    """Draw multinomials word by word, which takes as long as there are words. Arguments as for `divide`."""
+    n, d = shares.shape
+    rows = torch.arange(n, device=shares.device)
+    cdf = shares.cumsum(-1)
+    cdf = cdf / cdf[:, -1:] + rows[:, None]
+    row = torch.repeat_interleave(rows, total[:, 0].long())
+    u = torch.rand(len(row), generator=rng, dtype=torch.float64, device=shares.device)
+    # rounding may lead into a neighbouring row
+    places = torch.searchsorted(cdf.flatten(), u + row).clamp(min=row * d, max=row * d + d - 1)
+    at, counts = places.unique(return_counts=True)
+    return SparseTensor.of_places(at, counts.to(total.dtype), (n, d))
+
+
+def divide(total: Tensor, shares: Tensor, rng: Generator) -> SparseTensor:
+    """Draw multinomials by dividing totals among halves of the columns, those among quarters, and so on, by binomials.
+
+    The time that it takes does not depend on the totals. total : (n, 1), whole numbers; shares : (n, d), float64; returns
+    (n, d), of the dtype of total.
+    """
+    n, d = shares.shape
+    sums = [F.pad(shares, (0, 2 ** (d - 1).bit_length() - d))]
+    while sums[-1].shape[1] > 1:
+        sums.append(sums[-1].view(n, -1, 2).sum(-1))
+    counts = total.to(shares.dtype)
+    for both in sums[-2::-1]:
+        left, right = both.view(n, -1, 2).unbind(-1)
+        on_left = torch.binomial(counts, left / (left + right).clamp(min=TINY), generator=rng)
+        counts = torch.stack([on_left, counts - on_left], -1).view(n, -1)
+    return SparseTensor.of_dense(counts[:, :d].to(total.dtype))
+
+
 def draw_totals(totals: Totals, like: Tensor, rng: Generator) -> Tensor:
-    """Totals of n rows, (n, 1). like : (n,), whose type and device they take."""
+    """Draw totals of n rows: (n, 1), in float64 if some are too large for the dtype of `like`.
+
+    like : (n,), a tensor of the wanted dtype and device.
+    """
     u = torch.rand(like.shape, generator=rng, dtype=torch.float64, device=like.device)
-    return torch.as_tensor(totals.quantiles(u.cpu().numpy())).to(like)[:, None]
+    drawn = torch.as_tensor(totals.quantiles(u.cpu().numpy())).to(like.device)[:, None]
+    return drawn.to(like.dtype) if totals.greatest <= 2**24 else drawn
 
 
 def _total(x: Tensor) -> Tensor:
-    """x : (..., n_variables); returns (..., 1)."""
+    """Totals of rows x (..., n_variables): (..., 1)."""
     return x.sum(-1, keepdim=True)

@@ -26,7 +26,7 @@ class Blocks(nn.Module):
     relative : bool
         As likelihoods take it.
     likelihoods : sequence of AbstractLikelihood or None
-        In the place of those that the variables name.
+        The likelihoods of the blocks; None for those that the variables name.
     """
 
     def __init__(
@@ -78,9 +78,9 @@ class AbstractDecoder(nn.Module, ABC):
     Attributes
     ----------
     budget : Budget
-        How long an autoencoder is trained that has it for the sake of drawing.
+        How long a generator with this decoder is trained.
     widest, widest_drawn : int
-        Numbers of a row in its widest layer, when scoring and when drawing.
+        How many numbers the widest layer holds for a row, in scoring and in drawing.
     """
 
     budget = Budget(5e5, 12e6, least=3)  # that of an autoencoder of a table (skvae.views)
@@ -88,7 +88,10 @@ class AbstractDecoder(nn.Module, ABC):
 
     @abstractmethod
     def log_prob(self, part: Part, z: Tensor) -> Tensor:
-        """Log-probability of each cell, zero where missing. part : n rows; z : (..., n, latent_dim); (..., n, n_cells)."""
+        """Log-probability of each cell, zero where it is missing.
+
+        part : n rows; z : (..., n, latent_dim); returns (..., n, n_variables).
+        """
 
     @abstractmethod
     def sample(self, z: Tensor, rng: Generator) -> Tensor:
@@ -96,16 +99,16 @@ class AbstractDecoder(nn.Module, ABC):
 
     @abstractmethod
     def complete(self, part: Part, z: Tensor, choose: Callable[[Tensor], Tensor | None], rng: Generator) -> Tensor:
-        """Rows whose cells that are not observed are drawn: (n, n_variables).
+        """Draw the cells that are not observed, in a particle filter: (n, n_variables).
 
-        part : n rows, `observed` not None; z : (n, latent_dim); choose : takes log p (n,) of observed cells as they come;
-        returns indices (n,) of the rows to go on with, each in the place of one with the same cells observed, or None for
-        all.
+        part : n rows, `observed` not None; z : (n, latent_dim); choose : the resampling step, called after each group of
+        cells. It takes their log-probability (n,), over observed cells, and returns indices (n,) of the rows that replace
+        the present ones, or None if all stay. A row is replaced only by one with the same observed cells.
         """
 
     @abstractmethod
     def start_at(self, means: Tensor) -> None:
-        """Begin where latents tell nothing. means : (n_features,), of the features of the part."""
+        """Start at means, where latents are ignored. means : (n_features,), of the features of the part."""
 
 
 class FactorisedDecoder(AbstractDecoder):
@@ -142,6 +145,7 @@ class FactorisedDecoder(AbstractDecoder):
         super().__init__()
         self.identities = identities
         self.blocks = Blocks(variables, relative=False, likelihoods=likelihoods)
+        self.n_numbers = sum(not variable.coded for variable in variables)  # they come first
         total = sum(self.blocks.n_params)
         self.first = Linear(latent_dim, hidden_layer_sizes[0], rng) if hidden_layer_sizes else None
         self.path = Linear(latent_dim, total, rng)
@@ -180,6 +184,11 @@ class FactorisedDecoder(AbstractDecoder):
 
     def start_at(self, means):
         self.start(means, means.new_zeros(len(means), self.path.weight.shape[1]), means.new_ones(()))
+
+    def centres_of_numbers(self, z: Tensor) -> Tensor:
+        """The centre of each number, as networks see it: (n, n_numbers). z : (n, latent_dim)."""
+        centres = self.blocks.features(self.centre(z))
+        return centres[:, : self.n_numbers]
 
     def centre(self, z: Tensor) -> Tensor:
         """The mean, or the most probable category, of each cell. z : (n, latent_dim); returns (n, n_variables)."""

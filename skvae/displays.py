@@ -1123,11 +1123,12 @@ def _one_row(estimator, X):
     shape = estimator._schema.row_shape
     is_series = getattr(X, "ndim", 2) == 1 and hasattr(X, "index")
     if not hasattr(X, "columns") and not is_series:
-        X = np.asarray(X)
+        X = X if hasattr(X, "shape") else np.asarray(X)
         if X.ndim == 1 or X.shape == shape:
             X = X[None]
-    if is_series or len(X) != 1:
-        got = "a Series" if is_series else f"{len(X)} rows"
+    n_rows = len(X) if is_series else X.shape[0]
+    if is_series or n_rows != 1:
+        got = "a Series" if is_series else f"{n_rows} rows"
         raise ValueError(f"X must hold one row, such as X[:1]. Got {got} instead.")
     return X
 

@@ -336,8 +336,8 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
     of a row of the mean total, dense; `sample` first draws a row's total, from a smooth distribution that is fitted to the
     totals (a monotone spline between their logarithms and a normal variable, and the share of empty rows), and gives back
     rows of the kind, sparse or dense, that `fit` saw. An empty row is legal: its posterior is the prior, and `fit` learns
-    nothing from it but how frequent such rows are. The words of a latent are those of which expected counts change most
-    along it: ``vae.inverse_transform(step * np.eye(latent_dim)) / vae.inverse_transform(-step * np.eye(latent_dim))``.
+    nothing from it but how frequent such rows are. The words of a topic are those of which expected counts rise most at the
+    centre of a cluster of latents (``vae.inverse_transform(centres)``), those of a latent where they change most along it.
 
     Arrays may be larger than memory (`numpy.memmap`): they are read in parts, and kept as float32 for training. From
     200,000 rows of 100 columns on (20 million cells), columns and scalings of an array are learned from as many cells: rows
@@ -679,7 +679,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         -------
         X : {ndarray, DataFrame} like that of `fit`
             The same container, columns, dtypes and shape of images; a pandas index is kept. Of counts, the expected ones,
-            floats, in a dense array or DataFrame.
+            floats, in a dense array or DataFrame, none above what the dtype of `fit` holds.
         """
         check_is_fitted(self)
         index = getattr(Z, "index", None) if hasattr(Z, "iloc") else None

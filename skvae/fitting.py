@@ -16,7 +16,7 @@ from skvae.abstract_generator import AbstractGenerator, AbstractStage
 from skvae.contexts import threads_for
 from skvae.model import VAE
 from skvae.priors import name_of
-from skvae.rows import Rows, log_jacobian, n_rows_in_cache
+from skvae.rows import Rows, hidden_at_random, log_jacobian, n_rows_in_cache
 from skvae.sizes import MAX_BATCH, MIN_BATCH, N_CELLS_AT_ONCE, N_HIDDEN_A_STEP, N_NUMBERS_AT_ONCE, SMALL_NETWORK
 from skvae.training import DivergedError, History, Moments, train, train_further
 
@@ -60,6 +60,8 @@ class Task:
         Of the learning rate.
     averaged : bool
         Whether weights are running means.
+    stage : int
+        Of the generator, the place of the stage that is trained.
     """
 
     name: str
@@ -73,6 +75,7 @@ class Task:
     rng: Generator
     rate_factor: float = 1.0
     averaged: bool = False
+    stage: int = 0
 
 
 class Fit:
@@ -121,13 +124,21 @@ class Fit:
         self.told_at_start = self.module.autoencoder.information(self.rows.some(N_ROWS_TOLD), self.module.read).sum().item()
         self.epochs = Epochs(self, sum(task.n_epochs for task in tasks), arguments)
         self._unless_interrupted(self._train_autoencoder, tasks[0], seeds["autoencoder"], all_rows)
-        for at, task in enumerate(tasks[1:]):
-            if at and self.at_start:  # where a stage begins depends on those before it
-                self.module.start_stage(at, self.rows)
-            self._unless_interrupted(self._train_generator, task, at, seeds["generator"] + at, all_rows)
+        for task in tasks[1:]:
+            self._start_stage(task.stage)
+            self._unless_interrupted(self._train_generator, task, seeds["generator"] + task.stage, all_rows)
         for finish, name in ((self._calibrate, "calibration"), (self._fit_prior, "prior")):
             self._unless_interrupted(finish, all_rows, torch.Generator(self.module.device).manual_seed(seeds[name]))
         return self.results(self.module, self.histories, all_rows)
+
+    def _start_stage(self, at: int) -> None:
+        """Start a later stage of the generator from those before it; also after an interrupt, so that it can draw."""
+        if at and self.at_start:
+            try:
+                self.module.start_stage(at, self.rows)
+            except KeyboardInterrupt:
+                self.interrupted = True
+                self.module.start_stage(at, self.rows)
 
     def _unless_interrupted(self, step: Callable, *arguments: Any) -> None:
         """One step of the fit; an interrupt ends it, and all that would follow."""
@@ -173,13 +184,13 @@ class Fit:
         if self.at_start and self.held_out is not None and history.best_score == history.start_score:
             self.module.autoencoder.start(all_rows, self.module.read)
 
-    def _train_generator(self, task: Task, at: int, seed: int, all_rows: Rows) -> None:
-        """Train a stage of it, and keep that only where held-out rows say that it was worth it.
+    def _train_generator(self, task: Task, seed: int, all_rows: Rows) -> None:
+        """Train a stage of the generator, and keep the trained weights only if they score better on held-out rows.
 
-        Where it was not, by more than a standard error of the mean gain, its start in closed form is the model: which then
-        is fitted to the held-out rows too.
+        The mean gain must exceed its standard error. Otherwise the stage returns to its start in closed form, which is then
+        fitted to the held-out rows too.
         """
-        stage = self.module.generator.stages[at]
+        stage = self.module.generator.stages[task.stage]
         before, at_start = deepcopy(stage.state_dict()), self._held_out_densities(stage)
         self._train(task, seed)
         after = self._held_out_densities(stage)
@@ -191,13 +202,13 @@ class Fit:
         if len(gain) == 1 or gain.mean() <= gain.std() * chance:
             stage.load_state_dict(before)
             if self.at_start:
-                self.module.start_stage(at, all_rows)
+                self.module.start_stage(task.stage, all_rows)
             self.histories[-1] = History(start_score=self.histories[-1].start_score)
         elif self.held_out is not None:
             stage.sharpen(self.module.read(self.held_out.some(N_ROWS_SHARPEN)))
 
     def _held_out_densities(self, stage: AbstractStage) -> Tensor | None:
-        """Nats of every held-out row by a stage of the generator, (n,), times its weight; None without such rows."""
+        """Log-likelihood of each held-out row under a stage of the generator, times its weight: (n,); None without rows."""
         rows, module = self.held_out, self.module
         if rows is None:
             return None
@@ -225,12 +236,10 @@ class Fit:
         the fitted attributes and what steps are to remember.
         """
         moments, tasks = [], self.tasks()
-        for at in range(1, len(tasks) - 1):
-            if self.at_start:
-                self.module.start_stage(at, self.rows)
-        # all stages of a generator have one curve, which the first of them goes on with
+        # the stages of a generator share one loss curve, which the first of them continues
         formers, remembered = ([*one, *[rest] * len(tasks)] for one, rest in ((formers, ()), (remembered, None)))
         for task, former, before in zip(tasks, formers, remembered, strict=False):
+            self._start_stage(task.stage)
             with self._plain_divergence(), threads_for(n_products(task.module, task.batch_size)):
                 mean_loss, after = train_further(
                     task.module.train(),
@@ -251,8 +260,8 @@ class Fit:
         """What is trained: the autoencoder, then the generator if it has something to train."""
         constant = self._mean_log_jacobian(self.rows)
         tasks = [self._autoencoder_task(constant)]
-        stages = [stage for stage in self.module.generator.stages if stage.budget is not None]
-        return tasks + [self._generator_task(stage, constant) for stage in stages]
+        stages = enumerate(self.module.generator.stages)
+        return tasks + [self._generator_task(at, constant) for at, stage in stages if stage.budget is not None]
 
     def _autoencoder_task(self, constant: float) -> Task:
         module, model, estimator = self.module, self.module.autoencoder, self.estimator
@@ -261,7 +270,7 @@ class Fit:
         def loss(*tensors):
             batch = module.read(self.rows.with_tensors(tensors))
             noise = torch.randn(len(batch), model.latent_dim, generator=rng, device=module.device)
-            return -model.objective(batch, noise.to(module.dtype)) - constant
+            return -model.objective(batch, noise.to(module.dtype), hidden_at_random(batch.parts, rng)) - constant
 
         times = 2 if sum(parameter.numel() for parameter in model.parameters()) <= SMALL_NETWORK else 1
         return Task(
@@ -276,8 +285,9 @@ class Fit:
             rng=rng,
         )
 
-    def _generator_task(self, model: AbstractStage, constant: float) -> Task:
+    def _generator_task(self, at: int, constant: float) -> Task:
         module, estimator = self.module, self.estimator
+        model = module.generator.stages[at]
         n_rows, rng = len(self.rows), torch.Generator(module.device)
         model.expect_rows(n_rows)
 
@@ -301,6 +311,7 @@ class Fit:
             rng=rng,
             rate_factor=GENERATOR_RATE,
             averaged=True,
+            stage=at,
         )
 
     def _n_epochs(self, budget: Any) -> int:
@@ -328,7 +339,7 @@ class Fit:
         return self._mean_over_held_out(lambda batch: model.objective(batch, noise), n_samples)
 
     def _score_of_generator(self, model: AbstractStage) -> Callable[[], float] | None:
-        """The log-likelihood of the held-out rows, by a stage of the generator."""
+        """A function that returns the mean log-likelihood of the held-out rows under a stage of the generator."""
         return None if self.held_out is None else self._mean_over_held_out(lambda batch: -model.loss(batch), copies=1)
 
     def _mean_over_held_out(self, figure: Callable, copies: int) -> Callable[[], float]:
@@ -404,8 +415,10 @@ class Fit:
 
     def warn(self) -> None:
         """Say what an interrupt left."""
-        trained = len(self.histories) > 1 or not self._is_trained(self.module.generator)
-        rest = "" if trained else " The generator was not trained: it is where it starts, in closed form."
+        n_trained, n_stages = len(self.histories) - 1, len(self.tasks()) - 1
+        rest = "" if n_trained >= n_stages else " The generator was not trained: it is where it starts, in closed form."
+        if 0 < n_trained < n_stages:
+            rest = " The generator was trained in part: the rest is where it starts, in closed form."
         warnings.warn(f"Training interrupted; the model is the best so far.{rest}", UserWarning, stacklevel=5)
 
 

@@ -1,11 +1,11 @@
-"""What rows are drawn from, by name: the autoencoder itself, a chain over cells, and what else there is. `GENERATORS`."""
+"""The generators that rows are drawn from, by name: GENERATORS."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Generator
 
-from skvae.abstract_generator import AbstractGenerator, draw_one, filled, known_cells
+from skvae.abstract_generator import AbstractGenerator, draw_one, filled
 from skvae.autoregressive import Chain
 from skvae.joint import JointGenerator
 from skvae.parts import PartsGenerator
@@ -16,7 +16,7 @@ N_CANDIDATES = 64  # latents that those of a row with known cells are chosen fro
 
 
 class LatentGenerator(AbstractGenerator):
-    """The autoencoder itself: latents of the prior, given which cells are independent."""
+    """The autoencoder itself: latents are drawn from its prior, and cells, independent of each other, given the latents."""
 
     exact = False
     n_candidates = N_CANDIDATES
@@ -35,8 +35,10 @@ class LatentGenerator(AbstractGenerator):
         return autoencoder.sample(autoencoder.sample_latents(n, rng), rng)
 
     def complete(self, parts, autoencoder, rng):
-        """Latents are drawn from the posterior by sampling-importance-resampling (Rubin, 1988), among candidates of encoder
-        and prior: exact as their number grows.
+        """Draw latents given the observed cells, then the other cells given the latents.
+
+        Sampling-importance-resampling (Rubin, 1988) among candidates from the encoder and from the prior draws the latents;
+        it becomes exact as the number of candidates grows.
         """
         z, log_weights = autoencoder.candidates(parts, N_CANDIDATES, rng)
         log_weights += sum(cells.sum(-1) for cells in autoencoder.log_cells(parts, autoencoder.unorder(z)))
@@ -47,7 +49,7 @@ class LatentGenerator(AbstractGenerator):
 
 
 class ChainGenerator(AbstractGenerator):
-    """A chain over the cells of a table. Beside it, the autoencoder has no part in what is drawn.
+    """A chain over the cells of a table. The autoencoder has no part in what is drawn.
 
     The chain does not see the latents. Fed with them, it scored worse on held-out rows (Adult: a bound of -28.4 nats
     against exactly -27.7), since what the latents tell is paid for twice where the prior does not match.
@@ -77,13 +79,13 @@ class ChainGenerator(AbstractGenerator):
         return [self.chain.sample(x, torch.zeros_like(x, dtype=torch.bool), rng)]
 
     def complete(self, parts, autoencoder, rng):
-        return [self.chain.sample(parts[0].x, known_cells(parts[0]), rng)]
+        return [self.chain.sample(parts[0].x, parts[0].known, rng)]
 
     def impute(self, parts, autoencoder, rng):
-        return [self.chain.impute(parts[0].x, known_cells(parts[0]), rng)]
+        return [self.chain.impute(parts[0].x, parts[0].known, rng)]
 
     def centre(self, parts, autoencoder):
-        return [self.chain.centre(parts[0].x, known_cells(parts[0]))]
+        return [self.chain.centre(parts[0].x, parts[0].known)]
 
     @torch.no_grad()
     def start(self, rows, means, read):
@@ -105,7 +107,8 @@ class ChainGenerator(AbstractGenerator):
         self.chain.n_rows = n_rows
 
 
-# by the name that the estimator's `generator` takes, the first that can generate the rows; "auto" is the first that suits
+# Under each value of the estimator's `generator` stand its classes, of which the first that can generate the rows is used.
+# "auto" is the first name with a class that suits the rows.
 GENERATORS: dict[str, tuple[type[AbstractGenerator], ...]] = {
     "autoregressive": (ChainGenerator, PartsGenerator, JointGenerator),
     "latent": (LatentGenerator,),

@@ -1,4 +1,4 @@
-"""Rows of several parts drawn together: a chain over the cells of the table, and the other parts given these."""
+"""The generator of rows with a table and other parts: a chain over the cells of the table, then the others given it."""
 
 import math
 from abc import abstractmethod
@@ -10,25 +10,35 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from skvae.abstract_generator import AbstractGenerator, AbstractStage, known_cells
+from skvae.abstract_generator import AbstractGenerator, AbstractStage
 from skvae.autoencoder import Encoder
 from skvae.autoregressive import Chain
 from skvae.parts import N_LATENTS, N_PARTICLES, OwnAutoencoder, PartsGenerator
 from skvae.pixels import WIDTH
 from skvae.priors import Posterior, normal_kl
-from skvae.rows import Budget, Part, Rows
+from skvae.rows import Budget, Part, Rows, hidden_at_random
 from skvae.scalings import Variable
 from skvae.views import AbstractView, PartEmbedding
 
-N_CONTEXT = 32  # numbers that the table is embedded to, for the other parts to be drawn given it; unmeasured
-N_SUMMARY = 16  # numbers that the other parts are reduced to, for cells of the table to be drawn given them; unmeasured
-SUMMARY_BETA = 0.1  # nats of the table that a nat of the summary must tell; unmeasured
+N_CONTEXT = 32  # size of the embedding of the table, given which the other parts are drawn; unmeasured
+N_SUMMARY = 16  # latents by which the other parts tell the cells of the table; unmeasured
+SUMMARY_BETA = 0.1  # nats of the table that a nat of these must tell (Alemi et al., 2017); unmeasured
 HIDDEN = (64,)  # units between the summary and the table, in training only; unmeasured
-N_ROWS_AT_ONCE = 512  # that the parts of are reduced to numbers; a bound of memory
+N_ROWS_AT_ONCE = 512  # rows that are encoded at a time, which bounds memory
 
 
 class RelationsBehind(NamedTuple):
-    """What always holds between the cells of a table, for a chain in which k other variables come before them."""
+    """The relations between the cells of a table, for a chain in which k other variables come before them.
+
+    A view of a `TableSpec` and its `Dependents`, in which the places of variables are shifted by k.
+
+    Attributes
+    ----------
+    spec : TableSpec
+        Of the table alone.
+    k : int
+        How many variables come first.
+    """
 
     spec: Any
     k: int
@@ -77,9 +87,9 @@ class RelationsBehind(NamedTuple):
 
 
 class ConditionalAutoencoder(OwnAutoencoder):
-    """p(x, z) = p(z) p(other parts | z, table) with an encoder q(z | all parts): the table is given, and has no density.
+    """A conditional variational autoencoder (Sohn, Lee & Yan, 2015) of all parts but the table, which is the condition.
 
-    (Sohn, Lee & Yan, 2015: a conditional variational autoencoder.)
+    The model is p(z) p(other parts | z, table), with an encoder q(z | all parts).
 
     Parameters
     ----------
@@ -97,7 +107,7 @@ class ConditionalAutoencoder(OwnAutoencoder):
         super().__init__(views, rng, without(at, views), N_CONTEXT)
         self.at = at
         self.context = views[at].embedding(N_CONTEXT // 2, None, "silu", rng)
-        # of the parts that are drawn nothing is an indicator
+        # none of the decoded variables is an indicator of a missing cell
         self.register_buffer("indicators", torch.zeros(0, dtype=torch.long), persistent=False)
 
     def decoded(self, parts):
@@ -107,13 +117,13 @@ class ConditionalAutoencoder(OwnAutoencoder):
         return self.beside(z, parts[self.at])
 
     def beside(self, z: Tensor, table: Part) -> Tensor:
-        """Latents (..., n, N_LATENTS), and beside them the embedded table of n rows."""
+        """Latents z (..., n, N_LATENTS) followed by the embedding of the table: (..., n, N_LATENTS + N_CONTEXT)."""
         context, _ = self.context(table.x, table.observed)
         return torch.cat([z, context.to(z).expand(*z.shape[:-1], -1)], -1)
 
     def start_at(self, means):
         super().start_at(means)
-        self.context.centre.copy_(means[self.at][: len(self.context.centre)])
+        self.context.centre_at(means[self.at])
 
 
 class OtherParts(PartsGenerator):
@@ -132,9 +142,10 @@ class OtherParts(PartsGenerator):
         self.at = at
         self.encoder = Encoder(without(at, views), N_SUMMARY, (WIDTH,) * 2, "silu", rng)
         self.table = views[at].decoder(N_SUMMARY, HIDDEN, "silu", rng)
+        self.n_summary = N_SUMMARY + self.table.n_numbers
 
     def has_any(self, parts: Sequence[Part]) -> Tensor:
-        """Whether anything is there of a row but the table: (n,), bool. parts : all."""
+        """Mask of the rows in which anything but the table is observed: (n,), bool. parts : all, the table too."""
         others = without(self.at, parts)
         masks = [part.observed for part in others if part.observed is not None]
         if len(masks) < len(others):
@@ -142,8 +153,16 @@ class OtherParts(PartsGenerator):
         pairs = zip(self.encoder.embeddings, masks, strict=True)
         return torch.stack([one.has_cells(mask)[:, 0] for one, mask in pairs]).any(0)
 
-    def summarise(self, parts: Sequence[Part]) -> Posterior:
-        """Of the summary of n rows, given all parts but the table: (n, N_SUMMARY). parts : all."""
+    def summarise(self, parts: Sequence[Part]) -> Tensor:
+        """What all parts but the table tell of its cells: (n, n_summary). parts : all.
+
+        Latents, in which categories are apart, and predictions of numbers.
+        """
+        z = self._told(parts).mean
+        return torch.cat([z, self.table.centres_of_numbers(z)], 1)
+
+    def _told(self, parts: Sequence[Part]) -> Posterior:
+        """Of the latents by which all parts but the table tell its cells: (n, N_SUMMARY) each. parts : all."""
         return Posterior(*self.encoder(*(one for part in without(self.at, parts) for one in (part.x, part.observed))))
 
     @torch.no_grad()
@@ -151,7 +170,7 @@ class OtherParts(PartsGenerator):
         super().start(rows, means, read)
         self.table.start_at(means[self.at])
         for embedding, mean in zip(self.encoder.embeddings, without(self.at, means), strict=True):
-            embedding.centre.copy_(mean[: len(embedding.centre)])
+            embedding.centre_at(mean)
 
     def loss(self, rows, rng=None):
         loss = super().loss(rows, rng)
@@ -160,12 +179,17 @@ class OtherParts(PartsGenerator):
         of_summary = self._loss_of_summary(rows, rng)
         return loss + of_summary - of_summary.detach()  # what is reported is the bound
 
-    def _loss_of_summary(self, rows: Rows, rng: Generator) -> Tensor:
-        """How badly a summary of the other parts tells the table, and a share of what it tells at all: a scalar, in nats.
+    def seen(self, parts, rng):
+        others = hidden_at_random(without(self.at, parts), rng)  # the table is given
+        return [*others[: self.at], parts[self.at], *others[self.at :]]
 
-        (Alemi et al., 2017: a variational information bottleneck.)
+    def _loss_of_summary(self, rows: Rows, rng: Generator) -> Tensor:
+        """The loss of a variational information bottleneck (Alemi et al., 2017), a scalar, in nats.
+
+        It is the negative log-likelihood of the table given the summary of the other parts, and SUMMARY_BETA times the KL
+        divergence of the summary.
         """
-        posterior = self.summarise(self.hidden_at_random(rows.parts, rng))
+        posterior = self._told(self.seen(rows.parts, rng))
         noise = torch.randn(posterior.mean.shape, generator=rng, device=posterior.mean.device)
         nats = self.table.log_prob(rows.parts[self.at], posterior.at(noise.to(posterior.mean))).sum(-1)
         return (SUMMARY_BETA * normal_kl(*posterior).sum(-1) - nats) @ rows.weight / len(rows)
@@ -179,19 +203,20 @@ class AbstractBesideChain(AbstractStage):
     others : OtherParts
     view : AbstractView
         That of the table.
+    n_beside : int
+        How many numbers there are.
     rng : torch.Generator
         Draws the initial weights.
     """
 
     budget = Budget(7e5, 11e6)
-    n_beside = 0
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, others: OtherParts, view: AbstractView, rng: Generator):
+    def __init__(self, others: OtherParts, view: AbstractView, n_beside: int, rng: Generator):
         super().__init__()
         self._others = [others]  # in a list, as its weights are not those of this stage
-        k = self.n_beside
+        self.n_beside = k = n_beside
         behind = [replace(one, indicator=one.indicator + k) if one.indicator >= 0 else one for one in view.variables]
         self.chain = Chain([*[Variable("gaussian")] * k, *behind], rng, RelationsBehind(view.spec, k), last=k)
         self.widest = self.chain.width * self.chain.n_variables
@@ -214,7 +239,7 @@ class AbstractBesideChain(AbstractStage):
         """Numbers (n, n_beside), known of some rows, (n,), and the table."""
         known = known[:, None].expand(numbers.shape)
         unseen = None if table.unseen is None else torch.cat([torch.zeros_like(known), table.unseen], 1)
-        observed = torch.cat([known, known_cells(table)], 1)
+        observed = torch.cat([known, table.known], 1)
         standardised = (numbers - self.mean) / self.scale
         return Part(torch.cat([standardised, table.x], 1), None if observed.all() else observed, unseen)
 
@@ -232,9 +257,9 @@ class AbstractBesideChain(AbstractStage):
 
     @torch.no_grad()
     def cells_of(self, rows: Rows, read: Any) -> Part:
-        """As `cells`, of many rows as they are kept in memory."""
+        """As `cells`, for many rows as they are kept in memory: they are read a batch at a time."""
         several = [self.cells(read(batch).parts) for batch in rows.batches(N_ROWS_AT_ONCE)]
-        x, observed = torch.cat([one.x for one in several]), torch.cat([known_cells(one) for one in several])
+        x, observed = torch.cat([one.x for one in several]), torch.cat([one.known for one in several])
         empty = (torch.zeros_like(one.x, dtype=torch.bool) for one in several)
         unseen = torch.cat([none if one.unseen is None else one.unseen for one, none in zip(several, empty, strict=True)])
         return Part(x, None if observed.all() else observed, unseen if unseen.any() else None)
@@ -249,7 +274,7 @@ class AbstractBesideChain(AbstractStage):
         return -(self.chain.log_prob(cells, order, rng).sum(-1) * rows.weight).mean()
 
     def sharpen(self, held_out):
-        self.chain.calibrate_scales(self.cells(held_out.parts), held_out.weight)
+        self.chain.calibrate_scales(self.cells_of(held_out, lambda rows: rows), held_out.weight)
 
     def expect_rows(self, n_rows):
         self.chain.n_rows = n_rows
@@ -261,46 +286,43 @@ class SummaryChain(AbstractBesideChain):
     So p(table) is that of the table alone, and cells can be drawn given the summary as they can given any other cells.
     """
 
-    n_beside = N_SUMMARY
-
     def numbers(self, parts, rng):
-        return self.others.summarise(parts).mean
+        return self.others.summarise(parts)
 
     def without_summary(self, x: Tensor) -> Part:
         """The table of rows of the chain, x (n, n_variables); its indicators say which cells are missing."""
         places = (self.chain.indicators >= 0).nonzero()[:, 0]
         observed = torch.ones_like(x, dtype=torch.bool)
         observed[:, places] = x[:, self.chain.indicators[places]] < 0.5
-        return Part(x[:, N_SUMMARY:], observed[:, N_SUMMARY:])
+        return Part(x[:, self.n_beside :], observed[:, self.n_beside :])
 
     def all_there(self, x: Tensor) -> Part:
-        """As `without_summary`, but nothing is missing any more."""
+        """As `without_summary`, but with every cell observed."""
         indicators = self.chain.indicators
-        return Part(x.index_fill(1, indicators[indicators >= 0], 0.0)[:, N_SUMMARY:])
+        return Part(x.index_fill(1, indicators[indicators >= 0], 0.0)[:, self.n_beside :])
 
 
 class LatentChain(AbstractBesideChain):
     """The table, and the latents of the other parts: their prior given the table."""
 
-    n_beside = N_LATENTS
-
     def numbers(self, parts, rng):
         posterior = self.others.model.encode(parts)
-        noise = torch.randn(posterior.mean.shape, generator=rng or Generator().manual_seed(0))
-        return posterior.at(noise.to(posterior.mean))
+        like = posterior.mean
+        rng = Generator(like.device).manual_seed(0) if rng is None else rng
+        return posterior.at(torch.randn(like.shape, generator=rng, dtype=like.dtype, device=like.device))
 
     def log_prior(self, parts: Sequence[Part], z: Tensor) -> Tensor:
-        """log p(z | table), (k, n), in nats. z : (k, n, N_LATENTS)."""
+        """log p(z | table), in nats: (k, n). z : (k, n, N_LATENTS), k latents of each of n rows."""
         table = parts[self.others.at].map(lambda tensor: tensor.repeat(len(z), 1))
         everywhere = torch.ones(len(table), dtype=torch.bool, device=z.device)
         nats = self.chain.log_prob(self.beside(table, z.flatten(0, 1), everywhere))
         return (nats[:, :N_LATENTS].sum(-1) - self.scale.log().sum()).view(z.shape[:2])
 
     def sample(self, table: Part, rng: Generator) -> Tensor:
-        """Latents given n rows of the table, all of it known: (n, N_LATENTS)."""
+        """Draw latents given n rows of the table, whose cells are all known: (n, N_LATENTS)."""
         numbers = table.x.new_zeros(len(table), N_LATENTS)
         cells = self.beside(table, numbers, torch.zeros_like(numbers[:, 0], dtype=torch.bool))
-        drawn = self.chain.sample(cells.x, known_cells(cells), rng)[:, :N_LATENTS]
+        drawn = self.chain.sample(cells.x, cells.known, rng)[:, :N_LATENTS]
         return drawn * self.scale + self.mean
 
 
@@ -318,8 +340,8 @@ class JointGenerator(AbstractGenerator):
         super().__init__()
         [self.at] = [at for at, view in enumerate(views) if view.in_chain]
         self.others = OtherParts(views, self.at, rng)
-        self.table = SummaryChain(self.others, views[self.at], rng)
-        self.latents = LatentChain(self.others, views[self.at], rng)
+        self.table = SummaryChain(self.others, views[self.at], self.others.n_summary, rng)
+        self.latents = LatentChain(self.others, views[self.at], N_LATENTS, rng)
         self.widest, self.widest_drawn = max(stage.widest for stage in self.stages), self.others.widest_drawn
 
     @staticmethod
@@ -362,14 +384,15 @@ class JointGenerator(AbstractGenerator):
         return self._together(self._others_given(table, rng), table.x)
 
     def _others_given(self, table: Part, rng: Generator) -> list[Tensor]:
-        """All parts but the table, of rows of which nothing else is known: (n, n_variables) each."""
+        """Draw all parts but the table, given nothing but the table: (n, n_variables) each."""
         inputs = self.others.model.beside(self.latents.sample(table, rng), table)
         return [decoder.sample(inputs, rng) for decoder in self.others.model.decoders]
 
     def _candidates(self, parts: Sequence[Part], rng: Generator) -> tuple[Tensor, Tensor]:
-        """N_PARTICLES latents of each of n rows, (N_PARTICLES, n, N_LATENTS), half the encoder's and half their prior's.
+        """Proposed latents, (N_PARTICLES, n, N_LATENTS), and their log-weights, (N_PARTICLES, n).
 
-        And log(p(z | table) / q(z)) up to a constant, (N_PARTICLES, n).
+        Half are drawn from the encoder and half from the prior given the table. The log-weights are those of the prior
+        relative to this mixture, up to a constant.
         """
         posterior, half = self.others.model.encode(parts), N_PARTICLES // 2
         like = posterior.mean.expand(half, -1, -1)
@@ -380,27 +403,27 @@ class JointGenerator(AbstractGenerator):
         return z, prior - torch.logaddexp(posterior.log_prob(z), prior)
 
     def _together(self, others: list[Tensor], table: Tensor) -> list[Tensor]:
-        """All parts, in their order."""
+        """All parts in their order: the table is put in its place among the others."""
         return [*others[: self.at], table, *others[self.at :]]
 
     @torch.no_grad()
     def complete(self, parts, autoencoder, rng):
         cells = self.table.cells(parts)
-        table = self.table.without_summary(self.table.chain.sample(cells.x, known_cells(cells), rng))
+        table = self.table.without_summary(self.table.chain.sample(cells.x, cells.known, rng))
         return self._together(self._completed(parts, table, rng), table.x)
 
     @torch.no_grad()
     def impute(self, parts, autoencoder, rng):
         cells = self.table.cells(parts)
-        table = self.table.all_there(self.table.chain.impute(cells.x, known_cells(cells), rng))
+        table = self.table.all_there(self.table.chain.impute(cells.x, cells.known, rng))
         return self._together(self._completed(parts, table, rng), table.x)
 
     def _completed(self, parts: Sequence[Part], table: Part, rng: Generator) -> list[Tensor]:
-        """All parts but the table, what is not observed of them drawn; table : completed."""
+        """All parts but the table, with the cells drawn that are not observed. table : the completed table."""
         parts = [table if at == self.at else part for at, part in enumerate(parts)]
         out = [part.x.clone() for part in without(self.at, parts)]
         has_any = self.others.has_any(parts)
-        holed = torch.stack([~known_cells(part).all(1) for part in without(self.at, parts)]).any(0)
+        holed = torch.stack([~part.known.all(1) for part in without(self.at, parts)]).any(0)
         for rows, known in ((holed & ~has_any, False), (holed & has_any, True)):
             if rows.any():
                 some = [part.map(lambda tensor, rows=rows: tensor[rows]) for part in parts]  # type: ignore[misc]
@@ -414,19 +437,19 @@ class JointGenerator(AbstractGenerator):
     @torch.no_grad()
     def centre(self, parts, autoencoder):
         cells = self.table.cells(parts)
-        x = self.table.chain.centre(cells.x, known_cells(cells))
+        x = self.table.chain.centre(cells.x, cells.known)
         table = self.table.all_there(x)
         completed = [table if at == self.at else part for at, part in enumerate(parts)]
         others = without(self.at, completed)
-        holed = torch.stack([~known_cells(part).all(1) for part in others]).any(0)
+        holed = torch.stack([~part.known.all(1) for part in others]).any(0)
         out = [part.x.clone() for part in others]
         if holed.any():
             some = [part.map(lambda tensor: tensor[holed]) for part in completed]
             for whole, centre in zip(out, self.others.mean_of(some, self._candidates), strict=True):
                 whole[holed] = centre
-        return self._together(out, x[:, N_SUMMARY:])
+        return self._together(out, table.x)
 
 
 def without(at: int, items: Sequence) -> list:
-    """All but one of them."""
+    """The items without that at place `at`."""
     return [one for j, one in enumerate(items) if j != at]

@@ -50,10 +50,10 @@ class AbstractModality(ABC, Saved):
     @classmethod
     @abstractmethod
     def find(cls, X: Any, parameters: dict, free: list[int]) -> list[tuple[list[int], dict]]:
-        """The parts of rows X that are of this modality: of each the places of its columns, and what the class is made with.
+        """The parts of X that belong to this modality: for each, the places of its columns and the arguments of the class.
 
-        parameters : of the estimator, by name; free : places of the columns that no other part has. An array is one part,
-        which has all columns.
+        parameters : those of the estimator, by name; free : places of the columns that no other part has. An array is a
+        single part, which has all columns.
         """
 
     @property
@@ -63,11 +63,11 @@ class AbstractModality(ABC, Saved):
 
     @property
     def images(self) -> Any:
-        """The `Images` that it holds, if any."""
+        """The `Images` that the part holds; None if it holds none."""
         return None
 
     def dense_images(self, X: Any) -> np.ndarray:
-        """Those of rows X, (n, ...), floats, NaN where missing; only where it has `images`."""
+        """The images of rows X as floats (n, ...), NaN where a pixel is missing; only if `images` is not None."""
         raise NotImplementedError(f"{type(self).__name__} holds no images")
 
     @property
@@ -106,12 +106,13 @@ class AbstractModality(ABC, Saved):
         """Sums (n, n_columns) of figures (n, n_variables); of pixels, the figures themselves."""
 
     def pack_given(self, given: dict, n_rows: int, dtypes: list, series: Any) -> tuple[Packed, dict[int, Cells]]:
-        """Values of some of its columns, {name: sequence (n_rows,)}, as packed rows, and as cells by the place of their
-        column among its own.
+        """Given values of some columns, as packed rows, and as cells by the place of their column in the part.
 
-        Of packed rows, `observed` is what is known, not None; cells are exact, which packed numbers may not be.
+        In the packed rows `observed` is not None: it marks what is given. The cells are returned too because packed numbers
+        may be rounded, and given values must come back exactly.
 
-        dtypes : the native dtypes of its columns; series : what makes a narwhals series of values, dtype and name.
+        given : {name: sequence (n_rows,)}; dtypes : the native dtypes of the part's columns; series : makes a narwhals
+        series of values, a dtype and a name.
         """
         raise ValueError("given must be None for rows without columns, such as images.")
 
@@ -126,11 +127,11 @@ class AbstractModality(ABC, Saved):
         return True
 
     def n_numbers(self, X: Any) -> int:
-        """How many numbers of memory a row of X takes when it is packed, about."""
+        """About how many numbers in memory a packed row of X takes."""
         return self.spec.n_variables
 
     def native_dtypes(self, values: Any, dtypes: list) -> list:
-        """The dtypes (n_columns,) of what values unpack to: those of fit."""
+        """The native dtypes of what values unpack to, by default those that fit saw. dtypes : those of fit, (n_columns,)."""
         return dtypes
 
     def check_gaps(self) -> None:

@@ -1,4 +1,4 @@
-"""Rows without a table: images, drawn pixel after pixel, and other parts, given latents that only the generator has."""
+"""The generator of rows without a table: an autoencoder of its own, whose decoders draw images pixel by pixel."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import astuple
@@ -6,21 +6,20 @@ from dataclasses import astuple
 import torch
 from torch import Generator, Tensor
 
-from skvae.abstract_generator import AbstractGenerator, draw_one, free_bits, known_cells, resampled
+from skvae.abstract_generator import AbstractGenerator, draw_one, free_bits, resampled
 from skvae.autoencoder import Autoencoder, normal_noise
 from skvae.pixels import WIDTH
-from skvae.rows import Budget, Part
+from skvae.rows import Budget, Part, hidden_at_random
 from skvae.views import AbstractView
 
-N_LATENTS = 32  # of the generator
-HIDDEN_SHARE = 0.25  # of rows whose part the encoder does not see in training, where others are there; unmeasured
-# candidates that rows with known cells are chosen from, and how often that is done for their centre; both documented in the
-# estimator
+N_LATENTS = 32  # size of the generator's own latents
+# particles by which a row with known cells is completed, and particle filters whose mean is its centre; the estimator's
+# docstring states both
 N_PARTICLES, N_FILTERS = 16, 8
 
 
 class OwnAutoencoder(Autoencoder):
-    """An autoencoder for the sake of drawing: of images, the decoder sees pixels near the one that it draws.
+    """The autoencoder of a generator. Its decoder of images sees the pixels near the one that it draws.
 
     Parameters
     ----------
@@ -28,9 +27,9 @@ class OwnAutoencoder(Autoencoder):
     rng : torch.Generator
         Draws the initial weights.
     decoded : sequence of AbstractView or None
-        Those of the parts that have a decoder; None for all.
+        The views of the parts that have a decoder; None if all have one.
     n_given : int
-        Numbers that decoders take beside the latents.
+        How many numbers decoders take in addition to the latents.
     """
 
     def __init__(
@@ -48,11 +47,11 @@ class OwnAutoencoder(Autoencoder):
         self.widest_drawn = max(decoder.widest_drawn for decoder in decoders)
 
     def decoded(self, parts: Sequence) -> list:
-        """Those parts that have a decoder."""
+        """The items of those parts that have a decoder. parts : one item for each part."""
         return list(parts)
 
     def decoder_inputs(self, parts: Sequence[Part], z: Tensor) -> Tensor:
-        """Latents (..., n, N_LATENTS), and what else decoders take of n rows beside them."""
+        """What decoders take: latents z (..., n, N_LATENTS), followed by `n_given` further numbers of the rows."""
         return z
 
     def log_cells(self, parts, z):
@@ -61,18 +60,19 @@ class OwnAutoencoder(Autoencoder):
 
     @torch.no_grad()
     def start_at(self, means: Sequence[Tensor]) -> None:
-        """Begin where latents tell nothing. means : of every part's features."""
+        """Start at means, where decoders ignore the latents. means : (n_features,) of every part, those of its features."""
         for embedding, mean in zip(self.encoder.embeddings, means, strict=True):
-            embedding.centre.copy_(mean[: len(embedding.centre)])
+            embedding.centre_at(mean)
         for decoder, mean in zip(self.decoders, self.decoded(means), strict=True):
             decoder.start_at(mean)
 
 
 class PartsGenerator(AbstractGenerator):
-    """A variational autoencoder of all parts with an encoder and latents of its own, whose decoders draw pixel by pixel.
+    """A second variational autoencoder of all parts, whose decoders draw images pixel by pixel.
 
-    Its latents hold what pixels far from each other, and parts, have in common, and its decoders what is near: so it depends
-    on no parameter of the autoencoder, whose latents hold all that they can.
+    Its latents hold what distant pixels, and different parts, have in common; what neighbouring pixels have in common is
+    left to its decoders. The latents of `transform` are to hold as much as they can instead, so the two autoencoders share
+    no weights, and the parameters of the first do not change what is drawn.
     """
 
     exact = False
@@ -97,21 +97,13 @@ class PartsGenerator(AbstractGenerator):
     def loss(self, rows, rng=None):
         shape, like = (len(rows), self.latent_dim), rows.weight
         noise = normal_noise(*shape) if rng is None else torch.randn(shape, generator=rng, device=like.device)
-        seen = rows.parts if rng is None else self.hidden_at_random(rows.parts, rng)
+        seen = rows.parts if rng is None else self.seen(rows.parts, rng)
         log_likelihood, kl = (part @ rows.weight / len(rows) for part in self.model.elbo(rows.parts, noise.to(like), seen))
         return free_bits(log_likelihood, kl)
 
-    def hidden_at_random(self, parts: Sequence[Part], rng: Generator) -> Sequence[Part]:
-        """Parts of which the encoder does not see some, where there are several: it gets to know such rows."""
-        several = self.model.decoded(parts)
-        if len(several) < 2:
-            return parts
-        like = several[0].x
-        draws = torch.rand(len(several), len(like), generator=rng, device=like.device)
-        hidden = (draws < HIDDEN_SHARE) & (draws > draws.amin(0))  # one is always seen
-        pairs = zip(several, hidden, strict=True)
-        seen = {id(part): Part(part.x, known_cells(part) & ~absent[:, None]) for part, absent in pairs}
-        return [seen.get(id(part), part) for part in parts]
+    def seen(self, parts: Sequence[Part], rng: Generator) -> Sequence[Part]:
+        """Parts as the encoder sees them in training, some hidden at random."""
+        return hidden_at_random(parts, rng)
 
     def finalise(self, rows, read, rng):
         self.model.finalise(rows, read)
@@ -127,22 +119,22 @@ class PartsGenerator(AbstractGenerator):
         return self.mean_of(parts, self._candidates)
 
     def _candidates(self, parts: Sequence[Part], rng: Generator) -> tuple[Tensor, Tensor]:
-        """N_PARTICLES latents of each of n rows, as decoders know them, and log-weights, as `Autoencoder.candidates`."""
+        """Latents (N_PARTICLES, n, N_LATENTS) in the decoders' order, and log-weights, as `Autoencoder.candidates`."""
         z, log_weights = self.model.candidates(parts, N_PARTICLES, rng)
         return self.model.unorder(z), log_weights
 
     @torch.no_grad()
     def completed(self, parts: Sequence[Part], candidates: Callable, rng: Generator) -> list[Tensor]:
-        """As `complete`; candidates : as `_candidates`."""
+        """As `complete`. candidates : a function like `_candidates`, which proposes latents."""
         particles, log_weights = self._particles(parts, candidates, rng)
         n_variables = [one.shape[-1] for one in particles]
         return list(draw_one(torch.cat(particles, -1), log_weights, rng).split(n_variables, -1))
 
     @torch.no_grad()
     def mean_of(self, parts: Sequence[Part], candidates: Callable) -> list[Tensor]:
-        """As `centre`; candidates : as `_candidates`."""
-        # the same draws at every call, so that their mean is the same; particles that were resampled are much alike, which
-        # those of another filter are not
+        """As `centre`. candidates : a function like `_candidates`, which proposes latents."""
+        # A fixed seed makes the centre the same at every call. Several filters are averaged, since the particles of one are
+        # much alike once they have been resampled.
         rng = Generator(parts[0].x.device).manual_seed(0)
         total = [torch.zeros_like(part.x) for part in self.model.decoded(parts)]
         for _ in range(N_FILTERS):
@@ -153,10 +145,10 @@ class PartsGenerator(AbstractGenerator):
         return total
 
     def _particles(self, parts: Sequence[Part], candidates: Callable, rng: Generator) -> tuple[list[Tensor], Tensor]:
-        """Parts with their observed cells, the others drawn, (N_PARTICLES, n, n_variables) each, and their log-weights.
+        """Completed parts, (N_PARTICLES, n, n_variables) each, and their log-weights, (N_PARTICLES, n).
 
-        A particle filter (Gordon, Salmond & Smith, 1993): after each row of pixels, and each part, rows so far under which
-        the known cells are unlikely give way to others. Exact as the number of particles grows.
+        A particle filter (Gordon, Salmond & Smith, 1993): after each row of pixels, and after each part, particles under
+        which the observed cells are unlikely are replaced by others. It becomes exact as the number of particles grows.
         """
         n, model = len(parts[0]), self.model
         z, log_weights = candidates(parts, rng)
@@ -172,6 +164,6 @@ class PartsGenerator(AbstractGenerator):
             return chosen
 
         for part, decoder in zip(model.decoded(parts), model.decoders, strict=True):
-            several = Part(part.x.repeat(N_PARTICLES, 1), known_cells(part).repeat(N_PARTICLES, 1))
+            several = Part(part.x.repeat(N_PARTICLES, 1), part.known.repeat(N_PARTICLES, 1))
             done.append(decoder.complete(several, inputs, choose, rng))
         return [one.view(N_PARTICLES, n, -1) for one in done], log_weights

@@ -22,8 +22,8 @@ N_MAPS, N_HIDDEN, N_BLOCKS = 8, 32, 2  # maps that latents decode to, features o
 REACH = 3  # rows above and columns beside a pixel that its first layer sees; each block sees one more
 N_LOGISTICS = 5  # components of the mixture of a pixel that is not binary; Salimans et al. (2017) take 5 to 10
 WIDTH = 256  # of the layers between images, latents and maps
-# training budget of what draws images: at most so many, and decoder outputs (ten minutes of one core), but at least so many
-# epochs
+# Budget of a generator of images: rows that it is trained on at most, decoder outputs at most (ten minutes of one core), and
+# epochs at least.
 PIXEL_ROWS, PIXEL_NUMBERS, PIXEL_EPOCHS = 4.5e5, 2.2e9, 3
 FAR = 1e4  # scales beyond which a logistic distribution has no mass to lose
 
@@ -312,7 +312,7 @@ class PixelDecoder(AbstractDecoder):
 
     @torch.no_grad()
     def complete(self, part, z, choose, rng):
-        """As `AbstractDecoder.complete`; log p is that of each row of pixels, just drawn."""
+        """As `AbstractDecoder.complete`, with a resampling step after each row of pixels."""
         canvas = Canvas(self.network, self.maps(z))
         assert part.observed is not None
         truth, known = self.layout.planes(part.x), self.layout.planes(part.observed)

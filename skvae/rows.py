@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import singledispatch
 from typing import Any
 
@@ -31,6 +31,7 @@ MIN_ROWS_SCHEMA, N_CELLS_SCHEMA = 100_000, 20_000_000
 
 # epochs at most; and rows seen, where the least number of epochs would see more; unmeasured
 MAX_EPOCHS, MOST_ROWS_SEEN = 100, 20_000_000
+HIDDEN_SHARE = 0.25  # of rows of which encoders do not see a part in training, where there are several; unmeasured
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,8 @@ class Budget:
 class Part:
     """One part of n rows as tensors.
 
-    x : (n, n_variables), missing cells anything in the support; until `AbstractView.read`, of bytes as they are, uint8, and
-    of counts a `SparseTensor`.
+    x : (n, n_variables), missing cells anything in the support. Until `AbstractView.read`, bytes are uint8, and counts a
+    `SparseTensor`.
     observed : the same, bool, or None where every cell is there.
     unseen : the same, bool, the cells of a category that fit did not see, or None where there are none.
     """
@@ -67,10 +68,27 @@ class Part:
     def tensors(self) -> tuple[Tensor | None, ...]:
         return self.x, self.observed, self.unseen
 
+    @property
+    def known(self) -> Tensor:
+        """Which cells are observed: (n, n_variables), bool."""
+        return torch.ones(self.x.shape, dtype=torch.bool, device=self.x.device) if self.observed is None else self.observed
+
     def map(self, function: Callable[[Tensor], Tensor]) -> "Part":
         """A function of each of its tensors."""
         masks = (None if mask is None else function(mask) for mask in (self.observed, self.unseen))
         return Part(function(self.x), *masks)
+
+
+def hidden_at_random(parts: Sequence[Part], rng: Generator) -> Sequence[Part]:
+    """Parts of n rows, as an encoder sees them in training: some hidden where there are several, so that it knows such rows.
+
+    Each is hidden in a quarter of the rows, but never all of a row.
+    """
+    if len(parts) < 2:
+        return parts
+    draws = torch.rand(len(parts), len(parts[0]), generator=rng, device=parts[0].x.device)
+    hidden = (draws < HIDDEN_SHARE) & (draws > draws.amin(0))
+    return [replace(part, observed=part.known & ~absent[:, None]) for part, absent in zip(parts, hidden, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -199,7 +217,7 @@ def whole_packed(several: Sequence[Packed]) -> Packed:
 
 
 def joined(several: Iterable[Sequence[Tensor]], n_rows: int, dtype: str = "float64") -> list[np.ndarray]:
-    """Tensors (k, ...) of each part, one after the other, as arrays (n_rows, ...); of sparse ones, compressed rows.
+    """Join batches of tensors (k, ...) of each part into arrays (n_rows, ...); sparse ones into compressed rows.
 
     The arrays are made with the first tensors: small results that are kept while large ones come and go take turns with
     them in memory, which can then not be used again (beside ten million rows, 800 MB).

@@ -18,9 +18,9 @@ from skvae.images import Images
 from skvae.modalities import AbstractModality, Packed
 from skvae.persistence import Saved
 from skvae.sparse import ARRAYS
-from skvae.tables import Table, column_names
+from skvae.tables import Table, categorical_names, column_names
 
-# in this order, each takes what it finds of the columns that are left; the table comes last
+# In this order each modality claims its columns among those that are left: the table, which takes any, comes last.
 MODALITIES: dict[str, type[AbstractModality]] = {
     "counts": Counts,
     "image": Images,
@@ -33,24 +33,25 @@ MODALITIES: dict[str, type[AbstractModality]] = {
 class Schema(Saved):
     """The container of rows, and their parts.
 
-    Whether an array is missing is modelled beside the columns of the table: there its column appears once more, as cells
-    that are there or missing.
+    A column in which fit saw missing arrays appears twice: as a part of its own, which holds the arrays, and in the table as
+    a column of True and missing cells, by which the model learns which arrays are missing.
 
     Attributes, after `fit`
     -----------------------
     container : str
         A key of CONTAINERS.
     names : sequence
-        The native column names; None of an array.
+        The native column names; None if X is an array.
     dtypes : list
         The native dtype of each column.
     kinds : list of str
         The key of MODALITIES of each part.
     parts : list of AbstractModality
+        The fitted parts.
     places : list of list of int
-        Of each part, which columns it has.
+        The columns of each part, by their place in X.
     presence : list of int
-        The columns of arrays of which fit saw missing ones. They follow the table's own.
+        The columns in which fit saw missing arrays, by their place in X. In the table they follow its own columns.
     """
 
     def fit(self, X: Any, weight: np.ndarray, parameters: dict) -> "Schema":
@@ -69,6 +70,7 @@ class Schema(Saved):
             self.dtypes = [native[name].dtype for name in frame.columns]
             arrays = [(at, one) for at, one in enumerate(frame.iter_columns()) if count_axes(one)]
             self.presence = [at for at, one in arrays if is_missing(one).any()]
+            _check_categorical(parameters["categorical_features"], X, [at for at, _ in arrays])
         _check_likelihood(parameters["likelihood"], X)
         self.kinds, self.parts, self.places = [], [], []
         free = list(range(X.shape[1]))
@@ -88,7 +90,7 @@ class Schema(Saved):
 
     @property
     def _table(self) -> int | None:
-        """Which part is the table, if any."""
+        """The place of the table among the parts; None if there is none."""
         return self.kinds.index("table") if "table" in self.kinds else None
 
     @property
@@ -96,25 +98,27 @@ class Schema(Saved):
         return [f"x{j}" for j in range(len(self.dtypes))] if self.names is None else list(self.names)
 
     def _split(self, X: Any) -> list:
-        """What each part has of rows X."""
+        """The columns of X that belong to each part."""
         if isinstance(X, ARRAYS):
+            if self.container in ("pandas", "polars") and self.kinds != ["table"] and len(self.parts) > 1:
+                raise TypeError("X must be a frame, as in fit, where columns held arrays. Got an array.")
             return [X]
         return [self._of_part(at, X) for at in range(len(self.parts))]
 
     def _of_part(self, at: int, X: Any) -> Any:
-        """The columns of a frame that a part has; of the table, also whether arrays are there."""
+        """The columns of a frame that belong to part `at`; for the table also those of `presence`."""
         places = self.places[at]
         presence = self.presence if at == self._table else []
         if len(places) == len(self.dtypes) and not presence:
             return X
         frame = as_frame(X)
-        columns = frame.columns
-        there = {columns[j]: np.where(is_missing(frame[columns[j]]), np.array(None), True) for j in presence}
+        columns = list(frame.iter_columns())
+        there = {columns[j].name: np.where(is_missing(columns[j]), np.array(None), True) for j in presence}
         return CONTAINERS[str(frame.implementation)].select(X, places, there)
 
     @property
     def specs(self) -> list[tuple[str, Any]]:
-        """Of each part, the key of MODALITIES, and what torch must know."""
+        """The key of MODALITIES of each part, and its spec: what torch must know."""
         return [(kind, part.spec) for kind, part in zip(self.kinds, self.parts, strict=True)]
 
     @property
@@ -128,27 +132,27 @@ class Schema(Saved):
 
     @property
     def takes_sparse(self) -> bool:
-        """Whether rows may be a sparse matrix of scipy's."""
+        """Whether rows may be a sparse matrix."""
         return self.kinds == ["counts"]
 
     @property
     def images(self) -> Any:
-        """The `Images` of the first part that holds any; None where none does."""
+        """The `Images` of the first part that holds images; None if no part does."""
         return next((part.images for part in self.parts if part.images is not None), None)
 
     def dense_images(self, X: Any) -> np.ndarray:
-        """Those of rows X, (n, ...), floats, NaN where missing."""
+        """The images of rows X as floats (n, ...), NaN where a pixel is missing; of the part that `images` names."""
         at = next(at for at, part in enumerate(self.parts) if part.images is not None)
         return self.parts[at].dense_images(self._split(X)[at])
 
     @property
     def table(self) -> tuple[Any, list]:
-        """The part that is a table, None if none is, and the places of its columns."""
+        """The part that is a table, and the places of its columns; None and an empty list if there is none."""
         return (None, []) if self._table is None else (self.parts[self._table], self.places[self._table])
 
     @property
     def relations(self) -> list:
-        """What always holds between columns, as `skvae.relations` has it."""
+        """The relations between columns that always hold, as objects of `skvae.relations`."""
         return [one for part in self.parts for one in part.relations]
 
     @property
@@ -168,7 +172,7 @@ class Schema(Saved):
         return min((part.precise for part in self.parts), key=lambda name: np.dtype(name).itemsize)
 
     def n_numbers(self, X: Any) -> int:
-        """How many numbers of memory a row of X takes when it is packed, about."""
+        """About how many numbers in memory a packed row of X takes."""
         return sum(part.n_numbers(some) for part, some in zip(self.parts, self._split(X), strict=True))
 
     def check_gaps(self) -> None:
@@ -177,7 +181,7 @@ class Schema(Saved):
             part.check_gaps()
 
     def packs_at_once(self, X: Any) -> bool:
-        """Whether many parts of few rows are packed in the same time as one of many."""
+        """Whether packing X in many batches takes no longer than packing it at once."""
         return all(part.packs_at_once(some) for part, some in zip(self.parts, self._split(X), strict=True))
 
     def pack(self, X: Any) -> tuple[Packed, ...]:
@@ -205,7 +209,7 @@ class Schema(Saved):
         return packed, list(told)
 
     def _pack_given(self, at: int, given: dict, n_rows: int) -> tuple[Packed, dict[int, Cells]]:
-        """As `pack_given`, of one part."""
+        """As `pack_given`, for part `at`."""
         names = self._column_names
         own = {names[j]: given[names[j]] for j in self.places[at] if names[j] in given}
         dtypes = [self.dtypes[j] for j in self.places[at]]
@@ -227,25 +231,25 @@ class Schema(Saved):
                 raise ValueError(f"given has a missing value in column {name!r}, in which fit saw none.")
 
     def derive_again(self, packed: Sequence[Packed]) -> list[Packed]:
-        """As in `AbstractModality`, of each part."""
+        """`AbstractModality.derive_again` of each part."""
         return [part.derive_again(one) for part, one in zip(self.parts, packed, strict=True)]
 
     def levels(self, name: Any) -> tuple[int, int, int | None, np.ndarray, np.ndarray]:
-        """Of a column of few values, its part, and what that has of it as in `AbstractModality`."""
+        """The part that has a column of few values, and what `AbstractModality.levels` of that part returns."""
         names = self._column_names
         has_it = (at for at, places in enumerate(self.places) if name in [names[j] for j in places])
         at = next(has_it, self._table or 0)
         return at, *self.parts[at].levels(name)
 
     def as_names(self, values: np.ndarray) -> list:
-        """Values (k,) of a column as names of columns of a frame."""
+        """Values (k,) of a column as names for the columns of a frame: polars takes only strings."""
         return [str(value) for value in values] if self.container == "polars" else list(values)
 
     def unpack(self, values: Sequence[np.ndarray], index: Any = None, told: Sequence[dict[int, Cells]] | None = None) -> Any:
         """Back to the fitted container.
 
-        values : (n, n_variables) of each part; index : the pandas index of the rows; told : of each part, cells (n,) to take
-        as they are, by the place of their column among its own.
+        values : (n, n_variables) of each part; index : the pandas index of the rows; told : for each part the cells (n,)
+        that are known and taken as they are, by the place of their column in the part.
         """
         exact = told or [{}] * len(self.parts)
         parts = [part.unpack(one, cells) for part, one, cells in zip(self.parts, values, exact, strict=True)]
@@ -256,12 +260,12 @@ class Schema(Saved):
         return self._assemble(parts, index, dtypes)
 
     def fill(self, X: Any, values: Sequence[np.ndarray], index: Any = None) -> Any:
-        """X in the fitted container, its missing cells from values (n, n_variables) of each part, the others as they are."""
+        """X with its missing cells filled, in the fitted container. values : (n, n_variables) of each part, to fill from."""
         trios = zip(self.parts, self._split(X), values, strict=True)
         return self._assemble([part.fill(some, one) for part, some, one in trios], index, self.dtypes)
 
     def _assemble(self, parts: list, index: Any, dtypes: list) -> Any:
-        """The cells of every part's columns in the fitted container, of such dtypes."""
+        """Put together the fitted container. parts : the cells of each part's columns; dtypes : native, of every column."""
         table = CONTAINERS[self.container].table
         if len(parts) == 1:
             return table(self.parts[0].types, dtypes, parts[0], index, self.names)
@@ -276,7 +280,7 @@ class Schema(Saved):
         return table([types[j] for j in in_order], dtypes, [cells[j] for j in in_order], index, self.names)
 
     def by_column(self, figures: Sequence[np.ndarray], X: Any) -> Any:
-        """Sums of figures (n, n_variables) of the variables of each column, in a table of the form of X."""
+        """Sums over the variables of each column, in a table of the form of X. figures : (n, n_variables) of each part."""
         parts = [part.by_column(one) for part, one in zip(self.parts, figures, strict=True)]
         if isinstance(X, ARRAYS):
             return parts[0].reshape(X.shape)
@@ -288,14 +292,30 @@ class Schema(Saved):
         return figures_like(X, out, X.columns)
 
     def log_jacobian(self, packed: Sequence[Packed]) -> list[np.ndarray]:
-        """As in `AbstractModality`, of each part."""
+        """`AbstractModality.log_jacobian` of each part."""
         return [part.log_jacobian(one) for part, one in zip(self.parts, packed, strict=True)]
 
 
 def _check_likelihood(likelihood: Any, X: Any) -> None:
-    """Refuse a likelihood for a column that is not there."""
-    if isinstance(likelihood, dict) and len(X.shape) == 2 and (unknown := set(likelihood) - set(column_names(X))):
+    """Refuse a likelihood for a column that is not there, and one of whole rows for a column."""
+    if not isinstance(likelihood, dict) or len(X.shape) != 2:
+        return
+    if unknown := set(likelihood) - set(column_names(X)):
         raise ValueError(f"likelihood has a key {unknown.pop()!r} which is not a column of X. Columns: {column_names(X)}.")
+    for name, wanted in likelihood.items():
+        if wanted == "multinomial":
+            raise ValueError(
+                f"The likelihood of column {name!r} cannot be 'multinomial', which is of whole rows of counts. Choose "
+                "'poisson' or 'negative_binomial', or say likelihood='multinomial' of all columns."
+            )
+
+
+def _check_categorical(categorical: Any, X: Any, arrays: list[int]) -> None:
+    """Refuse to take columns of arrays, by place, as categories."""
+    names = column_names(X)
+    for name in categorical_names(X, categorical) if arrays else ():
+        if name in [names[at] for at in arrays]:
+            raise ValueError(f"categorical_features has {name!r}, whose cells are arrays. Leave it out.")
 
 
 def figures_like(X: Any, figures: np.ndarray, columns: Any) -> Any:

@@ -1,18 +1,23 @@
-"""Rows of numbers most of which are zero, without torch: compressed rows that are indexed, and counted, as arrays are."""
+"""Sparse rows, without torch: scipy's compressed rows behind the length and the indexing of an array."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import csr_array
+from scipy.sparse import csc_array, csr_array
 
 
 @dataclass(frozen=True, eq=False)
 class SparseRows:
-    """Rows in scipy's compressed form, with the length and the indexing of an array (n, k).
+    """Compressed sparse rows with the length and the indexing of an array (n, k).
 
-    csr : csr_matrix or csr_array, (n, k); which of them rows are given back in.
+    Scipy's sparse matrices have no length.
+
+    Attributes
+    ----------
+    csr : csr_matrix or csr_array of shape (n, k)
+        Rows that are drawn come back in the same class.
     """
 
     csr: Any
@@ -37,7 +42,7 @@ class SparseRows:
         return "csr_array" if isinstance(self.csr, csr_array) else "csr_matrix"
 
 
-# what one part has whole: not columns of a frame, but rows
+# types of X that are not frames: one part takes the whole of X, and not some of its columns
 ARRAYS = np.ndarray, SparseRows
 
 
@@ -51,11 +56,20 @@ def rows_of(X: Any) -> SparseRows:
     if isinstance(X, SparseRows):
         return X
     if isinstance(X, np.ndarray):
-        return SparseRows(csr_array(X))
+        return SparseRows(csr_array(X.astype(np.float32) if X.dtype == np.float16 else X))
+    wrong = [name for name, dtype in X.dtypes.items() if dtype.kind not in "biuf"]
+    if wrong:
+        raise TypeError(f"Column {wrong[0]!r} has dtype {X.dtypes[wrong[0]]}. Convert the column to counts, or drop it.")
     filled = [name for name, dtype in X.dtypes.items() if dtype.fill_value != 0]
     if filled:
         raise ValueError(
-            f"Column {filled[0]!r} has dtype {X.dtypes[filled[0]]}, and counts are 0 where nothing is stored. Convert the "
+            f"Column {filled[0]!r} has dtype {X.dtypes[filled[0]]}, but counts are 0 where nothing is stored. Convert the "
             "frame: X.fillna(0).astype(pd.SparseDtype(int, 0))."
         )
-    return SparseRows(csr_array(X.sparse.to_coo()))
+    columns = [column.array for _, column in X.items()]
+    # pandas itself finds no dtype for numbers beside booleans, and scipy takes no float16
+    dtype = np.result_type(*{one.dtype.subtype for one in columns})
+    values = np.concatenate([one.sp_values for one in columns], dtype=np.float32 if dtype == np.float16 else dtype)
+    rows = np.concatenate([one.sp_index.indices for one in columns])
+    ends = np.cumsum([0, *(len(one.sp_values) for one in columns)])
+    return SparseRows(csc_array((values, rows, ends), shape=X.shape).tocsr())

@@ -1,4 +1,4 @@
-"""Rows of numbers most of which are zero, for torch: kept compressed in memory, and dense a batch at a time."""
+"""Sparse rows for torch: compressed in memory, and made dense a batch at a time."""
 
 from typing import Any
 
@@ -10,22 +10,23 @@ from skvae.sparse import SparseRows
 
 
 class SparseTensor:
-    """Rows (n, n_columns), most of whose numbers are zero: which of the stored rows they are.
+    """Rows (n, n_columns) in compressed form, with an index of which stored rows they are.
 
-    It has those methods of a tensor by which rows are kept in memory and picked. Picking and swapping rows moves their
-    places alone; their entries are copied when a batch is made dense.
+    It has the methods of a tensor that `skvae.rows` and `skvae.training` call, so that these treat sparse and dense rows
+    alike. Picking and swapping rows changes the index alone; entries are copied only when a batch is made dense.
 
     Parameters
     ----------
     starts : Tensor (m + 1,)
-        int64, where the entries of each of m stored rows begin, and the last end.
+        Where the entries of each of the m stored rows begin, and where the last row ends; int64.
     columns : Tensor (n_entries,)
-        int32 or int64, ascending in a row.
+        The column of each entry, ascending within a row; int32 or int64.
     values : Tensor (n_entries,)
-        None of them zero.
+        The entries, none of them zero.
     rows : Tensor (n,)
-        int64, the places of rows among those that are stored.
+        Which of the stored rows each row is; int64.
     n_columns : int
+        How many columns the rows have.
     """
 
     def __init__(self, starts: Tensor, columns: Tensor, values: Tensor, rows: Tensor, n_columns: int):
@@ -33,15 +34,19 @@ class SparseTensor:
 
     @classmethod
     def of(cls, rows: SparseRows, device: str = "cpu") -> "SparseTensor":
-        """That of compressed rows, whose memory it may share."""
+        """A copy of compressed rows on a device."""
         csr = rows.csr
-        # not the memory of what the caller may change, nor arrays that torch may not write
+        # torch.tensor copies: the caller may change these arrays later, and arrays that are read-only torch may not share
         starts, columns, values = (torch.tensor(part, device=device) for part in (csr.indptr, csr.indices, csr.data))
         return cls(starts.long(), columns, values, torch.arange(len(rows), device=device), csr.shape[1])
 
     @classmethod
     def of_places(cls, places: Tensor, values: Tensor, shape: tuple[int, int]) -> "SparseTensor":
-        """places : (n_entries,), of entries in a dense tensor of this shape, flattened, ascending; values : (n_entries,)."""
+        """Rows with given entries.
+
+        places : (n_entries,), of the entries in the flattened dense tensor, ascending; values : (n_entries,), the entries;
+        shape : (n, n_columns), of the dense tensor.
+        """
         n, n_columns = shape
         ends = torch.arange(n + 1, device=places.device) * n_columns
         starts, rows = torch.searchsorted(places, ends), torch.arange(n, device=places.device)
@@ -49,7 +54,7 @@ class SparseTensor:
 
     @classmethod
     def of_dense(cls, x: Tensor) -> "SparseTensor":
-        """x : (n, n_columns)."""
+        """Compress a dense tensor x (n, n_columns)."""
         places = x.reshape(-1).nonzero()[:, 0]
         return cls.of_places(places, x.reshape(-1)[places], (x.shape[0], x.shape[1]))
 
@@ -72,7 +77,7 @@ class SparseTensor:
         return self._with_rows(self.rows[at])
 
     def index_select(self, dim: int, at: Tensor) -> "SparseTensor":
-        """Rows at places (k,); dim : 0, as picking columns would copy entries."""
+        """Some rows. at : (k,), their places; dim : must be 0, as picking columns would copy entries."""
         assert dim == 0, "only rows are picked"
         return self._with_rows(self.rows.index_select(0, at))
 
@@ -90,12 +95,12 @@ class SparseTensor:
         self.rows[at] = rows
 
     def new_full(self, shape: tuple[int, ...], fill_value: float, dtype: torch.dtype | None = None) -> "SparseTensor":
-        """Rows without an entry; fill_value : 0."""
+        """Rows (n, n_columns) of zeros; fill_value : must be 0."""
         starts, rows = self.starts.new_zeros(2), self.rows.new_zeros(shape[0])
         return SparseTensor(starts, self.columns[:0], self.values[:0].to(dtype or self.dtype), rows, shape[1])
 
     def to(self, *arguments: Any) -> "SparseTensor":
-        """In a type, or on a device."""
+        """The rows in another dtype, or on another device, as `Tensor.to`."""
         moved = self.values.to(*arguments)
         starts, columns, rows = (part.to(moved.device) for part in (self.starts, self.columns, self.rows))
         return SparseTensor(starts, columns, moved, rows, self.n_columns)
@@ -105,14 +110,14 @@ class SparseTensor:
 
     @property
     def has_entries(self) -> Tensor:
-        """Which rows are not all zeros: (n,), bool."""
+        """Mask of the rows that are not all zero: (n,), bool."""
         return self._lengths() > 0
 
     def _lengths(self) -> Tensor:
         return self.starts[self.rows + 1] - self.starts[self.rows]
 
     def _entries(self) -> tuple[Tensor, Tensor]:
-        """Of each entry of the rows, one row after the other, the row (n_entries,), and its place among those stored."""
+        """The row of each entry, and its place in `columns` and `values`: (n_entries,) each, one row after the other."""
         lengths = self._lengths()
         row = torch.repeat_interleave(torch.arange(len(self), device=self.device), lengths)
         first = self.starts[self.rows] - (lengths.cumsum(0) - lengths)
@@ -126,7 +131,7 @@ class SparseTensor:
         return out.view(len(self), self.n_columns)
 
     def numpy(self) -> SparseRows:
-        """The rows, compressed, without torch."""
+        """The rows as compressed rows of scipy's."""
         _, at = self._entries()
         starts = torch.cat([self.starts.new_zeros(1), self._lengths().cumsum(0)])
         parts = (part.numpy() for part in (self.values[at], self.columns[at], starts))

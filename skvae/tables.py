@@ -122,7 +122,7 @@ class Table(AbstractModality):
         if not self.variables:
             raise ValueError(
                 f"X has no column to model: {list(names)} hold texts that are nearly all different, which name rows. List "
-                "them in categorical_features, if they mean something."
+                "them in categorical_features, if they mean something, or drop them."
             )
         return self
 

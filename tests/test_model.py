@@ -26,7 +26,7 @@ def draw_rows(n=500):
 def linear_vae(hidden=()):
     """An autoencoder of normal columns, at its start."""
     spec = TableSpec((Variable("gaussian", least_scale=1e-3),) * N_COLUMNS)
-    module = VAE({"table": spec}, LATENT_DIM, hidden, "tanh", "normal", 1.0, "latent", torch.Generator().manual_seed(1))
+    module = VAE([("table", spec)], LATENT_DIM, hidden, "tanh", "normal", 1.0, "latent", torch.Generator().manual_seed(1))
     module.start(Rows((Part(draw_rows()),), torch.ones(500)))
     return module.double().autoencoder
 

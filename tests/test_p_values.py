@@ -94,7 +94,8 @@ def test_counts_have_p_values_given_the_total_of_their_row(name):
     likelihood = COUNT_LIKELIHOODS[name](spec).double()
     theta = torch.randn(1, likelihood.n_params, generator=rng, dtype=torch.float64).expand(N_DRAWS, -1)
     total = torch.full((N_DRAWS, 1), 30.0, dtype=torch.float64)
-    x = likelihood.sample_given(total, theta, rng).dense()
+    x = likelihood.sample_given(total, theta, rng)
+    x = x.dense() if hasattr(x, "dense") else x
     with torch.no_grad():
         log_p = likelihood.log_p_value(x, theta)
         log_prob = likelihood.log_prob(x, theta)
