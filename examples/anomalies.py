@@ -63,7 +63,7 @@ for name, cells in (("log-likelihood", log_likelihood), ("p-value", log_p)):
     hits = cells.to_numpy()[in_row].argmin(axis=1) == wrong.to_numpy()[in_row].argmax(axis=1)
     named[name] = hits.mean()
 print(f"\nThe least cell of a row is the wrong one in {named['p-value']:.0%} of the rows by p-value,")
-print(f"and in {named['log-likelihood']:.0%} by log-likelihood, which does not compare between columns.")
+print(f"and in {named['log-likelihood']:.0%} by log-likelihood.")
 
 figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
 for axis, (x, y) in zip(axes, (("weight_kg", "price"), ("weight_kg", "days")), strict=True):
