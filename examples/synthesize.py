@@ -1,4 +1,8 @@
-"""New rows of a table: as they come, of a kind that is rare, and how good they are.
+"""
+A synthetic table and its report
+================================
+
+How good are new rows of a table, as they come, and of a kind that is rare?
 
 Writes `synthesize.png` and `synthesize.html` into the folder that it is run from.
 """
