@@ -19,7 +19,7 @@ from skvae import VAETransformer, quality_report
 
 # %%
 # A table with categories and missing cells, and a model of it
-# -------------------------------------------------------------
+# ------------------------------------------------------------
 
 table = load_wine(as_frame=True).frame
 table["target"] = pd.Categorical.from_codes(table["target"], ["Barolo", "Grignolino", "Barbera"])

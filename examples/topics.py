@@ -107,8 +107,8 @@ print(f"\nOdd words of {names[at]}: {' '.join(vocabulary[cells.argsort()[:8]])}"
 # %%
 # Picture
 # -------
-# Each text by the two latents that tell most, coloured by its cluster. At the middle of a cluster stand the two words that it
-# raises most.
+# Each text by the two latents that tell most, coloured by its cluster. At the middle of a cluster stand the two words that
+# it raises most.
 
 figure, axis = plt.subplots(figsize=(9, 7), layout="constrained")
 axis.scatter(*latents[:, :2].T, c=clusters.labels_, cmap="tab10", s=8, alpha=0.6)
