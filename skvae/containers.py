@@ -1,6 +1,7 @@
 """Cells of pandas, polars and numpy tables: read into numpy arrays, and put back into what they came in."""
 
 import decimal
+import math
 import numbers
 import re
 from collections.abc import Callable
@@ -49,9 +50,20 @@ ADVICE = {
         "Convert its lists, all of one length, to arrays: {x}.map(np.asarray).",
         "Convert its lists, all of one length, to arrays: {x}.list.to_array(width).",
     ),
+    "sparse": ("Convert it to a dense dtype: {x}.sparse.to_dense().",) * 2,
     "zoned": ("Convert it to a dtype with a time zone: pd.to_datetime({x}, utc=True).",) * 2,
 }
 ANY_ADVICE = ("Convert it to numbers, strings or dates, or drop it.",) * 2
+
+
+def greatest_number(dtype: Any) -> float:
+    """The greatest number that a dtype of numpy, pandas, arrow or polars holds; infinity where it holds any."""
+    name = str(dtype).lower().removeprefix("sparse[")
+    if whole := re.match(r"(u?)int(\d+)", name):
+        return float(2 ** (int(whole[2]) - (not whole[1])) - 1)
+    if name.startswith("bool"):
+        return 1.0
+    return 65504.0 if name.startswith(("float16", "halffloat")) else math.inf
 
 
 class Cells(NamedTuple):

@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from skvae.abstract_likelihood import AbstractLikelihood
-from skvae.counts import CountsSpec, Totals
+from skvae.counts import MOST, CountsSpec, Totals
 from skvae.scalings import Variable
 from skvae.sparse_tensors import SparseTensor
 
-N_WORDS_AT_ONCE = 2**22  # draws from multinomials that are made at a time, which bounds memory
+TINY = torch.finfo(torch.float64).tiny
 # Euclidean norm of the features of a row, as of a hundred columns of scale one. It does not grow with the number of columns,
 # since steps of the optimiser would then overshoot (benchmarks/counts.py).
 ROW_NORM = 10.0
@@ -102,18 +102,10 @@ class Multinomial(AbstractCounts):
         return x * theta.log_softmax(-1) + ways
 
     def sample_given(self, total, theta, rng):
-        n, d = theta.shape
-        cdf = theta.double().softmax(-1).cumsum(-1)
-        cdf = cdf / cdf[:, -1:] + torch.arange(n, device=theta.device)[:, None]
-        row = torch.repeat_interleave(torch.arange(n, device=theta.device), total[:, 0].long())
-        places = []
-        for some in row.split(N_WORDS_AT_ONCE):
-            u = torch.rand(len(some), generator=rng, dtype=torch.float64, device=theta.device)
-            found = torch.searchsorted(cdf.flatten(), u + some)
-            # rounding may lead into a neighbouring row
-            places.append(torch.minimum(torch.maximum(found, some * d), some * d + d - 1))
-        at, counts = torch.cat(places).unique(return_counts=True)
-        return SparseTensor.of_places(at, counts.to(theta.dtype), (n, d))
+        shares = theta.double().softmax(-1)
+        # either takes about as long where there are as many words as cells, and neither needs memory for more than these
+        draw = draw_words if total.sum() <= theta.numel() else divide
+        return draw(total, shares, rng)
 
 
 class Poisson(AbstractCounts):
@@ -124,7 +116,7 @@ class Poisson(AbstractCounts):
         return x * log_mean - log_mean.exp() - log_factorial(x)
 
     def sample_cells(self, log_mean, theta, rng):
-        return torch.poisson(log_mean.exp(), generator=rng)
+        return torch.poisson(log_mean.exp().clamp(max=MOST), generator=rng)
 
 
 class NegativeBinomial(AbstractCounts):
@@ -160,7 +152,7 @@ class NegativeBinomial(AbstractCounts):
     def sample_cells(self, log_mean, theta, rng):
         shape = self.log_shape.exp().expand_as(log_mean).contiguous()
         gamma = torch._standard_gamma(shape, generator=rng)
-        return torch.poisson(log_mean.exp() / shape * gamma, generator=rng)
+        return torch.poisson((log_mean.exp() / shape * gamma).clamp(max=MOST), generator=rng)
 
 
 class ZeroInflatedNegativeBinomial(AbstractCounts):
@@ -206,10 +198,46 @@ def log_factorial(x: Tensor) -> Tensor:
     return torch.zeros_like(flat).index_put((at,), torch.lgamma(flat[at] + 1)).view(x.shape)
 
 
+def draw_words(total: Tensor, shares: Tensor, rng: Generator) -> SparseTensor:
+    """Draw multinomials word by word, which takes as long as there are words. Arguments as for `divide`."""
+    n, d = shares.shape
+    rows = torch.arange(n, device=shares.device)
+    cdf = shares.cumsum(-1)
+    cdf = cdf / cdf[:, -1:] + rows[:, None]
+    row = torch.repeat_interleave(rows, total[:, 0].long())
+    u = torch.rand(len(row), generator=rng, dtype=torch.float64, device=shares.device)
+    # rounding may lead into a neighbouring row
+    places = torch.searchsorted(cdf.flatten(), u + row).clamp(min=row * d, max=row * d + d - 1)
+    at, counts = places.unique(return_counts=True)
+    return SparseTensor.of_places(at, counts.to(total.dtype), (n, d))
+
+
+def divide(total: Tensor, shares: Tensor, rng: Generator) -> SparseTensor:
+    """Draw multinomials by dividing totals among halves of the columns, those among quarters, and so on, by binomials.
+
+    The time that it takes does not depend on the totals. total : (n, 1), whole numbers; shares : (n, d), float64; returns
+    (n, d), of the dtype of total.
+    """
+    n, d = shares.shape
+    sums = [F.pad(shares, (0, 2 ** (d - 1).bit_length() - d))]
+    while sums[-1].shape[1] > 1:
+        sums.append(sums[-1].view(n, -1, 2).sum(-1))
+    counts = total.to(shares.dtype)
+    for both in sums[-2::-1]:
+        left, right = both.view(n, -1, 2).unbind(-1)
+        on_left = torch.binomial(counts, left / (left + right).clamp(min=TINY), generator=rng)
+        counts = torch.stack([on_left, counts - on_left], -1).view(n, -1)
+    return SparseTensor.of_dense(counts[:, :d].to(total.dtype))
+
+
 def draw_totals(totals: Totals, like: Tensor, rng: Generator) -> Tensor:
-    """Draw totals of n rows: (n, 1). like : (n,), a tensor of the wanted dtype and device."""
+    """Draw totals of n rows: (n, 1), in float64 if some are too large for the dtype of `like`.
+
+    like : (n,), a tensor of the wanted dtype and device.
+    """
     u = torch.rand(like.shape, generator=rng, dtype=torch.float64, device=like.device)
-    return torch.as_tensor(totals.quantiles(u.cpu().numpy())).to(like)[:, None]
+    drawn = torch.as_tensor(totals.quantiles(u.cpu().numpy())).to(like.device)[:, None]
+    return drawn.to(like.dtype) if totals.greatest <= 2**24 else drawn
 
 
 def _total(x: Tensor) -> Tensor:

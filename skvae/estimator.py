@@ -673,7 +673,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         -------
         X : {ndarray, DataFrame} like that of `fit`
             The same container, columns, dtypes and shape of images; a pandas index is kept. Of counts, the expected ones,
-            floats, in a dense array or DataFrame.
+            floats, in a dense array or DataFrame, none above what the dtype of `fit` holds.
 
         Raises
         ------

@@ -1,12 +1,14 @@
-"""How the cells of one column are distributed in two tables: as bins or as bars that a picture shows."""
+"""How the cells of a column, or of two, are distributed in two tables: as bins or as bars that a picture shows."""
 
 import math
 
 import numpy as np
 import pandas as pd
 
-from skvae.plotting import Marginal
+from skvae.plotting import Axis, Joint, Marginal
 
+TABLES = "real", "synthetic"
+N_JOINT_BINS = 24  # along either axis at most
 N_BARS = 8  # of categories, or of values of a number that has no more
 
 
@@ -34,17 +36,20 @@ def _levels(column):
     Shares are counted over the very codes that number the labels, and both are rows of one frame from then on: no bar can
     come to stand over the name of another.
     """
-    tables = ("real", "synthetic")
-    if column.is_numeric:
-        cells = {table: column.cells[table] for table in tables}
-        values = _different(list(cells.values()))
-        codes = {table: np.where(np.isnan(some), 0, np.searchsorted(values, some) + 1) for table, some in cells.items()}
-        labels = _labels(values, column.kind)
-    else:
-        codes, labels = {table: column.codes(table) for table in tables}, [str(label) for label in column.labels]
+    codes, labels = _coded(column)
     shares = {table: np.bincount(code, minlength=len(labels) + 1)[1:] / len(code) for table, code in codes.items()}
     levels = pd.DataFrame({"label": pd.Series(labels, dtype=object)} | shares)
     return levels[levels["real"] + levels["synthetic"] > 0]
+
+
+def _coded(column):
+    """By table, codes (n,) of a column from 1, missing as 0; and the labels that they number."""
+    if not column.is_numeric:
+        return {table: column.codes(table) for table in TABLES}, [str(label) for label in column.labels]
+    cells = {table: column.cells[table] for table in TABLES}
+    values = _different(list(cells.values()))
+    codes = {table: np.where(np.isnan(some), 0, np.searchsorted(values, some) + 1) for table, some in cells.items()}
+    return codes, _labels(values, column.kind)
 
 
 def _different(tables):
@@ -72,7 +77,10 @@ def _bars(levels, missing):
     if len(levels) > N_BARS:
         order = (-levels[shares].sum(axis=1)).argsort(kind="stable")
         others = levels.iloc[order[N_BARS:]]
-        rows = [levels.iloc[order[:N_BARS]], pd.DataFrame([{"label": f"{len(others)} others", **others[shares].sum()}])]
+        rows = [
+            levels.iloc[order[:N_BARS]],
+            pd.DataFrame([{"label": f"{len(others)} other{'s' * (len(others) > 1)}", **others[shares].sum()}]),
+        ]
     if any(missing):
         rows.append(pd.DataFrame([{"label": "missing", "real": missing[0], "synthetic": missing[1]}]))
     return pd.concat(rows) if len(levels) else rows[-1]
@@ -94,3 +102,44 @@ def _label(value, kind, digits):
         return text.removesuffix(":00").removesuffix("T00:00")
     digits = max(digits, 15) if abs(value) >= 1e5 else digits  # fewer would be filled up by a power of ten
     return f"{value:.{digits}g}" + (" s" if kind == "duration" else "")
+
+
+# --- two columns -----------------------------------------------------------------------------------------------------
+
+
+def joint_of(one, two, score) -> Joint:
+    """How the cells of two columns, each a Column of `skvae.quality`, are distributed together in either table."""
+    n_rows = min(len(one.cells[table]) for table in TABLES)
+    n_bins = min(N_JOINT_BINS, math.ceil(2 * n_rows**0.25))  # two dimensions: fewer bins each than one has
+    (axis_1, codes_1), (axis_2, codes_2) = (_binned(column, n_bins) for column in (one, two))
+    shares = []
+    for table in TABLES:
+        places = codes_1[table] * axis_2.size + codes_2[table]
+        counts = np.bincount(places, minlength=axis_1.size * axis_2.size)
+        shares.append((counts / len(places)).reshape(axis_1.size, axis_2.size).astype(np.float32))
+    return Joint((axis_1, axis_2), score, shares)
+
+
+def _binned(column, n_bins):
+    """An axis of bins, or of bars, and by table the places (n,) of the cells on it."""
+    tables, missing = [column.cells[table] for table in TABLES], [column.missing(table) for table in TABLES]
+    if column.is_numeric and len(_different(tables)) > N_BARS:
+        edges = _edges(np.concatenate(tables), column.kind == "number", n_bins)
+        labels = ["missing"] if any(missing) else []
+        codes = {table: _places_between(edges, cells) for table, cells in zip(TABLES, tables, strict=True)}
+        return Axis(column.name, column.kind, edges, labels), codes
+    codes, labels = _coded(column)
+    levels = _levels(column)
+    bars = _bars(levels, missing)
+    shown = bars.index[:N_BARS] if len(levels) > N_BARS else levels.index
+    place = np.full(len(labels) + 1, N_BARS)  # the bar of the others, where there are others
+    place[0] = len(bars) - 1  # that of missing cells, where there are any
+    place[np.asarray(shown, dtype=int) + 1] = np.arange(len(shown))
+    axis = Axis(column.name, column.kind, None, list(bars["label"]))
+    return axis, {table: place[code] for table, code in codes.items()}
+
+
+def _places_between(edges, cells):
+    """Bins (n,) of cells (n,), those beyond the edges in the outermost, missing ones after the last."""
+    inside = np.searchsorted(edges, cells, side="right") - 1
+    return np.where(np.isnan(cells), len(edges) - 1, inside.clip(0, len(edges) - 2))

@@ -8,6 +8,8 @@ import numpy as np
 REAL, SYNTHETIC = {"color": "#b8b8b8"}, {"color": "#c1440e"}
 N_BARS = 30  # shape errors drawn
 N_MAPPED = 50  # columns of the map of pairs: as many as have room for their names across a page
+PHONE_INCHES = 3.4  # a picture that is no wider is not shrunk by a phone
+N_LARGE = 20  # columns of a map whose names are drawn in larger letters
 N_DISTRIBUTIONS = 12  # drawn, unless more are wanted
 
 
@@ -38,6 +40,62 @@ class Marginal(NamedTuple):
     shares: list[np.ndarray]
 
 
+class Axis(NamedTuple):
+    """The cells of a column as places along an axis: bins, then bars.
+
+    name : object
+    kind : str
+        "date", "duration", or another.
+    edges : (n_bins + 1,) float64 or None
+        Of bins, in seconds for times; none for bars alone.
+    labels : list of str
+        Of bars.
+    """
+
+    name: object
+    kind: str
+    edges: np.ndarray | None
+    labels: list[str]
+
+    @property
+    def n_bins(self):
+        return 0 if self.edges is None else len(self.edges) - 1
+
+    @property
+    def size(self):
+        return self.n_bins + len(self.labels)
+
+
+class Joint(NamedTuple):
+    """The distribution of two columns together in two tables, real and synthetic.
+
+    axes : tuple of Axis
+    score : float
+        1 where the two are alike.
+    shares : list of (size, size) float32
+        Shares of the rows of a table, by place along either axis.
+    """
+
+    axes: tuple[Axis, Axis]
+    score: float
+    shares: list[np.ndarray]
+
+
+class RowMap(NamedTuple):
+    """Whole rows of two tables, real and synthetic, by one or two coordinates, and what these are, in words."""
+
+    places: Marginal | Joint
+    caption: str
+
+
+class Drawn(NamedTuple):
+    """What the pictures of a report show: each column, the worst pairs, and rows, if they have more than one dimension."""
+
+    marginals: list[Marginal]
+    joints: list[Joint]
+    rows: RowMap | None
+
+
 # --- pictures --------------------------------------------------------------------------------------------------------
 
 
@@ -57,8 +115,11 @@ def draw_report(figure, marginals, pair_scores, max_columns=N_DISTRIBUTIONS) -> 
     figure.set_size_inches(sum(width for width, _ in sizes), sum(ratios))
     top, *bottom = figure.subfigures(len(ratios), 1, height_ratios=ratios, squeeze=False, hspace=0.03)[:, 0]
     axes = list(top.subplots(1, 2, width_ratios=[width for width, _ in sizes]))
+    names = [marginal.name for marginal in marginals]
     _draw_shape(axes[0], worst)
-    _draw_trend(axes[1], [marginal.name for marginal in marginals], pair_scores)
+    _draw_trend(axes[1], names, pair_scores)
+    for ax, title in zip(axes, (shape_title(worst), trend_title(names, pair_scores)), strict=True):
+        ax.set_title("\n(the ".join(title.split(" (the ")), loc="left", fontsize="medium")  # where a narrow screen shows it
     if n_drawn:
         axes += _draw_marginals(bottom[0], worst[:n_drawn], (n_high, n_wide))
     return np.array(axes, dtype=object)
@@ -69,8 +130,8 @@ def worst_first(marginals) -> list[Marginal]:
 
 
 def draw_shape(figure, marginals) -> None:
-    """Draw on an empty figure the shape errors of columns."""
-    figure.set_size_inches(_shape_inches(len(marginals)))
+    """Draw on an empty figure, as wide as a phone, the shape errors of columns."""
+    figure.set_size_inches(PHONE_INCHES, _shape_inches(len(marginals))[1])
     _draw_shape(figure.subplots(), worst_first(marginals))
 
 
@@ -84,6 +145,72 @@ def draw_marginal(figure, marginal) -> None:
     """Draw on an empty figure the distribution of a column."""
     figure.set_size_inches(3.2, 2.3)
     _draw_marginal(figure.subplots(), marginal)
+
+
+def draw_dependence(figure, names, real, synthetic) -> None:
+    """Draw on an empty figure how much pairs depend on one another, in the real table above the diagonal.
+
+    real, synthetic : (k * (k - 1) / 2,), from 0 to 1 or NaN, as combinations of names.
+    """
+    figure.set_size_inches(_map_inches(len(names)))
+    strengths = _both_halves(len(names), real, synthetic)
+    ax = figure.subplots()
+    _draw_map(ax, strengths, names, _most_wrong(np.abs(strengths - strengths.T)), 1.0)
+    ax.axline((-0.5, -0.5), slope=1, color="0.5", linewidth=0.8)
+
+
+def dependence_title(names):
+    """What a map of the dependence of pairs shows."""
+    text = "Dependence of each pair of columns, in real rows above the diagonal and in synthetic ones below"
+    return text + _worst_of(min(len(names), N_MAPPED), len(names))
+
+
+def draw_joint(figure, joint) -> None:
+    """Draw on an empty figure, as wide as a phone, two columns together: in real rows, below in synthetic ones."""
+    down, across = joint.axes
+    figure.set_size_inches(PHONE_INCHES, 4.2)
+    largest = max(float(shares.max()) for shares in joint.shares)
+    axes = figure.subplots(2, 1, sharex=True, sharey=True)
+    for ax, shares, table in zip(axes, joint.shares, ("real", "synthetic"), strict=True):
+        # of square roots: most bins hold a share that is small beside the largest
+        ax.imshow(np.sqrt(shares), cmap="magma_r", vmin=0, vmax=math.sqrt(largest), interpolation="none", aspect="auto")
+        ax.set_title(table, fontsize="small")
+        ax.tick_params(labelsize="x-small", length=2, pad=2)
+    _tick_places(axes[1].xaxis, across)
+    _tick_places(axes[1].yaxis, down)
+    axes[1].set_xlabel(short(across.name, 40), fontsize="small", parse_math=False)
+    figure.supylabel(short(down.name, 40), fontsize="small", parse_math=False)
+    if down.edges is not None:
+        axes[0].invert_yaxis()  # numbers grow upwards; both axes share it
+
+
+def _tick_places(axis, along):
+    """Ticks of bins and bars at their places along an axis of a map."""
+    places, labels = _bin_ticks(along) if along.edges is not None else ([], [])
+    bars = _short_names(along.labels, 14) if along.labels else []
+    is_crowded = axis.axis_name == "x" and len(bars) * max(map(len, bars), default=0) > 24
+    turned = {"rotation": 90, "va": "center", "ha": "right", "rotation_mode": "anchor"} if is_crowded else {}
+    axis.set_ticks([*places, *(along.n_bins + np.arange(len(bars)))], [*labels, *bars], parse_math=False, **turned)
+
+
+def _bin_ticks(along):
+    """Places of round numbers, or of dates, between the edges of bins, and what they are."""
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num, num2date
+    from matplotlib.ticker import MaxNLocator
+
+    edges = along.edges
+    if along.kind == "date":
+        ends = date2num((edges[[0, -1]] * 1e6).astype(np.int64).astype("M8[us]"))
+        locator = AutoDateLocator(maxticks=6)
+        ticks = np.asarray(locator.tick_values(*map(num2date, ends)))
+        values = edges[0] + (ticks - ends[0]) / (ends[1] - ends[0]) * (edges[-1] - edges[0])
+        labels = ConciseDateFormatter(locator).format_ticks(ticks)
+    else:
+        values = MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(edges[0], edges[-1])
+        labels = [f"{value:,.12g}" if 1e-3 < np.abs(edges).max() < 1e15 else f"{value:.3g}" for value in values]
+    inside = (values >= edges[0]) & (values <= edges[-1])
+    places = np.interp(values, edges, np.arange(len(edges))) - 0.5
+    return places[inside], [label for label, is_in in zip(labels, inside, strict=True) if is_in]
 
 
 def _shape_inches(n_columns):
@@ -106,33 +233,47 @@ def _draw_shape(ax, worst):
     ax.set_ylim(len(shown) - 0.4, -0.6)
     ax.set_xlim(0, 1.1 * max(errors.max(), 1.0))
     ax.spines[["top", "right"]].set_visible(False)
-    which = f"\nthe {len(shown)} worst of {len(worst)} columns" if len(shown) < len(worst) else ""
-    ax.set_title(f"Shape error of each column, % (mean {errors.mean():.1f}){which}", loc="left", fontsize="medium")
+
+
+def shape_title(marginals):
+    """What a picture of the shape errors of columns shows."""
+    mean = np.mean(_percents([marginal.score for marginal in marginals]))
+    return f"Shape error of each column, %, on average {mean:.1f}{_worst_of(min(len(marginals), N_BARS), len(marginals))}"
 
 
 def _draw_trend(ax, names, scores):
     """A map of the trend errors of all pairs; scores : (k * (k - 1) / 2,), NaN where there is none."""
-    errors = np.full((len(names), len(names)), np.nan)
-    above = np.triu_indices(len(names), 1)
-    errors[above] = _percents(scores)
+    errors = _both_halves(len(names), _percents(scores), _percents(scores))
+    _draw_map(ax, errors, names, _most_wrong(errors), errors[~np.isnan(errors)].max(initial=1.0))
+
+
+def trend_title(names, scores):
+    """What a map of the trend errors of pairs shows."""
+    errors = _percents(scores)
     known = errors[~np.isnan(errors)]
     mean = f"{known.mean():.1f}" if len(known) else "–"
-    title = f"Trend error of each pair of columns, % (mean {mean})"
-    errors.T[above] = errors[above]
-    shown = _most_wrong(errors)
-    title += f"\nthe {len(shown)} worst of {len(names)} columns" if len(shown) < len(names) else ""
+    return f"Trend error of each pair of columns, %, on average {mean}{_worst_of(min(len(names), N_MAPPED), len(names))}"
+
+
+def _worst_of(n_shown, n):
+    return f" (the {n_shown} worst of {n} columns)" if n_shown < n else ""
+
+
+def _both_halves(size, above, below):
+    """A map (size, size) of figures of pairs above and below the diagonal, each (k,) as combinations of columns."""
+    figures = np.full((size, size), np.nan)
+    places = np.triu_indices(size, 1)
+    figures[places], figures.T[places] = above, below
+    return figures
+
+
+def _draw_map(ax, figures, names, shown, largest):
+    """A map of a figure of pairs, from 0, for the columns at some places. figures : (k, k), NaN where there is none."""
     ax.set_facecolor("0.92")
-    image = ax.imshow(
-        errors[np.ix_(shown, shown)],
-        cmap="magma_r",
-        vmin=0,
-        vmax=known.max(initial=1.0),
-        interpolation="nearest",
-        aspect="auto",
-    )
+    some = figures[np.ix_(shown, shown)]
+    image = ax.imshow(some, cmap="magma_r", vmin=0, vmax=largest, interpolation="none", aspect="auto")
     ax.figure.colorbar(image, ax=ax, pad=0.02)
     _name_ticks(ax, [names[k] for k in shown])
-    ax.set_title(title, loc="left", fontsize="medium")  # where a narrow screen shows it
 
 
 def _most_wrong(errors):
@@ -144,8 +285,8 @@ def _most_wrong(errors):
 
 def _name_ticks(ax, names):
     """A name beside each row and below each column of a map."""
-    labels, size = _short_names(names), "small" if len(names) <= 20 else "x-small"
-    turned = {"rotation": 45, "ha": "right"} if len(names) <= 20 else {"rotation": 90, "va": "center", "ha": "right"}
+    labels, size = _short_names(names), "small" if len(names) <= N_LARGE else "x-small"
+    turned = {"rotation": 45, "ha": "right"} if len(names) <= N_LARGE else {"rotation": 90, "va": "center", "ha": "right"}
     ax.set_xticks(range(len(names)), labels, rotation_mode="anchor", fontsize=size, parse_math=False, **turned)
     ax.set_yticks(range(len(names)), labels, fontsize=size, parse_math=False)
     ax.tick_params(length=2, pad=2)
@@ -157,6 +298,7 @@ def _draw_marginals(figure, marginals, shape):
     axes = list(grid.ravel())
     for ax, marginal in zip(axes, marginals, strict=False):
         _draw_marginal(ax, marginal)
+        ax.set_title(f"{short(marginal.name)}: {_percents(marginal.score):.1f}", fontsize="small", parse_math=False)
     for ax in axes[len(marginals) :]:
         ax.remove()
     for ax in grid[:, 0]:
@@ -174,7 +316,6 @@ def _draw_marginal(ax, marginal):
     ax.yaxis.set_major_locator(_few_ticks())
     ax.tick_params(labelsize="x-small")
     ax.spines[["top", "right"]].set_visible(False)
-    ax.set_title(f"{short(marginal.name)}: {_percents(marginal.score):.1f}", fontsize="small", parse_math=False)
 
 
 def _draw_bins(ax, marginal):
@@ -235,6 +376,7 @@ def _percents(scores):
 def short(name, length=24):
     """A name on one line, of at most so many characters."""
     text = " ".join(str(name).split())
+    text = "".join(character if character.isprintable() else "\ufffd" for character in text)  # a picture is XML
     tail = length // 3  # names often differ in how they end
     return text if len(text) <= length else f"{text[: length - tail - 1]}…{text[-tail:]}"
 

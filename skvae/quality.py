@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Hashable
 from itertools import combinations
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import narwhals.stable.v2 as nw
 import numpy as np
@@ -16,21 +16,37 @@ from narwhals.stable.v2.typing import IntoDataFrame
 from numpy.typing import ArrayLike
 from sklearn.utils import check_array, check_random_state
 
+from skvae.arrays import count_axes
 from skvae.columns import MAX_WHOLE, are_identifiers, new_column
 from skvae.containers import Cells, CellType, as_frame, check_frame, read_cells, to_floats
-from skvae.marginals import marginal_of
-from skvae.page import as_number, html_page, html_pictures, html_summary, html_tables
-from skvae.plotting import N_DISTRIBUTIONS, draw_report
+from skvae.marginals import joint_of, marginal_of
+from skvae.page import (
+    as_number,
+    html_columns,
+    html_measures,
+    html_page,
+    html_pairs,
+    html_privacy,
+    html_relations,
+    html_rows,
+    html_verdict,
+    not_compared,
+)
+from skvae.plotting import N_DISTRIBUTIONS, Drawn, RowMap, draw_report
+from skvae.projections import encoded, principal_components
 from skvae.relations import Field
 from skvae.relations import find as find_relations
-from skvae.verdict import verdict_sentences
+from skvae.verdict import memory_sentence, verdict_sentences
 
 MIN_ROWS = 3  # one for each fold of the two-sample test
 MAX_CLASSES = 100
 # rows at most: of each table for a classifier; of queries and of each table searched for nearest records
 N_MODEL_ROWS, N_QUERIES, N_SEARCHED = 50_000, 2_000, 50_000
+N_PROJECTED = 10_000  # rows of each table at most that are mapped
+N_PAIRS_DRAWN = 6
 N_LEVELS = 255  # categories that scikit-learn's gradient boosting takes natively
 NUMERIC = ("number", "date", "duration")
+ARRAYS, IDENTIFIERS = "holds arrays", "names rows"  # why a column is not compared
 # what a column is to the report, by what its cells are
 KINDS = {
     **dict.fromkeys(("integer", "float", "decimal"), "number"),
@@ -132,14 +148,29 @@ def _check_names(frame, real, name):
         raise ValueError("\n".join(parts))
 
 
-def _columns(tables) -> list[Column]:
-    """`Column`s of narwhals frames by name, in the order of the real one."""
+def _columns(tables) -> tuple[list[Column], dict]:
+    """`Column`s of tables, in the order of the real one; and by name, why others, and identifiers, are not compared."""
+    series = _series(tables)
+    arrays = [name for name, by_table in series.items() if _hold_arrays(by_table)]
+    columns = {name: _column(by_table) for name, by_table in series.items() if name not in arrays}
+    identifiers = [name for name, column in columns.items() if column.kind == "identifier"]
+    reasons = dict.fromkeys(arrays, ARRAYS) | dict.fromkeys(identifiers, IDENTIFIERS)
+    return list(columns.values()), {name: reasons[name] for name in series if name in reasons}
+
+
+def _series(tables):
+    """Narwhals series by column and table, in the order of the real table's columns."""
     frames = {name: _checked(X, name) for name, X in tables.items()}
     for name, frame in frames.items():
         _check_names(frame, frames["real"], name)
     # not frame[name]: a name that is an int would be taken for a row
     series = {name: {one.name: one for one in frame.iter_columns()} for name, frame in frames.items()}
-    return [_column({name: series[name][column] for name in frames}) for column in frames["real"].columns]
+    return {column: {name: series[name][column] for name in frames} for column in frames["real"].columns}
+
+
+def _hold_arrays(series):
+    """Whether a column, as series by table, holds arrays (images, vectors) in any table."""
+    return any(count_axes(one) > 0 for one in series.values())
 
 
 def _column(series) -> Column:
@@ -312,7 +343,38 @@ def _trend(columns, real="real", other="synthetic"):
     return pd.DataFrame(rows, columns=["column_1", "column_2", "metric", "score", "score_sdmetrics", "real", "synthetic"])
 
 
-def _codes(column, real, other):
+def _with_dependence(pairs, columns):
+    """The pairs with how much their columns depend on one another, from 0 to 1, in the real and the synthetic table."""
+    cut = [_cut_at_deciles(c.cells["real"], c.cells["synthetic"]) if c.is_numeric else _codes(c) for c in columns]
+    rows = list(combinations(range(len(columns)), 2))
+    strengths = {}
+    for at, table in enumerate(("real", "synthetic")):
+        strengths[f"dependence_{table}"] = [
+            abs(r) if metric == "correlation" else _cramers_v(cut[i][at], cut[j][at], cut[i][2], cut[j][2])
+            for (i, j), metric, r in zip(rows, pairs["metric"], pairs[table], strict=True)
+        ]
+    return pairs.assign(**{name: np.array(values, dtype=float) for name, values in strengths.items()})
+
+
+def _cramers_v(a, b, n, m):
+    """Cramér's V of codes (n_rows,) below n and below m, less what chance adds to it (Bergsma, 2013); NaN for a constant."""
+    joint = a * m + b
+    if n * m <= 4 * len(a):
+        counts = np.bincount(joint)
+        joint = np.flatnonzero(counts)
+        counts = counts[joint]
+    else:
+        joint, counts = np.unique(joint, return_counts=True)
+    of_a, of_b = np.bincount(a, minlength=n), np.bincount(b, minlength=m)
+    k, r, rest = np.count_nonzero(of_a), np.count_nonzero(of_b), len(a) - 1
+    if min(k, r) < 2:
+        return math.nan
+    excess = float((counts / of_a[joint // m] * (counts / of_b[joint % m])).sum()) - 1 - (k - 1) * (r - 1) / rest
+    largest = min(k - (k - 1) ** 2 / rest, r - (r - 1) ** 2 / rest) - 1
+    return math.sqrt(min(max(excess, 0.0) / largest, 1.0)) if largest > 1e-9 else 0.0
+
+
+def _codes(column, real="real", other="synthetic"):
     return column.codes(real), column.codes(other), len(column.labels) + 1
 
 
@@ -615,6 +677,7 @@ def quality_report(
     holdout: IntoDataFrame | ArrayLike | None = None,
     *,
     target: Hashable | None = None,
+    estimator: Any = None,
     random_state: int | np.random.RandomState | None = None,
 ) -> "QualityReport":
     """Compare a synthetic table with the real one that it was made from.
@@ -623,7 +686,7 @@ def quality_report(
     ----------
     real : {DataFrame, array-like} of shape (n_samples, n_features)
         The rows that the synthetic ones were made from, at least 3. Columns hold numbers, booleans, strings, categories,
-        dates or durations; cells may be missing.
+        dates or durations; cells may be missing. Columns of arrays (images, vectors) are left out, and listed in `left_out`.
 
     synthetic : {DataFrame, array-like} of shape (n_synthetic, n_features)
         The rows to judge. Columns as in `real`, by name; their order is free. A column that holds another kind of cells
@@ -637,6 +700,10 @@ def quality_report(
         Name of a column to predict from the others ("x0", "x1", ... for an array), for utility. A category, a boolean or a
         number of two values is a class, another number or a time is regressed.
 
+    estimator : object with `transform`, default=None
+        Fitted to rows like `real`, such as a `VAETransformer`. On the page of `to_html` rows are then mapped by what it
+        makes of them, otherwise by their principal components.
+
     random_state : int, RandomState instance or None, default=None
         Seeds the folds, the classifiers and the draws of rows. Pass an int for reproducible output across calls.
 
@@ -649,10 +716,10 @@ def quality_report(
     Raises
     ------
     ValueError
-        If a table has fewer than 3 rows, more than two axes, duplicate column names, infinite cells, identifiers only, other
-        columns than `real` or another kind of cells in one, or if `target` is no column that can be predicted.
+        If a table has fewer than 3 rows, more than two axes, duplicate column names, infinite cells, identifiers and arrays
+        only, other columns than `real` or another kind of cells in one, or if `target` is no column that can be predicted.
     TypeError
-        If a column holds anything else than is listed above.
+        If a column holds anything else than is listed above, or if `estimator` has no `transform`.
 
     See Also
     --------
@@ -704,8 +771,9 @@ def quality_report(
     holdout it says what that leaves open.
 
     Identifiers (from 50 rows on, texts that are nearly all different) are listed in `columns`, without a score, and
-    otherwise ignored. Dates are compared as moments, whatever their unit or time zone, and numbers as float64,
-    or as float32 where one table holds them so. Shape, trend and copies use all rows.
+    otherwise ignored; columns of arrays are ignored. `left_out` names both. Dates are compared as moments, whatever their
+    unit or time zone, and numbers as float64, or as float32 where one table holds them so. Shape, trend and copies use all
+    rows; a map of the rows at most 10,000 of each table.
 
     References
     ----------
@@ -733,25 +801,89 @@ def quality_report(
     """
     seed = _seed(random_state)
     tables = {"real": real, "synthetic": synthetic} | ({} if holdout is None else {"holdout": holdout})
-    columns = _columns(tables)
-    modelled = [column for column in columns if column.kind != "identifier"]
+    columns, left_out = _columns(tables)
+    modelled = [column for column in columns if column.name not in left_out]
     if not modelled:
-        raise ValueError(f"real has no column to compare: {[c.name for c in columns]} name rows (identifiers).")
+        reasons = ", ".join(f"{name!r} {reason}" for name, reason in left_out.items())
+        raise ValueError(f"real has no column to compare: {reasons}. Give tables that have another column.")
+    if target is not None and left_out.get(target) == ARRAYS:
+        raise ValueError(f"target {target!r} {ARRAYS} in real: it cannot be predicted. Choose another column.")
     utility = None if target is None else _utility(columns, target, seed)
-    pairs = _trend(modelled)
+    pairs = _with_dependence(_trend(modelled), modelled)
     shape = _column_frame(columns)
     relations = _relations(modelled)
     rows = _measures(modelled, shape, pairs, seed) | _measure_of_relations(relations)
     if utility is not None:
         rows |= {name: {"value": value, "real": utility[1][name]} for name, value in utility[0].items()}
-    summary = pd.DataFrame(
-        [{"ideal": MEASURES[name][0], **rows[name], "meaning": MEASURES[name][1]} for name in MEASURES if name in rows],
-        index=pd.Index([name for name in MEASURES if name in rows], name="measure"),
+    sizes = {table: len(cells) for table, cells in columns[0].cells.items()}
+    marginals = [marginal_of(column, shape.at[column.name, "score"]) for column in modelled]
+    drawn = Drawn(marginals, _worst_joints(modelled, pairs), _row_map(modelled, tables, estimator, seed))
+    error = rows.get("dcr_share", {}).get("error")
+    return QualityReport(_summary(rows), shape, pairs, relations, left_out, drawn, sizes, target, error)
+
+
+def _summary(rows):
+    """The measures that were taken, each with its reference points and its meaning."""
+    names = [name for name in MEASURES if name in rows]
+    return pd.DataFrame(
+        [{"ideal": MEASURES[name][0], **rows[name], "meaning": MEASURES[name][1]} for name in names],
+        index=pd.Index(names, name="measure"),
         columns=["value", "ideal", "real", "independent", "meaning"],
     )
-    sizes = {table: len(cells) for table, cells in columns[0].cells.items()}
-    marginals = [marginal_of(c, score) for c, score in zip(columns, shape["score"], strict=True) if c.kind != "identifier"]
-    return QualityReport(summary, shape, pairs, relations, marginals, sizes, target, rows.get("dcr_share", {}).get("error"))
+
+
+def _worst_joints(columns, pairs):
+    """The pairs of the worst scores, as `Joint`s."""
+    worst = pairs["score"].dropna().sort_values(kind="stable").index[:N_PAIRS_DRAWN]
+    ends = list(combinations(columns, 2))  # the order of pairs
+    return [joint_of(ends[at][0], ends[at][1], float(pairs.at[at, "score"])) for at in worst]
+
+
+def _row_map(columns, tables, estimator, seed):
+    """Rows by what the estimator makes of them, or by principal components; None of a column that is a number alone."""
+    tables = {table: tables[table] for table in ("real", "synthetic")}
+    if estimator is None:
+        rows, what = encoded(_some_rows(columns, tables, seed)), "the columns"
+        if rows["real"].shape[1] == 1:
+            return None
+    else:
+        rows = {table: _transformed(estimator, X, tables["real"], seed) for table, X in tables.items()}
+        n = rows["real"].shape[1]
+        what = f"the {n} coordinates" if n > 1 else "the coordinate"
+        what += f" that {type(estimator).__name__} gives rows"
+    name, caption = "coordinate", f"By {what}."
+    if estimator is None or rows["real"].shape[1] > 2:
+        rows, explained = principal_components(rows)
+        name, caption = (
+            "component",
+            f"Principal components of {what}, which explain {explained.sum():.0%} of their variance.",
+        )
+    axes = [
+        Column(f"{name} {k + 1}", "number", {table: X[:, k] for table, X in rows.items()}, [])
+        for k in range(rows["real"].shape[1])
+    ]
+    return RowMap(joint_of(axes[0], axes[1], math.nan) if len(axes) > 1 else marginal_of(axes[0], _shape(axes[0])), caption)
+
+
+def _some_rows(columns, tables, seed):
+    """The columns with at most N_PROJECTED rows of some tables."""
+    return [c._replace(cells={t: _some(c.cells[t], N_PROJECTED, seed) for t in tables}) for c in columns]
+
+
+def _transformed(estimator, X, real, seed):
+    """What an estimator makes of at most N_PROJECTED rows of a table, its columns in the order of real: (n, k)."""
+    if not hasattr(estimator, "transform"):
+        raise TypeError(f"estimator must have a method transform. Got {type(estimator).__name__}.")
+    if nw.dependencies.is_into_dataframe(X):
+        X = X if list(X.columns) == list(real.columns) else X[list(real.columns)]
+        rows = _some(np.arange(len(X)), N_PROJECTED, seed)
+        X = nw.from_native(X, eager_only=True)[rows].to_native()
+    else:
+        X = _some(np.asarray(X), N_PROJECTED, seed)
+    Z = np.asarray(estimator.transform(X), dtype=float)
+    if Z.ndim != 2 or not np.isfinite(Z).all():
+        raise ValueError(f"estimator.transform should give finite numbers (n_samples, k). Got an array of shape {Z.shape}.")
+    return Z
 
 
 def _measure_of_relations(relations):
@@ -827,11 +959,16 @@ class QualityReport:
     pairs : DataFrame
         One row a pair of columns: `column_1`, `column_2`, `metric` ("correlation" or "contingency"), `score`, of which
         `trend_error` is the mean, `score_sdmetrics`, the same as sdmetrics computes it (another one where a number is
-        beside a category), and the correlations, `real` and `synthetic`.
+        beside a category), the correlations, `real` and `synthetic`, and from 0 to 1 how much the columns depend on one
+        another, `dependence_real` and `dependence_synthetic`: the correlation without its sign, for other pairs Cramér's V
+        less what chance adds to it, numbers cut at the deciles of the real table; NaN beside a constant column.
 
     relations : DataFrame
         One row a relation that is found in the real table, as in `VAETransformer.relations_`: `relation`, `kind`, the shares
         of rows that keep it, `real`, `synthetic` and, with held-out rows, `holdout`, and `columns`; the worst first.
+
+    left_out : dict of str
+        Why a column is not compared, by its name: it "holds arrays", or it "names rows" (identifiers).
 
     n_rows : dict of str to int
         Rows of each table: "real", "synthetic" and "holdout".
@@ -846,10 +983,10 @@ class QualityReport:
         Its axes: shape, trend, then one a column.
     """
 
-    def __init__(self, summary, columns, pairs, relations, marginals, n_rows, target=None, nearer_error=None):
+    def __init__(self, summary, columns, pairs, relations, left_out, drawn, n_rows, target=None, nearer_error=None):
         self.summary, self.columns, self.pairs, self.n_rows, self.target = summary, columns, pairs, n_rows, target
-        self.relations = relations
-        self._marginals, self._nearer_error = marginals, nearer_error
+        self.relations, self.left_out = relations, left_out
+        self._drawn, self._nearer_error = drawn, nearer_error
 
     @property
     def verdict(self) -> str:
@@ -877,12 +1014,16 @@ class QualityReport:
         import matplotlib.pyplot as plt
 
         figure = plt.figure(layout="constrained")
-        self.axes_ = draw_report(figure, self._marginals, self.pairs["score"], _check_count(max_columns))
+        self.axes_ = draw_report(figure, self._drawn.marginals, self.pairs["score"], _check_count(max_columns))
         self.figure_ = figure
         return self
 
     def to_html(self, path: str | os.PathLike) -> Path:
-        """Write the report as one file that needs nothing else, for wide screens and narrow ones.
+        """Write the report as one file that needs nothing else, for wide screens and narrow ones, light and dark.
+
+        First the verdict, then the measures beside their reference points, the relations that are broken and kept, the
+        distributions of the worst columns and of the worst pairs, the dependence of all pairs as a map, a map of the rows,
+        and privacy.
 
         Parameters
         ----------
@@ -895,12 +1036,19 @@ class QualityReport:
             The file.
         """
         path = Path(path)
-        parts = [
-            self._repr_html_(),
-            *html_pictures(self._marginals, self.pairs),
-            *html_tables(self.columns, self.pairs, self.relations),
-        ]
-        path.write_text(html_page("Quality of synthetic rows", parts), encoding="utf-8")
+        has_holdout = "holdout" in self.n_rows
+        memory = memory_sentence(self.summary, self.n_rows, self._nearer_error)
+        sections = {
+            "Verdict": html_verdict(self._sentences(), self.left_out),
+            "Measures": html_measures(self.summary, has_holdout),
+            "Relations": html_relations(self.relations),
+            "Columns": html_columns(self._drawn, self.columns),
+            "Pairs of columns": html_pairs(self._drawn, self.pairs),
+            "Map of the rows": html_rows(self._drawn),
+            "Privacy": html_privacy(memory, self.summary, has_holdout),
+        }
+        page = html_page("Quality of synthetic rows", self._sizes(), sections)
+        path.write_text(page, encoding="utf-8")
         return path
 
     def _sizes(self):
@@ -913,10 +1061,12 @@ class QualityReport:
     def __repr__(self):
         table = self.summary.drop(columns="meaning").map(as_number)
         words = "\n".join(textwrap.fill(sentence, 100, subsequent_indent="  ") for sentence in self._sentences())
-        return f"{type(self).__name__}: {self._sizes()}\n\n{words}\n\n{table.to_string(index_names=False)}"
+        left_out = f"\n{not_compared(self.left_out)}\n" if self.left_out else ""
+        return f"{type(self).__name__}: {self._sizes()}\n\n{words}\n{left_out}\n{table.to_string(index_names=False)}"
 
     def _repr_html_(self):
-        return html_summary(self._sizes(), self._sentences(), self.summary)
+        parts = [*html_verdict(self._sentences(), self.left_out), *html_measures(self.summary, "holdout" in self.n_rows)]
+        return "\n".join([f"<p>{self._sizes()}</p>", *parts])
 
 
 def _check_count(value):

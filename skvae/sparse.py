@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import csr_array
+from scipy.sparse import csc_array, csr_array
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,11 +56,20 @@ def rows_of(X: Any) -> SparseRows:
     if isinstance(X, SparseRows):
         return X
     if isinstance(X, np.ndarray):
-        return SparseRows(csr_array(X))
+        return SparseRows(csr_array(X.astype(np.float32) if X.dtype == np.float16 else X))
+    wrong = [name for name, dtype in X.dtypes.items() if dtype.kind not in "biuf"]
+    if wrong:
+        raise TypeError(f"Column {wrong[0]!r} has dtype {X.dtypes[wrong[0]]}. Convert the column to counts, or drop it.")
     filled = [name for name, dtype in X.dtypes.items() if dtype.fill_value != 0]
     if filled:
         raise ValueError(
             f"Column {filled[0]!r} has dtype {X.dtypes[filled[0]]}, but counts are 0 where nothing is stored. Convert the "
             "frame: X.fillna(0).astype(pd.SparseDtype(int, 0))."
         )
-    return SparseRows(csr_array(X.sparse.to_coo()))
+    columns = [column.array for _, column in X.items()]
+    # pandas itself finds no dtype for numbers beside booleans, and scipy takes no float16
+    dtype = np.result_type(*{one.dtype.subtype for one in columns})
+    values = np.concatenate([one.sp_values for one in columns], dtype=np.float32 if dtype == np.float16 else dtype)
+    rows = np.concatenate([one.sp_index.indices for one in columns])
+    ends = np.cumsum([0, *(len(one.sp_values) for one in columns)])
+    return SparseRows(csc_array((values, rows, ends), shape=X.shape).tocsr())

@@ -35,8 +35,7 @@ def verdict_sentences(summary, columns, pairs, relations, n_rows, target=None, n
     Takes attributes of a `QualityReport`, and the standard error of `dcr_share`. Nothing is said of what was not measured.
     Memory comes first where it is clear, as it flatters all the rest.
     """
-    figures = summary[["value", "real", "independent"]].to_numpy(float)
-    said = {measure: tuple(map(float, row)) for measure, row in zip(summary.index, figures, strict=True)}
+    said = _figures(summary)
     scores, n_least = columns["score"].dropna(), min(n_rows["real"], n_rows["synthetic"])
     memory, is_clear = _memory(said["copies"], said.get("dcr_share"), n_rows, nearer_error)
     sentences = [
@@ -48,6 +47,19 @@ def verdict_sentences(summary, columns, pairs, relations, n_rows, target=None, n
     ]
     sentences = [memory, *sentences] if is_clear else [*sentences, memory]
     return [f"{sentence[0].upper()}{sentence[1:]}." for sentence in sentences]
+
+
+def memory_sentence(summary, n_rows, nearer_error=None):
+    """The sentence on memory alone; it takes what `verdict_sentences` does."""
+    said = _figures(summary)
+    sentence, _ = _memory(said["copies"], said.get("dcr_share"), n_rows, nearer_error, among_others=False)
+    return f"{sentence[0].upper()}{sentence[1:]}."
+
+
+def _figures(summary):
+    """Value and reference points, by measure."""
+    figures = summary[["value", "real", "independent"]].to_numpy(float)
+    return {measure: tuple(map(float, row)) for measure, row in zip(summary.index, figures, strict=True)}
 
 
 # --- columns and pairs -----------------------------------------------------------------------------------------------
@@ -93,18 +105,22 @@ def _dependence(trend, pairs, n_columns):
 
 def _relations(relations):
     """relations : DataFrame, the worst first, with shares `real` and `synthetic`."""
-    shares = relations[["real", "synthetic"]].to_numpy(float)
-    short_of = shares[:, 1] < shares[:, 0] - ALIKE
-    broken = int(((shares[:, 0] == 1) & (shares[:, 1] < 1)).sum())
-    several = len(shares) > 1
-    known = f"the {f'{len(shares)} relations' if several else 'relation'} between columns that real rows keep"
-    if not broken and not short_of.any():
+    is_broken, several = are_broken(relations), len(relations) > 1
+    known = f"the {f'{len(relations)} relations' if several else 'relation'} between columns that real rows keep"
+    if not is_broken.any():
         return f"{known} hold{'' if several else 's'} as often in the synthetic ones"
-    worst, n_broken = relations.iloc[0], max(broken, int(short_of.sum()))
+    worst, n_broken = relations[is_broken].iloc[0], int(is_broken.sum())
+    broken = f"of {known}, the synthetic ones break {n_broken}" if several else f"the synthetic rows break {known}"
     return (
-        f"of {known}, the synthetic ones break {n_broken if several else 'it'}: {worst['relation']!r} holds in "
+        f"{broken}: {worst['relation']!r} holds in "
         f"{_percent(worst['synthetic'])} of them, and in {_percent(worst['real'])} of the real rows"
     )
+
+
+def are_broken(relations):
+    """Series of bool by relation: whether the synthetic rows break what always holds, or keep less of what mostly does."""
+    real, synthetic = relations["real"], relations["synthetic"]
+    return ((real == 1) & (synthetic < 1)) | (synthetic < real - ALIKE)
 
 
 def _percent(share):
@@ -161,8 +177,11 @@ def _utility(utility, model, target, has_holdout):
 # --- memory ----------------------------------------------------------------------------------------------------------
 
 
-def _memory(copies, nearer, n_rows, nearer_error):
-    """A sentence, and whether rows were clearly remembered. nearer : dcr_share, or None without holdout."""
+def _memory(copies, nearer, n_rows, nearer_error, among_others=True):
+    """A sentence, and whether rows were clearly remembered.
+
+    nearer : dcr_share, or None without holdout; among_others : whether the other sentences of the verdict follow.
+    """
     value, among_real, _ = copies
     others, n_others = ("held-out rows", "holdout") if nearer else ("real rows that equal another", "real")
     facts = f"{_share(value)} of the synthetic rows equal a real row ({others}: {_share(among_real)})"
@@ -177,7 +196,8 @@ def _memory(copies, nearer, n_rows, nearer_error):
         facts += f", {nearer[0]:.0%} lie nearer to a real row than to a held-out one (by chance: 50%{give_or_take})"
         judgement = _no_memory(nearer[0] - 0.5, chance)
     judgement = (judgement, "real rows may have been remembered", "real rows were remembered")[evidence]
-    return f"{judgement}: {facts}" + ("; that flatters all that follows" if evidence == 2 else ""), evidence == 2
+    flatters = "; that flatters all that follows" if evidence == 2 and among_others else ""
+    return f"{judgement}: {facts}{flatters}", evidence == 2
 
 
 def _evidence(excess, chance, much):

@@ -30,7 +30,7 @@ RULES = {
         {"pandas", "narwhals"},
     ),
     "images": ({"containers", "modalities", "moments", "persistence", "scalings"}, NUMPY_ONLY),
-    "counts": ({"containers", "curves", "modalities", "persistence", "sparse"}, {"narwhals"}),
+    "counts": ({"containers", "curves", "modalities", "persistence", "sparse"}, {"pandas", "narwhals"}),
     "arrays": ({"containers", "images", "modalities", "tables"}, {"pandas", "narwhals"}),
     "schema": (
         {"arrays", "containers", "counts", "images", "modalities", "persistence", "sparse", "tables"},
@@ -81,9 +81,10 @@ RULES = {
     "plotting": (set(), NUMPY_ONLY),
     "verdict": ({"plotting"}, NUMPY_ONLY),
     "marginals": ({"plotting"}, {"pandas"}),
-    "page": ({"plotting"}, {"pandas"}),
+    "page": ({"plotting", "verdict"}, {"pandas"}),
+    "projections": (set(), NUMPY_ONLY),
     "quality": (
-        {"columns", "containers", "marginals", "page", "plotting", "relations", "verdict"},
+        {"arrays", "columns", "containers", "marginals", "page", "plotting", "projections", "relations", "verdict"},
         {"pandas", "narwhals", "sklearn"},
     ),
     "estimator": (

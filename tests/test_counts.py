@@ -20,7 +20,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from skvae import VAETransformer
-from skvae.count_likelihoods import COUNT_LIKELIHOODS, RootShares
+from skvae.count_likelihoods import COUNT_LIKELIHOODS, RootShares, divide, draw_words
 from skvae.counts import LIKELIHOODS_OF_COUNTS, Counts, CountsSpec, Totals
 from skvae.modalities import Packed
 from skvae.rows import Part, Rows, to_part
@@ -115,6 +115,30 @@ def test_draws_have_the_means_that_are_expected(name):
         assert_array_equal(drawn.sum(1), 9)
         share = theta[0].softmax(0)
         assert_allclose(drawn.var(0), 9 * share * (1 - share), rtol=0.1)
+
+
+@pytest.mark.parametrize("draw", [draw_words, divide])
+@pytest.mark.parametrize("d", [1, 2, 5])
+def test_multinomials_are_drawn_word_by_word_or_by_halves(draw, d):
+    shares = torch.linspace(-2, 2, d, dtype=torch.float64).softmax(0)
+    total = torch.tensor([[0.0], [9.0]]).repeat(20_000, 1)
+    drawn = draw(total, shares.expand(40_000, -1), rng()).dense()
+    assert_array_equal(drawn.sum(1, keepdim=True), total)
+    cov = 9 * (shares.diag() - shares[:, None] * shares)
+    assert_allclose(drawn[1::2].mean(0), 9 * shares, atol=0.05)
+    assert_allclose(drawn[1::2].T.cov(), cov, atol=0.08)
+
+
+@pytest.mark.parametrize("name", LIKELIHOODS)
+def test_large_totals_are_drawn_at_once_and_exactly(name):
+    likelihood = COUNT_LIKELIHOODS[name](spec(3, name))
+    theta, total = torch.zeros(200, likelihood.n_params), torch.full((200, 1), 3e15 + 1, dtype=torch.float64)
+    draws = [likelihood.sample_given(total, theta, rng()).dense().detach() for _ in range(2)]
+    assert_array_equal(*draws)
+    assert_array_equal(draws[0], draws[0].round())
+    assert_allclose(draws[0].mean(), 1e15, rtol=0.5)
+    if name == "multinomial":
+        assert_array_equal(draws[0].sum(1), 3e15 + 1)
 
 
 @pytest.mark.parametrize("name", LIKELIHOODS)
@@ -347,6 +371,60 @@ def test_dense_rows_of_a_multinomial_come_back(X, library):
     assert_allclose(vae.transform(dense), quick().fit(X).transform(X))
 
 
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_sparse_frames_of_several_dtypes_come_back(X, likelihood):
+    dtypes = np.resize([bool, np.int8, np.int64, np.float16, np.float64], 60)
+    frame = pd.DataFrame(X.toarray().clip(0, 1)).astype({j: pd.SparseDtype(dtype) for j, dtype in enumerate(dtypes)})
+    frame = frame.astype({j: pd.SparseDtype(dtype, 0) for j, dtype in enumerate(dtypes) if dtype not in (bool, np.int8)})
+    vae = quick(likelihood).fit(frame)
+    assert_array_equal(vae.sample(4).dtypes, frame.dtypes)
+    assert_array_equal(vae.transform(frame), quick(likelihood).fit(csr_matrix(frame.astype(float))).transform(frame))
+
+
+def test_python_objects_and_wide_integers_are_read(X):
+    objects = X.toarray().astype(object)
+    vae = quick().fit(objects)
+    drawn = vae.sample(4)
+    assert drawn.dtype == object
+    assert set(map(type, drawn.flat)) == {int}
+    assert_array_equal(vae.transform(objects), quick().fit(X.toarray()).transform(X.toarray()))
+    frame = pl.DataFrame(X.toarray()).cast(pl.Int128)
+    assert quick().fit(frame).sample(4).dtypes == frame.dtypes
+
+
+SMALL = {
+    "csr_matrix": csr_matrix,
+    "numpy": np.asarray,
+    "pandas": pd.DataFrame,
+    "nullable": lambda X: pd.DataFrame(X).convert_dtypes(),
+    "polars": lambda X: pl.DataFrame(X, schema=["a", "b", "c", "d"]),
+    "sparse frame": lambda X: pd.DataFrame(X).astype(pd.SparseDtype(X.dtype)),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, bool])
+@pytest.mark.parametrize("form", SMALL)
+def test_draws_end_at_the_greatest_number_of_a_small_dtype(form, dtype):
+    greatest = 1 if dtype is bool else np.iinfo(dtype).max
+    counts = np.random.default_rng(0).poisson(greatest * 0.8, (100, 4)).clip(0, greatest).astype(dtype)
+    X = SMALL[form](counts)
+    vae = quick().fit(X)
+    drawn, expected = vae.sample(300), np.asarray(vae.inverse_transform(vae.transform(X)))
+    assert [*getattr(drawn, "dtypes", [])] == [*getattr(X, "dtypes", [])]
+    values = drawn.toarray() if issparse(drawn) else np.asarray(drawn).astype(float)
+    assert values.max() == greatest
+    assert values.min() >= (0 if dtype is bool else greatest // 2)
+    assert expected.max() <= greatest
+
+
+@pytest.mark.parametrize("name", LIKELIHOODS)
+def test_draws_of_every_likelihood_do_not_wrap_around(name):
+    X = csr_matrix(np.random.default_rng(0).poisson(100, (100, 4)).clip(0, 127).astype(np.int8))
+    drawn = quick(name).fit(X).sample(300)
+    assert drawn.dtype == np.int8
+    assert 0 <= drawn.min() < drawn.max() == 127
+
+
 def test_dense_counts_of_other_likelihoods_remain_columns(X):
     vae = VAETransformer(2, likelihood="poisson", max_iter=2, random_state=0).fit(X.toarray()[:, :5])
     assert vae.generator_ == "autoregressive"
@@ -485,6 +563,45 @@ def test_what_cannot_be_done_with_counts_is_refused(fitted, X):
         quick(image_shape=(6, 10)).fit(X)
     with pytest.raises(TypeError, match="Column 'a' has dtype"):
         quick().fit(pd.DataFrame({"a": ["x", "y"], "b": [1, 2]}))
+
+
+def test_cells_that_are_no_numbers_are_named():
+    X = np.ones((6, 3), dtype=object)
+    X[4, 1] = "a"
+    with pytest.raises(TypeError, match=r"X holds 'a', a str, in row 4 of column 1, .* Convert X to numbers"):
+        quick().fit(X)
+    X[4, 1] = None
+    with pytest.raises(ValueError, match=r"got nan in row 4 of column 1\. Write 0"):
+        quick().fit(X)
+
+
+@pytest.mark.parametrize("name", LIKELIHOODS)
+@pytest.mark.parametrize("scale", [1e16, 1e300, 1e308])
+def test_counts_beyond_whole_numbers_are_refused(name, scale):
+    X = with_cell(1)
+    X[3] *= scale
+    with pytest.raises(ValueError, match=r"counts of row 3 add up to (3e\+16|3e\+300|inf), beyond .* Scale them down"):
+        quick(name).fit(csr_matrix(X))
+
+
+def test_large_counts_come_back():
+    X = np.random.default_rng(0).poisson(100, (100, 3)) * 10**13
+    drawn = quick().fit(X).sample(100)
+    assert drawn.dtype == X.dtype
+    assert X.sum(1).min() <= drawn.sum(1).min() < drawn.sum(1).max() <= X.sum(1).max()
+
+
+def test_rows_that_are_not_flat_are_refused():
+    with pytest.raises(ValueError, match=r"rows of shape \(3, 4\), but likelihood='multinomial' takes .* flat: X\.reshape"):
+        quick().fit(np.ones((6, 3, 4)))
+
+
+@pytest.mark.parametrize("likelihood", ["auto", "poisson"])
+@pytest.mark.parametrize("other", [[1, 2, 3], [np.ones((4, 4))] * 3])
+def test_sparse_columns_beside_others_are_refused(likelihood, other):
+    X = pd.DataFrame({"a": pd.arrays.SparseArray([0, 1, 2]), "b": other})
+    with pytest.raises(TypeError, match=r"Column 'a': .* X\['a'\]\.sparse\.to_dense\(\)"):
+        VAETransformer(2, likelihood=likelihood).fit(X)
 
 
 @pytest.mark.parametrize("likelihood", ["auto", "gaussian", {"x0": "poisson"}])
