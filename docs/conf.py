@@ -7,8 +7,12 @@ are shown; that takes minutes.
 """
 
 import os
+import sys
+from pathlib import Path
 
 from skvae import __version__
+
+sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
 
 project = "skvae"
 copyright = "The skvae developers"
@@ -18,7 +22,7 @@ release = version = __version__
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
+    "mathtext",
     "numpydoc",
     "sphinx_gallery.gen_gallery",
 ]
@@ -42,6 +46,7 @@ sphinx_gallery_conf = {
     "within_subsection_order": "FileNameSortKey",
 }
 
+html_math_renderer = "mathtext"
 html_theme = "pydata_sphinx_theme"
 html_title = f"skvae {release}"
 html_theme_options = {"show_prev_next": False, "navigation_with_keys": False}
