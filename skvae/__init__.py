@@ -1,23 +1,23 @@
 """The variational autoencoder of the scikit-learn ecosystem."""
 
 import random as _random
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING
 
-_state = _random.getstate()
-from skvae._version import __version__  # noqa: E402
-from skvae.displays import (  # noqa: E402
-    LatentSpaceDisplay,
-    LossCurveDisplay,
-    ManifoldDisplay,
-    ReconstructionDisplay,
-    SamplesDisplay,
-    TraversalDisplay,
-)
-from skvae.estimator import VAETransformer  # noqa: E402
-from skvae.quality import QualityReport, quality_report  # noqa: E402
+from skvae._version import __version__
 
-# scikit-learn's callbacks import rich, where it is installed, and that draws from Python's stream while being imported
-_random.setstate(_state)
-del _random, _state
+if TYPE_CHECKING:
+    from skvae.displays import (
+        LatentSpaceDisplay,
+        LossCurveDisplay,
+        ManifoldDisplay,
+        ReconstructionDisplay,
+        SamplesDisplay,
+        TraversalDisplay,
+    )
+    from skvae.estimator import VAETransformer
+    from skvae.files import load, save
+    from skvae.quality import QualityReport, quality_report
 
 __all__ = [
     "LatentSpaceDisplay",
@@ -29,5 +29,30 @@ __all__ = [
     "TraversalDisplay",
     "VAETransformer",
     "__version__",
+    "load",
     "quality_report",
+    "save",
 ]
+
+# where each name lives; imported when it is first asked for, so that `skvae --help` need not wait for torch
+_ROOMS = {
+    **dict.fromkeys((name for name in __all__ if name.endswith("Display")), "displays"),
+    **dict.fromkeys(("QualityReport", "quality_report"), "quality"),
+    **dict.fromkeys(("load", "save"), "files"),
+    "VAETransformer": "estimator",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _ROOMS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # scikit-learn's callbacks import rich, where it is installed, and that draws from Python's stream while being imported
+    state = _random.getstate()
+    value = getattr(_import_module(f"skvae.{_ROOMS[name]}"), name)
+    _random.setstate(state)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

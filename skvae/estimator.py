@@ -31,7 +31,7 @@ from skvae.likelihoods import LIKELIHOODS
 from skvae.modalities import Packed
 from skvae.model import VAE
 from skvae.networks import ACTIVATIONS
-from skvae.persistence import FORMAT, check_format, from_fields, to_fields
+from skvae.persistence import FORMAT, check_format, from_fields, stream_from, stream_state, to_fields
 from skvae.priors import PRIORS
 from skvae.relations import as_table
 from skvae.rows import (
@@ -1181,7 +1181,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
             state["module_"] = {name: tensor.cpu().numpy() for name, tensor in self.module_.state_dict().items()}
             state["_schema"] = to_fields(self._schema)
             for name in ("_sample_stream", "_stream"):
-                state[name] = getattr(self, name).get_state(legacy=False)
+                state[name] = stream_state(getattr(self, name))
         return state
 
     def __setstate__(self, state):
@@ -1192,9 +1192,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
             self.device_ = _find_device(self.device_, fallback="cpu")
             self._schema = from_fields(state["_schema"])
             for name in ("_sample_stream", "_stream"):
-                stream = np.random.RandomState()
-                stream.set_state(state[name])
-                setattr(self, name, stream)
+                setattr(self, name, stream_from(state[name]))
             with own_context():
                 module = VAE(self._schema.specs, **self._architecture, rng=torch.Generator()).float()
                 module.load_state_dict({name: torch.tensor(array) for name, array in state["module_"].items()})

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 FORMAT = 1  # of what pickles hold; raised whenever a name or a meaning changes
 CLASSES: dict[str, type] = {}
 
@@ -24,7 +26,8 @@ def to_fields(value: Any) -> Any:
         fields = {name: to_fields(field) for name, field in vars(value).items() if not name.startswith("_")}
         return {"class": type(value).__name__, "fields": fields}
     if isinstance(value, dict):
-        return {key: to_fields(item) for key, item in value.items()}
+        inner = {key: to_fields(item) for key, item in value.items()}
+        return {"class": "dict", "fields": inner} if set(inner) == {"class", "fields"} else inner  # columns of these names
     if type(value) in (list, tuple):
         return type(value)(map(to_fields, value))
     return value
@@ -33,6 +36,8 @@ def to_fields(value: Any) -> Any:
 def from_fields(value: Any) -> Any:
     """What `to_fields` was given."""
     if isinstance(value, dict) and set(value) == {"class", "fields"}:
+        if value["class"] == "dict":
+            return {name: from_fields(field) for name, field in value["fields"].items()}
         cls = CLASSES[value["class"]]
         restored: Any = object.__new__(cls)
         restored.__dict__.update({name: from_fields(field) for name, field in value["fields"].items()})
@@ -42,6 +47,25 @@ def from_fields(value: Any) -> Any:
     if type(value) in (list, tuple):
         return type(value)(map(from_fields, value))
     return value
+
+
+def stream_state(stream: np.random.RandomState) -> dict:
+    """A random stream as plain values and an array."""
+    return stream.get_state(legacy=False)
+
+
+def stream_from(state: dict) -> np.random.RandomState:
+    """The stream of a state, wherever it had come to. Refuses a place that numpy would read beyond its numbers at."""
+    name, inner = state["bit_generator"], state["state"]
+    if name not in ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64"):
+        raise ValueError(f"no random stream has the name {name!r}")
+    if name == "MT19937" and not (type(inner["pos"]) is int and 0 <= inner["pos"] <= 624 and len(inner["key"]) == 624):
+        raise ValueError("a random stream is at no place of it")
+    if name == "Philox" and not 0 <= inner.get("buffer_pos", state.get("buffer_pos", 0)) <= 4:
+        raise ValueError("a random stream is at no place of it")
+    stream = np.random.RandomState(getattr(np.random, name)(0))
+    stream.set_state(state)
+    return stream
 
 
 def check_format(state: dict) -> None:

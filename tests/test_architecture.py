@@ -16,6 +16,9 @@ NUMPY_ONLY: set[str] = set()
 RULES = {
     # without torch: what rows look like
     "persistence": (set(), NUMPY_ONLY),
+    "archive": (set(), NUMPY_ONLY),
+    "dtypes": (set(), {"pandas"}),
+    "values": ({"dtypes", "persistence"}, {"pandas"}),
     "moments": (set(), NUMPY_ONLY),
     "curves": ({"moments", "persistence"}, NUMPY_ONLY),
     "scalings": ({"curves", "moments", "persistence"}, NUMPY_ONLY),
@@ -106,6 +109,13 @@ RULES = {
         },
         {"torch", "narwhals", "pandas", "sklearn"},
     ),
+    "files": ({"_version", "archive", "estimator", "persistence", "values"}, {"torch", "sklearn"}),
+    "table_files": ({"archive"}, {"pandas"}),
+    "commands": (
+        {"archive", "containers", "estimator", "files", "quality", "relations", "schema", "table_files"},
+        {"pandas"},
+    ),
+    "cli": ({"_version", "commands"}, NUMPY_ONLY),
     "plotted_columns": ({"containers"}, NUMPY_ONLY),
     "artists": ({"plotted_columns", "plotting"}, NUMPY_ONLY),
     "mosaics": ({"artists", "images"}, NUMPY_ONLY),

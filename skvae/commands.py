@@ -1,0 +1,260 @@
+"""What the commands of `skvae.cli` do, each given its parsed arguments."""
+
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from skvae.archive import replacing, unpack_archive
+from skvae.table_files import read_cell, read_table, write_table
+
+FORMS = "_file_forms"  # the attribute of an estimator that says in which form its table was written
+
+
+def fit(arguments: Namespace) -> None:
+    from skvae.estimator import VAETransformer
+    from skvae.files import save
+
+    _check_folder(arguments.output)
+    frame, forms = read_table(arguments.data)
+    parameters = _parameters(arguments)
+    _check_columns(
+        [*parameters.get("categorical_features", []), *_keys(parameters.get("likelihood"))], frame, arguments.data
+    )
+    vae = VAETransformer(**parameters)
+    if on_a_terminal() and not arguments.quiet:
+        vae.set_callbacks(ProgressLine())
+    vae.fit(frame)
+    setattr(vae, FORMS, forms)
+    save(vae, arguments.output)
+
+
+def sample(arguments: Namespace) -> None:
+    vae, forms = _opened(arguments.model)
+    given = dict(_condition(text, vae, forms) for text in arguments.given)
+    drawn = vae.sample(arguments.rows, given=given or None, random_state=arguments.seed)
+    write_table(_as_frame(drawn, vae), arguments.output, forms)
+
+
+def transform(arguments: Namespace) -> None:
+    vae, frame, _ = _opened_with_rows(arguments)
+    latents = pd.DataFrame(np.asarray(vae.transform(frame)), columns=vae.get_feature_names_out())
+    write_table(latents, arguments.output)
+
+
+def impute(arguments: Namespace) -> None:
+    vae, frame, forms = _opened_with_rows(arguments)
+    if arguments.draws is None:
+        write_table(_as_frame(vae.impute(frame), vae), arguments.output, forms)
+        return
+    tables = vae.impute(frame, n_draws=arguments.draws, random_state=arguments.seed)
+    frames = [_as_frame(table, vae) for table in tables]
+    for number, one in enumerate(frames, 1):
+        one.insert(0, "draw", number)
+    write_table(pd.concat(frames, ignore_index=True), arguments.output, forms)
+
+
+def score(arguments: Namespace) -> None:
+    vae, frame, _ = _opened_with_rows(arguments)
+    scores = vae.score_samples(frame)
+    cells = pd.DataFrame(vae.score_cells(frame))
+    table = pd.DataFrame({"row": np.arange(1, len(scores) + 1), "score": scores})
+    values = cells.to_numpy(dtype=float)
+    oddest = np.argsort(values - np.median(values, axis=0), axis=1, kind="stable")
+    names = np.array([str(name) for name in frame.columns], dtype=object)
+    for at in range(min(arguments.cells, values.shape[1])):
+        table[f"cell_{at + 1}"] = names[oddest[:, at]]
+        table[f"nats_{at + 1}"] = np.take_along_axis(values, oddest[:, [at]], axis=1)[:, 0]
+    write_table(table, arguments.output)
+
+
+def report(arguments: Namespace) -> None:
+    from skvae.quality import quality_report
+
+    if arguments.output is not None:
+        _check_folder(arguments.output)
+    real, forms = read_table(arguments.real)
+    synthetic, _ = read_table(arguments.synthetic, forms)
+    holdout = None if arguments.holdout is None else read_table(arguments.holdout, forms)[0]
+    found = quality_report(real, synthetic, holdout, target=arguments.target, random_state=arguments.seed)
+    if arguments.output is not None:
+        with replacing(arguments.output) as file:
+            found.to_html(file.name)
+    print(found)
+
+
+def info(arguments: Namespace) -> None:
+    vae, forms = _opened(arguments.model)
+    version = unpack_archive(Path(arguments.model).read_bytes())[0]["version"]
+    print(f"written by skvae {version}")
+    print(vae)
+    if not vae.__sklearn_is_fitted__():
+        print("not fitted")
+        return
+    print(f"{vae.n_features_in_} columns, {vae._n_features_out} latents, generator {vae.generator_}, prior {vae.prior_}")
+    print(f"epochs: {vae.n_iter_}, training bound: {-vae.loss_curve_[-1]:.4g} nats a row", end="")
+    best = vae.best_validation_score_
+    print("" if best is None else f", held-out bound: {best:.4g}")
+    print("latents, in nats: " + ", ".join(f"{nats:.3g}" for nats in vae.explained_information_))
+    columns = pd.DataFrame(list(_described(vae, forms)), columns=["column", "dtype", "likelihood"])
+    print("\n" + columns.to_string(index=False, justify="left"))
+    relations = vae.relations_
+    if len(relations):
+        print("\n" + _in_words(relations))
+
+
+def relations(arguments: Namespace) -> None:
+    from skvae.containers import check_frame
+    from skvae.relations import as_table
+    from skvae.schema import Schema
+
+    frame, _ = read_table(arguments.data)
+    check_frame(frame, 2, "skvae relations", arguments.data)
+    parameters = {"likelihood": "auto", "categorical_features": "from_dtype", "relations": "auto", "image_shape": None}
+    found = as_table(Schema().fit(frame, np.broadcast_to(1.0, len(frame)), parameters).relations)
+    if arguments.output:
+        write_table(found.assign(columns=[", ".join(map(str, one)) for one in found["columns"]]), arguments.output)
+        return
+    print(_in_words(found) if len(found) else "no relation was found")
+
+
+# --- arguments -------------------------------------------------------------------------------------------------------
+
+
+def _parameters(arguments: Namespace) -> dict[str, Any]:
+    """The parameters of the estimator that were given."""
+    names = ("latent_dim", "hidden_layer_sizes", "generator", "prior", "beta", "max_iter", "device")
+    found = {name: getattr(arguments, name) for name in names}
+    found["random_state"] = arguments.seed
+    found["categorical_features"] = arguments.category
+    wanted = arguments.relations
+    if wanted not in (["none"], ["auto"]):
+        found["relations"] = wanted
+    given = {name: value for name, value in found.items() if value is not None}
+    if wanted == ["none"]:
+        given["relations"] = None
+    if arguments.likelihood:
+        given["likelihood"] = _likelihood(arguments.likelihood)
+    return given
+
+
+def _check_folder(path: str) -> None:
+    """Refuse a path that nothing can be written to, before anything is computed."""
+    if not Path(path).absolute().parent.is_dir():
+        raise FileNotFoundError(2, "No such folder", str(Path(path).parent))
+
+
+def _likelihood(texts: list[str]) -> str | dict:
+    if len(texts) == 1 and "=" not in texts[0]:
+        return texts[0]
+    for text in texts:
+        if "=" not in text:
+            raise ValueError(
+                f"--likelihood is one name for all columns, or COLUMN=NAME for each. Got {text!r} beside others."
+            )
+    return {text.rpartition("=")[0]: text.rpartition("=")[2] for text in texts}
+
+
+def _keys(likelihood: Any) -> list:
+    return list(likelihood) if isinstance(likelihood, dict) else []
+
+
+def _check_columns(names: list, frame: pd.DataFrame, path: str) -> None:
+    for name in names:
+        if name not in frame.columns:
+            raise ValueError(f"{path} has no column {name!r}. It has {', '.join(map(str, frame.columns))}.")
+
+
+def _condition(text: str, vae: Any, forms: dict) -> tuple[Any, Any]:
+    """The column and the value of COLUMN=VALUE, of which each may hold an = itself."""
+    columns = vae._schema._column_names
+    for at, letter in enumerate(text):
+        for column in columns if letter == "=" else ():
+            if str(column) == text[:at]:
+                dtype = vae._schema.dtypes[columns.index(column)]
+                return column, _value(text[at + 1 :], forms.get("columns", {}).get(column), dtype, text)
+    raise ValueError(f"--given is COLUMN=VALUE of a column of the model: {', '.join(map(str, columns))}. Got {text!r}.")
+
+
+def _value(text: str, form: dict | None, dtype: Any, whole: str) -> Any:
+    try:
+        return read_cell(text, form, dtype)
+    except (ValueError, KeyError):
+        kind = form["kind"] if form else str(dtype)
+        raise ValueError(f"--given {whole}: {text!r} is no value of that column, which is of kind {kind}.") from None
+
+
+# --- models and rows -------------------------------------------------------------------------------------------------
+
+
+def _opened(path: str) -> tuple[Any, dict]:
+    """The estimator of a file, and the forms of the table that it was fitted to."""
+    from skvae.files import load
+
+    vae = load(path)
+    return vae, getattr(vae, FORMS, {})
+
+
+def _opened_with_rows(arguments: Namespace) -> tuple[Any, pd.DataFrame, dict]:
+    vae, forms = _opened(arguments.model)
+    frame, own = read_table(arguments.data, forms)
+    return vae, frame, forms or own
+
+
+def _as_frame(rows: Any, vae: Any) -> pd.DataFrame:
+    """Rows of whatever container as a frame of pandas."""
+    if isinstance(rows, pd.DataFrame):
+        return rows
+    if hasattr(rows, "to_pandas"):
+        return rows.to_pandas()
+    rows = rows.toarray() if hasattr(rows, "toarray") else np.asarray(rows)
+    flat = rows.reshape(len(rows), -1)
+    return pd.DataFrame(flat, columns=[f"x{at}" for at in range(flat.shape[1])])
+
+
+def _described(vae: Any, forms: dict) -> Any:
+    """Name, dtype and likelihood of each column."""
+    likelihoods = {}
+    for part in vae._schema.parts:
+        for column in getattr(part, "columns", ()):
+            variable = getattr(column, "variable", None)
+            likelihoods[getattr(column, "name", None)] = getattr(variable, "likelihood", "identifier")
+    for name, dtype in zip(vae._schema._column_names, vae._schema.dtypes, strict=True):
+        kind = forms.get("columns", {}).get(name, {}).get("kind")
+        yield str(name), str(dtype) if kind is None else f"{dtype} ({kind})", likelihoods.get(name, "")
+
+
+def _in_words(relations: pd.DataFrame) -> str:
+    shares = ["always" if share == 1 else f"{100 * share:.4g} % of rows" for share in relations["share"]]
+    width = max(map(len, shares))
+    return "\n".join(f"{share:<{width}}  {text}" for share, text in zip(shares, relations["relation"], strict=True))
+
+
+def on_a_terminal() -> bool:
+    return sys.stderr.isatty()
+
+
+class ProgressLine:
+    """A callback of scikit-learn that keeps one line of stderr up to date."""
+
+    def setup(self, estimator: Any, context: Any) -> None:
+        self._n_epochs = 0
+
+    def teardown(self, estimator: Any, context: Any) -> None:
+        sys.stderr.write("\r\x1b[K")
+        sys.stderr.flush()
+
+    def on_fit_task_begin(self, estimator: Any, context: Any) -> None:
+        if context.task_name == "fit":
+            self._most = context.max_subtasks
+
+    def on_fit_task_end(self, estimator: Any, context: Any) -> bool:
+        if context.task_name == "epoch":
+            self._n_epochs += 1
+            most = f" of at most {self._most}" if self._most else ""
+            sys.stderr.write(f"\r\x1b[Kepoch {self._n_epochs}{most}")
+            sys.stderr.flush()
+        return False

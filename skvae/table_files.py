@@ -1,0 +1,363 @@
+"""Tables in files: CSV, gzipped CSV and Parquet. A column of texts is read as what it writes, and written in the same form.
+
+Forms of columns are dicts of plain values, so that a model can hold them. `kind` is one of KINDS; `missing` is the text of
+missing cells.
+"""
+
+import gzip
+import io
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from skvae.archive import replacing
+
+# what pandas takes for missing, beside the empty text
+MISSING = {"", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "<NA>", "#N/A", "-nan", "-NaN"}
+BOOLEANS = [("True", "False"), ("true", "false"), ("TRUE", "FALSE")]
+WHOLE = r"-?[1-9][0-9]{0,18}|0"
+DECIMAL = r"-?(?:0|[1-9][0-9]*)\.[0-9]+"
+FLOAT = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?[Ii]nf(?:inity)?"
+CODE = r"[+-]?0[0-9]+.*|[0-9]{19,}"  # such as of a post office, or longer than an integer: names, not numbers
+DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+MOMENT = rf"({DATE})([T ])([0-9]{{2}}:[0-9]{{2}})(:[0-9]{{2}})?(\.[0-9]{{1,9}})?(Z|[+-][0-9]{{2}}:?[0-9]{{2}})?"
+DELIMITERS = ",;\t|"
+
+
+def read_table(path: str, forms: dict | None = None) -> tuple[pd.DataFrame, dict]:
+    """A table, and in which form its columns were written.
+
+    path : a file, by its ending, or "-", CSV from stdin. forms : of a table read before, which columns of the same name are
+    expected to have.
+    """
+    if path.lower().endswith((".parquet", ".pq")):
+        return pd.read_parquet(path), {}
+    texts, style = _read_texts(path)
+    known = (forms or {}).get("columns", {})
+    columns, found = {}, {}
+    for name in texts.columns:
+        columns[name], found[name] = read_column(texts[name], known.get(name), path)
+    return pd.DataFrame(columns, index=texts.index), style | {"columns": found}
+
+
+def write_table(frame: pd.DataFrame, path: str, forms: dict | None = None) -> None:
+    """Write a table by the ending of its path, "-" for CSV to stdout; a file is replaced once all is written."""
+    if path.lower().endswith((".parquet", ".pq")):
+        with replacing(path) as file:
+            frame.to_parquet(file, index=False)
+        return
+    forms = forms or {}
+    columns = forms.get("columns", {})
+    texts = pd.DataFrame({at: write_column(frame.iloc[:, at], columns.get(name)) for at, name in enumerate(frame.columns)})
+    texts.columns = [str(name) for name in frame.columns]
+    style = {"sep": forms.get("delimiter", ","), "lineterminator": forms.get("line_end", "\n")}
+    if path == "-":
+        texts.to_csv(sys.stdout, index=False, **style)
+        sys.stdout.flush()
+        return
+    with replacing(path) as file:
+        # no time of writing in it: the same rows are the same bytes
+        packed = gzip.GzipFile(filename="", fileobj=file, mode="wb", mtime=0) if path.lower().endswith(".gz") else file
+        packed.write(texts.to_csv(index=False, **style).encode("utf-8"))
+        if packed is not file:
+            packed.close()
+
+
+def _read_texts(path: str) -> tuple[pd.DataFrame, dict]:
+    """The cells of a CSV file as they stand there, and what is between them and at the ends of lines."""
+    content = _content(path)
+    first, _, _ = content.partition("\n")
+    style = {"delimiter": ",", "line_end": "\r\n" if first.endswith("\r") else "\n"}
+    first = first.rstrip("\r")
+    if not first.strip():
+        raise ValueError(f"{_shown(path)} has no line of column names.")
+    style["delimiter"] = max(DELIMITERS, key=lambda one: (first.count(one), one == ","))
+    try:
+        table = pd.read_csv(io.StringIO(content), header=None, dtype=str, keep_default_na=False, sep=style["delimiter"])
+    except pd.errors.ParserError as error:
+        raise ValueError(
+            f"{_shown(path)} is no table: {str(error).removeprefix('Error tokenizing data. C error: ')}"
+        ) from None
+    names = list(table.iloc[0])
+    doubles = sorted(name for name, n in Counter(names).items() if n > 1)
+    if doubles:
+        raise ValueError(f"{_shown(path)} has two columns of the name {doubles[0]!r}. Rename one.")
+    return table.iloc[1:].set_axis(names, axis=1).reset_index(drop=True), style
+
+
+def _content(path: str) -> str:
+    if path == "-":
+        return sys.stdin.read().removeprefix("\ufeff")
+    opened: Callable = gzip.open if path.lower().endswith(".gz") else open
+    try:
+        with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
+            return file.read()
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is no text in UTF-8. Save it as CSV in UTF-8, or as Parquet.") from None
+
+
+def _shown(path: str) -> str:
+    return "The table from stdin" if path == "-" else path
+
+
+# --- columns ---------------------------------------------------------------------------------------------------------
+
+
+class Kind(NamedTuple):
+    """How columns of a kind are recognised, read and written.
+
+    Attributes
+    ----------
+    form : callable
+        From distinct texts, none of them missing, to a form, or None where some are of another kind.
+    read : callable
+        From texts, and whether they are missing, and a form, to cells. ValueError where some are of another kind.
+    write : callable
+        From cells, none of them missing, and a form, to texts.
+    """
+
+    form: Callable[[Sequence[str]], dict | None]
+    read: Callable[[np.ndarray, np.ndarray, dict], Any]
+    write: Callable[[pd.Series, dict], Any]
+
+
+def read_column(texts: pd.Series, form: dict | None, path: str = "-") -> tuple[pd.Series, dict]:
+    """Cells of a column of texts, and their form: the expected one, where all texts have it."""
+    values = texts.to_numpy(dtype=object)
+    codes, distinct = pd.factorize(values)
+    absent = np.array([text in MISSING for text in distinct], dtype=bool)
+    missing = absent[codes] if len(values) else np.zeros(0, bool)
+    known = [text for text, out in zip(distinct, absent, strict=True) if not out]
+    word = Counter(values[missing]).most_common(1)[0][0] if missing.any() else (form or {}).get("missing", "")
+    if form is not None:
+        try:
+            cells = KINDS[form["kind"]].read(values, missing, form)
+            return pd.Series(cells, name=texts.name), form | {"missing": word}
+        except (ValueError, OverflowError):
+            raise ValueError(
+                f"{_shown(path)} has a column {texts.name!r} of another kind than the model's, {form['kind']}: it holds "
+                f"{_odd_one(known, form)!r}."
+            ) from None
+    for name, kind in KINDS.items():
+        found = kind.form(known) if known or name == "text" else None
+        if found is not None:
+            with suppress(ValueError, OverflowError):
+                form = {"kind": name, "missing": word} | found
+                return pd.Series(kind.read(values, missing, form), name=texts.name), form
+    raise AssertionError("every column is one of texts")
+
+
+def _odd_one(known: list[str], form: dict) -> str:
+    """The first text that is of another kind."""
+    for text in known:
+        try:
+            KINDS[form["kind"]].read(np.array([text], dtype=object), np.array([False]), form)
+        except (ValueError, OverflowError):
+            return text
+    return known[0] if known else ""
+
+
+def write_column(cells: pd.Series, form: dict | None) -> np.ndarray:
+    """Cells as texts, in a form, or in that which is usual for their dtype."""
+    form = form or {"kind": _usual_kind(cells), "missing": ""}
+    missing = cells.isna().to_numpy()
+    out = np.full(len(cells), form["missing"], dtype=object)
+    out[~missing] = KINDS[form["kind"]].write(cells[~missing], form)
+    return out
+
+
+def _usual_kind(cells: pd.Series) -> str:
+    if pd.api.types.is_bool_dtype(cells.dtype):
+        return "boolean"
+    if pd.api.types.is_integer_dtype(cells.dtype):
+        return "integer"
+    return "float" if pd.api.types.is_float_dtype(cells.dtype) else "text"
+
+
+def _all(pattern: str, texts: Sequence[str]) -> bool:
+    matches = re.compile(pattern).fullmatch
+    return all(map(matches, texts))
+
+
+# booleans
+
+
+def _boolean_form(texts: Sequence[str]) -> dict | None:
+    for yes, no in BOOLEANS:
+        if set(texts) <= {yes, no}:
+            return {"yes": yes, "no": no}
+    return None
+
+
+def _read_booleans(texts: np.ndarray, missing: np.ndarray, form: dict) -> Any:
+    yes = np.char.lower(texts.astype(str)) == form["yes"].lower()
+    no = np.char.lower(texts.astype(str)) == form["no"].lower()
+    if not (yes | no | missing).all():
+        raise ValueError
+    return pd.array(np.where(missing, None, yes), dtype="boolean") if missing.any() else yes
+
+
+def _write_booleans(cells: pd.Series, form: dict) -> Any:
+    return np.where(cells.astype(bool), form.get("yes", "True"), form.get("no", "False"))
+
+
+# numbers
+
+
+def _integer_form(texts: Sequence[str]) -> dict | None:
+    return {} if _all(WHOLE, texts) else None
+
+
+def _read_integers(texts: np.ndarray, missing: np.ndarray, form: dict) -> Any:
+    whole = np.array([0 if out else int(text) for text, out in zip(texts, missing, strict=True)], dtype=np.int64)
+    return pd.arrays.IntegerArray(whole, missing) if missing.any() else whole
+
+
+def _write_integers(cells: pd.Series, form: dict) -> Any:
+    return [str(int(value)) for value in cells]
+
+
+def _float_form(texts: Sequence[str]) -> dict | None:
+    if not _all(FLOAT, texts) or any(re.fullmatch(CODE, text) for text in texts):
+        return None
+    decimals = {len(text.partition(".")[2]) for text in texts}
+    fixed = len(decimals) == 1 and _all(DECIMAL, texts)
+    return {"decimals": decimals.pop() if fixed else None, "point": any(text.endswith(".0") for text in texts)}
+
+
+def _read_floats(texts: np.ndarray, missing: np.ndarray, form: dict) -> Any:
+    return np.where(missing, "nan", texts).astype(np.float64)
+
+
+def _write_floats(cells: pd.Series, form: dict) -> Any:
+    values = cells.to_numpy(dtype=np.float32 if "float32" in str(cells.dtype).lower() else np.float64)
+    decimals = form.get("decimals")
+    if decimals is not None:
+        return [f"{value:.{decimals}f}" for value in values]
+    return [str(value) if form.get("point", True) else str(value).removesuffix(".0") for value in values]
+
+
+# dates
+
+
+def _date_form(texts: Sequence[str]) -> dict | None:
+    return {} if _all(DATE, texts) else None
+
+
+def _read_dates(texts: np.ndarray, missing: np.ndarray, form: dict) -> Any:
+    if not _all(DATE, texts[~missing]):
+        raise ValueError
+    return np.where(missing, "NaT", texts).astype(str).astype("datetime64[D]").astype("datetime64[s]")
+
+
+def _write_dates(cells: pd.Series, form: dict) -> Any:
+    return cells.to_numpy(dtype="datetime64[s]").astype("datetime64[D]").astype(str)
+
+
+def _moment_form(texts: Sequence[str]) -> dict | None:
+    """Of dates with a time: what stands between both, how exact it is, and the zone, where there is one for all."""
+    parts = _moment_parts(texts)
+    if parts is None:
+        return None
+    between, seconds = {one[1] for one in parts}, {bool(one[3]) for one in parts}
+    zones = {one[5] for one in parts}
+    digits = max(len(one[4] or ".") - 1 for one in parts)
+    if len(between) > 1 or len(seconds) > 1 or (None in zones and len(zones) > 1):
+        return None
+    zone = zones.pop() if len(zones) == 1 else "Z"
+    return {"between": between.pop(), "seconds": seconds.pop(), "digits": digits, "zone": zone}
+
+
+def _moment_parts(texts: Sequence[str]) -> list[tuple] | None:
+    """Of each text the date, what follows it, the time, seconds, digits and zone; None where some are no such texts."""
+    matches = re.compile(MOMENT).fullmatch
+    parts = []
+    for match in map(matches, texts):
+        if match is None:
+            return None
+        parts.append(match.groups())
+    return parts
+
+
+def _read_moments(texts: np.ndarray, missing: np.ndarray, form: dict) -> Any:
+    parts = _moment_parts(texts[~missing])
+    if parts is None or any((one[5] is None) != (form["zone"] is None) for one in parts):
+        raise ValueError
+    unit = "ns" if form["digits"] > 6 else "us" if form["digits"] else "s"
+    ticks = np.full(len(texts), "NaT", dtype=f"datetime64[{unit}]")
+    ticks[~missing] = np.array(
+        [f"{day}T{time}{second or ''}{rest or ''}" for day, _, time, second, rest, _ in parts], ticks.dtype
+    )
+    if form["zone"] is None:
+        return ticks
+    ahead = {zone: _ahead(zone) for zone in {one[5] for one in parts}}
+    ticks[~missing] -= np.array([ahead[one[5]] for one in parts], dtype="timedelta64[m]")
+    return pd.Series(ticks).dt.tz_localize("UTC").dt.tz_convert(_zone_name(form["zone"]))
+
+
+def _ahead(zone: str | None) -> np.timedelta64:
+    """How far a zone is ahead of UTC."""
+    if zone in (None, "Z"):
+        return np.timedelta64(0, "m")
+    digits = zone[1:].replace(":", "")
+    minutes = 60 * int(digits[:2]) + int(digits[2:])
+    return np.timedelta64(-minutes if zone[0] == "-" else minutes, "m")
+
+
+def _zone_name(zone: str) -> str:
+    return "UTC" if zone == "Z" else f"UTC{zone[:3]}:{zone[-2:]}"
+
+
+def _write_moments(cells: pd.Series, form: dict) -> Any:
+    if form["zone"] is not None:
+        cells = cells.dt.tz_convert(_zone_name(form["zone"])).dt.tz_localize(None)
+    unit = "ns" if form["digits"] > 6 else "us" if form["digits"] else "s"
+    exact = cells.to_numpy(dtype=f"datetime64[{unit}]")
+    length = 19 + (form["digits"] + 1 if form["digits"] else 0) if form["seconds"] else 16
+    texts = np.datetime_as_string(exact).tolist()
+    return [text[:length].replace("T", form["between"]) + (form["zone"] or "") for text in texts]
+
+
+# texts
+
+
+def _read_words(texts: np.ndarray, missing: np.ndarray, form: dict) -> Any:
+    words = texts.copy()
+    words[missing] = None
+    return pd.array(words, dtype=pd.Series(["a"]).dtype)
+
+
+def _write_words(cells: pd.Series, form: dict) -> Any:
+    return [str(value) for value in cells]
+
+
+# in this order, the first that all texts of a column are of
+KINDS = {
+    "boolean": Kind(_boolean_form, _read_booleans, _write_booleans),
+    "integer": Kind(_integer_form, _read_integers, _write_integers),
+    "float": Kind(_float_form, _read_floats, _write_floats),
+    "date": Kind(_date_form, _read_dates, _write_dates),
+    "moment": Kind(_moment_form, _read_moments, _write_moments),
+    "text": Kind(lambda texts: {}, _read_words, _write_words),
+}
+
+
+def read_cell(text: str, form: dict | None, dtype: Any = None) -> Any:
+    """One cell, as a text, by the form of its column or else by its dtype; None where it is missing."""
+    if text in MISSING:
+        return None
+    if form is not None:
+        return read_column(pd.Series([text]), form)[0].iloc[0]
+    if pd.api.types.is_bool_dtype(dtype):
+        return {"true": True, "false": False}[text.lower()]
+    if isinstance(dtype, pd.CategoricalDtype):
+        return next((level for level in dtype.categories if str(level) == text), text)
+    if pd.api.types.is_numeric_dtype(dtype):
+        return int(text) if pd.api.types.is_integer_dtype(dtype) else float(text)
+    return pd.Timestamp(text) if pd.api.types.is_datetime64_any_dtype(dtype) else text

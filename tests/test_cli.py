@@ -1,0 +1,328 @@
+"""The command line: every command on small files, and that tables are written in the form in which they were read."""
+
+import gzip
+import io
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose
+
+import skvae
+from skvae.cli import main, parser
+from skvae.table_files import read_cell, read_column, read_table, write_column, write_table
+
+N = 120
+
+
+def text_table():
+    rng = np.random.default_rng(0)
+    kind = rng.integers(0, 3, N)
+    day = np.datetime64("2020-01-01") + rng.integers(0, 300, N)
+    moment = np.datetime64("2021-03-01T00:00") + rng.integers(0, 10**6, N)
+    return pd.DataFrame(
+        {
+            "id": [f"P{at:04d}" for at in range(N)],
+            "sex": np.where(rng.random(N) < 0.5, "Female", "Male"),
+            "age": (rng.integers(18, 80, N)).astype(str),
+            "zip": np.array(["00123", "04567", "90001"])[kind],
+            "price": [f"{value:.2f}" for value in rng.gamma(2, 5, N) + kind],
+            "ok": np.where(rng.random(N) < 0.5, "true", "false"),
+            "day": day.astype(str),
+            "moment": [f"{text.replace('T', ' ')}Z" for text in moment.astype(str)],
+            "children": np.where(rng.random(N) < 0.2, "NA", rng.poisson(kind + 1).astype(str)),
+            "note": [f'x, "{at}"' for at in kind],
+        }
+    )
+
+
+FORMS = {
+    "age": r"\d\d",
+    "zip": "00123|04567|90001",
+    "price": r"\d+\.\d\d",
+    "ok": "true|false",
+    "day": r"20\d\d-\d\d-\d\d",
+    "moment": r"20\d\d-\d\d-\d\d \d\d:\d\dZ",
+    "children": r"\d+|NA",
+    "note": r'x, "[012]"',
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Of a table and a model of it."""
+    folder = tmp_path_factory.mktemp("cli")
+    text_table().to_csv(folder / "data.csv", index=False)
+    options = ["--max-iter", "1", "--seed", "0", "--hidden-layer-sizes", "4", "--likelihood", "age=poisson", "-q"]
+    assert main(["fit", str(folder / "data.csv"), "-o", str(folder / "model.skvae"), *options]) == 0
+    return folder
+
+
+@pytest.fixture
+def run(folder, capsys, monkeypatch):
+    """A command run in the folder: what it returns, and what it writes to stdout and stderr."""
+    monkeypatch.chdir(folder)
+
+    def run_command(*arguments, stdin=None):
+        if stdin is not None:
+            monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        capsys.readouterr()
+        code = main(list(arguments))
+        return code, *capsys.readouterr()
+
+    return run_command
+
+
+def as_texts(content):
+    return pd.read_csv(io.StringIO(content), dtype=str, keep_default_na=False)
+
+
+def test_drawn_rows_are_written_in_the_form_of_the_data(run):
+    code, out, err = run("sample", "model.skvae", "-n", "200", "--seed", "1")
+    assert (code, err) == (0, "")
+    drawn = as_texts(out)
+    assert list(drawn.columns) == list(text_table().columns)
+    assert len(drawn) == 200
+    for name, form in FORMS.items():
+        assert drawn[name].str.fullmatch(form).all(), name
+    assert drawn["id"].str.fullmatch(r"P0\d{3}").all()
+    assert run("sample", "model.skvae", "-n", "200", "--seed", "1")[1] == out
+
+
+def test_rows_given_values(run):
+    given = ["--given", "sex=Female", "--given", "zip=00123", "--given", "children=NA", "--given", "day=2020-02-03"]
+    code, out, _ = run("sample", "model.skvae", "-n", "5", *given)
+    assert code == 0
+    assert (as_texts(out)[["sex", "zip", "children", "day"]] == ["Female", "00123", "NA", "2020-02-03"]).all(axis=None)
+
+
+def test_what_is_filled_in_is_all_that_changes(run):
+    assert run("impute", "model.skvae", "data.csv", "-o", "full.csv") == (0, "", "")
+    before, after = text_table(), as_texts(Path("full.csv").read_text())
+    holed = before["children"] == "NA"
+    pd.testing.assert_frame_equal(after.drop(columns="children"), before.drop(columns="children"), check_dtype=False)
+    assert (after["children"] == before["children"])[~holed].all()
+    assert after["children"].str.fullmatch(r"\d+").all()
+    code, out, _ = run("impute", "model.skvae", "data.csv", "--draws", "2", "--seed", "0")
+    assert code == 0
+    assert as_texts(out)["draw"].tolist() == ["1"] * N + ["2"] * N
+
+
+def test_latents_and_scores_are_those_of_python(run):
+    vae = skvae.load("model.skvae")
+    frame, _ = read_table("data.csv")
+    data = Path("data.csv").read_text()
+    latents = pd.read_csv(io.StringIO(run("transform", "model.skvae", "-", stdin=data)[1]))
+    assert_allclose(latents, vae.transform(frame))
+    assert run("score", "model.skvae", "data.csv", "-o", "scores.parquet", "--cells", "2")[0] == 0
+    scores, cells = pd.read_parquet("scores.parquet"), vae.score_cells(frame)
+    assert_allclose(scores["score"], vae.score_samples(frame))
+    assert list(scores.columns) == ["row", "score", "cell_1", "nats_1", "cell_2", "nats_2"]
+    below = cells - cells.median()
+    lowest = scores["score"].idxmin()
+    assert scores["cell_1"][lowest] == below.loc[lowest].idxmin()
+    assert scores["nats_1"][lowest] == cells.loc[lowest, scores["cell_1"][lowest]]
+
+
+def test_reports_and_relations(run):
+    run("sample", "model.skvae", "-n", "120", "-o", "new.csv.gz")
+    code, out, _ = run("report", "data.csv", "new.csv.gz", "--holdout", "data.csv", "-o", "report.html")
+    assert code == 0
+    assert "Single columns differ" in out
+    assert Path("report.html").read_text().startswith("<!DOCTYPE html>")
+    assert "always  zip <-> note" in run("relations", "data.csv")[1]
+    assert run("relations", "data.csv", "-o", "relations.csv") == (0, "", "")
+    assert "zip <-> note" in list(pd.read_csv("relations.csv")["relation"])
+
+
+def test_what_a_model_holds(run):
+    code, out, _ = run("info", "model.skvae")
+    assert code == 0
+    assert f"written by skvae {skvae.__version__}" in out
+    for line in (
+        r"id +\w+ \(text\) +identifier",
+        r"age +int64 \(integer\) +poisson",
+        "always  zip <-> note",
+        "held-out bound",
+    ):
+        assert re.search(line, out)
+    skvae.save(skvae.VAETransformer(), "empty.skvae")
+    assert "not fitted" in run("info", "empty.skvae")[1]
+
+
+def test_parquet_keeps_its_dtypes(run, tmp_path):
+    frame, _ = read_table("data.csv")
+    frame = frame.assign(zip=frame["zip"].astype("category"), price=frame["price"].astype("float32"))
+    frame.to_parquet("data.parquet")
+    options = ["--max-iter", "1", "--hidden-layer-sizes", "4", "--generator", "latent", "--relations", "none"]
+    assert run("fit", "data.parquet", "-o", "other.skvae", *options)[0] == 0
+    assert run("sample", "other.skvae", "-n", "9", "-o", "new.parquet", "--given", "zip=00123")[0] == 0
+    assert dict(pd.read_parquet("new.parquet").dtypes) == dict(pd.read_parquet("data.parquet").dtypes)
+    assert run("sample", "other.skvae", "-n", "9")[1].count("\n") == 10
+
+
+def test_a_model_of_an_array_writes_columns_of_its_names(run):
+    X = np.random.default_rng(0).normal(size=(50, 3)).round(1)
+    skvae.save(skvae.VAETransformer(max_iter=1, hidden_layer_sizes=(4,), generator="latent").fit(X), "array.skvae")
+    assert run("sample", "array.skvae", "-n", "2")[1].startswith("x0,x1,x2\n")
+
+
+def test_files_are_replaced_only_by_whole_ones(run, monkeypatch):
+    Path("kept.csv").write_text("former")
+
+    def fail(self, *arguments, **keywords):
+        raise ValueError("no rows")
+
+    monkeypatch.setattr(skvae.VAETransformer, "sample", fail)
+    assert run("sample", "model.skvae", "-o", "kept.csv") == (1, "", "skvae: no rows\n")
+    assert Path("kept.csv").read_text() == "former"
+    assert not list(Path().glob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["sample", "none.skvae"], "none.skvae: No such file or directory"),
+        (["sample", "data.csv"], "data.csv is no file of skvae.save"),
+        (["fit", "none.csv", "-o", "x.skvae"], "none.csv: No such file"),
+        (["fit", "data.csv", "-o", "none/x.skvae"], "none: No such folder"),
+        (["fit", "data.csv", "-o", "x.skvae", "--likelihood", "what=poisson"], "data.csv has no column 'what'. It has id"),
+        (["fit", "data.csv", "-o", "x.skvae", "--likelihood", "poisson", "--likelihood", "a"], "is one name for all"),
+        (["fit", "data.csv", "-o", "x.skvae", "--prior", "odd"], "The 'prior' parameter of VAETransformer must be"),
+        (["sample", "model.skvae", "--given", "what=1"], "--given is COLUMN=VALUE of a column of the model: id, sex"),
+        (["sample", "model.skvae", "--given", "age=old"], "'old' is no value of that column, which is of kind integer"),
+        (["sample", "model.skvae", "-n", "0"], "n_samples must be an int"),
+        (["transform", "model.skvae", "bad.csv"], "bad.csv has a column 'age' of another kind than the model's, integer"),
+        (["relations", "double.csv"], "double.csv has two columns of the name 'a'"),
+        (["relations", "ragged.csv"], "ragged.csv is no table: Expected 1 fields in line 2, saw 2"),
+        (["relations", "empty.csv"], "empty.csv has no line of column names"),
+        (["relations", "latin.csv"], "latin.csv is no text in UTF-8"),
+        (["relations", "cut.csv.gz"], "cut.csv.gz"),
+    ],
+)  # fmt: skip
+def test_errors_are_one_line(run, arguments, message):
+    text_table().replace({"age": {text_table()["age"][0]: "old"}}).to_csv("bad.csv", index=False)
+    Path("double.csv").write_text("a,a\n1,2\n")
+    Path("ragged.csv").write_text("a\n1,2\n")
+    Path("empty.csv").write_text("")
+    Path("latin.csv").write_bytes("a\né\n".encode("latin-1"))
+    Path("cut.csv.gz").write_bytes(gzip.compress(b"a\n1\n")[:-9])
+    code, out, err = run(*arguments)
+    assert (code, out) == (1, "")
+    assert err.startswith("skvae: ")
+    assert message in err or message == "cut.csv.gz"
+    assert err.count("\n") == 1
+
+
+def test_an_interrupt_is_told_and_writes_nothing(run, monkeypatch):
+    def interrupt(self, X):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(skvae.VAETransformer, "fit", interrupt)
+    assert run("fit", "data.csv", "-o", "x.skvae") == (130, "", "skvae: stopped; nothing was written\n")
+    assert not Path("x.skvae").exists()
+
+
+def test_progress_is_shown_on_a_terminal_only(run, monkeypatch):
+    options = ["--max-iter", "2", "--hidden-layer-sizes", "4", "--generator", "latent"]
+    assert run("fit", "data.csv", "-o", "x.skvae", *options)[2] == ""
+    monkeypatch.setattr("skvae.commands.on_a_terminal", lambda: True)
+    assert "\repoch 2" in run("fit", "data.csv", "-o", "x.skvae", *options)[2].replace("\x1b[K", "")
+
+
+def commands():
+    return next(action for action in parser()._actions if action.dest == "command").choices
+
+
+@pytest.mark.parametrize("name", [None, *commands()])
+def test_every_help_has_an_example(name, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([] if name is None else [name, "--help"])
+    assert ended.value.code == (2 if name is None else 0)
+    if name is not None:
+        words = " ".join(capsys.readouterr().out.split()).partition("example: skvae ")[2].split()
+        parser().parse_args(words)
+        assert words[0] == name
+
+
+def shell(command, cwd):
+    environment = os.environ | {"PYTHONPATH": str(Path(skvae.__file__).parents[1])}
+    script = f'skvae() {{ {sys.executable} -m skvae "$@"; }}; {command}'
+    return subprocess.run(["bash", "-c", script], cwd=cwd, env=environment, capture_output=True, text=True, timeout=60)
+
+
+def test_help_needs_no_heavy_library():
+    code = (
+        "import sys; import skvae.cli; skvae.cli.parser().format_help(); "
+        "print({'torch', 'pandas', 'numpy', 'sklearn'} & set(sys.modules))"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout == "set()\n"
+
+
+def test_the_module_runs_in_pipes(folder):
+    ended = shell("skvae --version && skvae --help", folder)
+    assert ended.stdout.startswith(f"skvae {skvae.__version__}\nusage: skvae")
+    ended = shell("set -o pipefail; skvae sample model.skvae -n 20000 --seed 0 | head -2", folder)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.count("\n") == 2
+    assert shell("cat data.csv | skvae score model.skvae - | wc -l", folder).stdout.strip() == str(N + 1)
+
+
+# --- forms of columns ------------------------------------------------------------------------------------------------
+
+COLUMNS = [
+    (["1", "-2", "0"], "int64"),
+    (["1", "", "3"], "Int64"),
+    (["1", "null", "3"], "Int64"),
+    (["01", "02", "10"], "str"),
+    (["1.50", "2.25", "-0.10"], "float64"),
+    (["1.5", "2.25", "3"], "float64"),
+    (["1.5", "2.25", "3.0"], "float64"),
+    (["1.0", "2.0", ""], "float64"),
+    (["1.5", "NaN", "0.1"], "float64"),
+    (["1e-05", "2.5"], "float64"),
+    (["True", "False", ""], "boolean"),
+    (["TRUE", "FALSE"], "bool"),
+    (["2020-02-29", "", "0001-01-01"], "datetime64[s]"),
+    (["2020-02-30", "2020-02-28"], "str"),
+    (["2020-01-01T00:00:00.123", "2020-01-01T00:00:01.000"], "datetime64[us]"),
+    (["2020-01-01 00:00:00", ""], "datetime64[s]"),
+    (["2020-01-01T10:30", "2020-01-02T00:00"], "datetime64[s]"),
+    (["2020-01-01T00:00:00.123456789Z"], "datetime64[ns, UTC]"),
+    (["2020-01-01T00:00:00+02:00", "2020-06-01T00:00:00+02:00"], "datetime64[s, UTC+02:00]"),
+    (["2020-01-01T00:00:00-0330"], "datetime64[s, UTC-03:30]"),
+    (["2020-01-01", "2020-01-01T00:00:00"], "str"),
+    (["a", "", "b,c", '"'], "str"),
+    (["", ""], "str"),
+    (["12345678901234567890", "1"], "str"),
+    (["9223372036854775807", "1"], "int64"),
+    (["yes", "no"], "str"),
+]
+
+
+@pytest.mark.parametrize(("texts", "dtype"), COLUMNS, ids=str)
+def test_columns_are_read_and_written_as_they_stand(texts, dtype):
+    cells, form = read_column(pd.Series(texts, dtype=object), None)
+    assert cells.dtype == pd.Series(["a"]).dtype if dtype == "str" else str(cells.dtype) == dtype
+    assert list(write_column(cells, form)) == texts
+    again, _ = read_column(pd.Series(texts, dtype=object), form)
+    pd.testing.assert_series_equal(again, cells)
+    assert all(read_cell(text, form) is None or text for text in texts)
+
+
+@pytest.mark.parametrize("ending", [".csv", ".csv.gz"])
+@pytest.mark.parametrize(("delimiter", "line_end"), [(",", "\n"), (";", "\r\n"), ("\t", "\n")])
+def test_files_come_back_byte_for_byte(tmp_path, ending, delimiter, line_end):
+    content = text_table().to_csv(index=False, sep=delimiter, lineterminator=line_end).encode()
+    path, other = str(tmp_path / f"a{ending}"), str(tmp_path / f"b{ending}")
+    zipped = ending.endswith(".gz")
+    Path(path).write_bytes(gzip.compress(content) if zipped else content)
+    write_table(*read_table(path)[:1], other, read_table(path)[1])
+    written = Path(other).read_bytes()
+    assert (gzip.decompress(written) if zipped else written) == content
