@@ -1,4 +1,8 @@
-"""How many latents, and which weight of the KL? The held-out log-likelihood decides; no labels are needed.
+"""
+Choose latent_dim and beta by grid search
+=========================================
+
+How many latents, and which weight of the KL divergence? The held-out log-likelihood decides; no labels are needed.
 
 Writes `choose_latent_dim.png` into the folder that it is run from.
 """

@@ -1,4 +1,10 @@
-"""Rows of a kind: one column given, several given, and the question put the other way round.
+"""
+Conditional sampling
+====================
+
+What do rows look like if some of their columns are given?
+
+One column is given, then several, and then the question is put the other way round.
 
 Writes `conditional_sampling.png` into the folder that it is run from.
 """

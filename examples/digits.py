@@ -1,4 +1,10 @@
-"""Images in two dimensions: a map of handwritten digits that nobody labelled, what each place of it means, and new digits.
+"""
+A map of handwritten digits
+===========================
+
+Do two latents tell digits apart that nobody labelled?
+
+The map, what each place of it decodes to, and new digits.
 
 Writes `digits.png` into the folder that it is run from.
 """

@@ -1,4 +1,8 @@
-"""What each latent of a face does, and faces whose lower half is missing, completed in several ways.
+"""
+Faces: latents and missing halves
+=================================
+
+What does each latent of a face do, and in which ways can a face go on whose lower half is missing?
 
 Fetches the Olivetti faces (4 MB), and fits them in some two minutes. Where there is no network, digits stand in for them, in
 half a minute. Writes `faces.png` into the folder that it is run from.

@@ -1,4 +1,8 @@
-"""Many images, fifty labels: does it help a classifier that an autoencoder has seen the images without labels?
+"""
+Few labels
+==========
+
+Many images, fifty labels: does it help a classifier that an autoencoder has seen the images without labels?
 
 Writes `few_labels.png` into the folder that it is run from.
 """

@@ -1,4 +1,8 @@
-"""Missing cells, filled in with their centre or with draws; and what each does to an estimate (multiple imputation).
+"""
+Missing cells and multiple imputation
+=====================================
+
+What do cells that are filled in with their centre, or with draws, do to an estimate?
 
 Writes `imputation.png` into the folder that it is run from.
 """

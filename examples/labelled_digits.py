@@ -1,4 +1,8 @@
-"""Images beside their labels: one model draws digits of a class, reads the label of an image, and completes rows.
+"""
+Images beside their labels
+==========================
+
+Can one model draw digits of a class, read the label of an image, and complete rows of which a part is missing?
 
 Writes `labelled_digits.png` into the folder that it is run from.
 """

@@ -1,4 +1,11 @@
-"""skvae in a minute: a map of the digits, new digits, and a table of mixed columns with missing cells.
+"""
+Quickstart
+==========
+
+What can one estimator do with images and with a table of mixed columns?
+
+A map of the digits, the number of latents chosen by held-out log-likelihood, new digits, and a table of numbers, strings,
+booleans and missing cells.
 
 Writes `quickstart_map.png` and `quickstart_digits.png` into the folder that it is run from.
 """

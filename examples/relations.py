@@ -1,4 +1,10 @@
-"""What always holds between columns: trips with times, fares and zones, found, kept, explained, and one relation added.
+"""
+Relations between columns
+=========================
+
+What always holds between the columns of a table, and do new rows keep it?
+
+Trips with times, fares and zones: relations are found, kept and explained, and one is added by hand.
 
 Writes `relations.png` into the folder that it is run from.
 """

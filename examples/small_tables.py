@@ -1,4 +1,8 @@
-"""Few rows and a rare class: 89 wines are enough for new ones, and 2 % of the rows are drawn as they are.
+"""
+Small tables and rare classes
+=============================
+
+Are 89 wines enough to draw new ones, and is a class of 2 % of the rows drawn as it is?
 
 Writes `small_tables.png` into the folder that it is run from.
 """
@@ -43,6 +47,9 @@ print("\nFraud in the data and as drawn: medians")
 print(pd.DataFrame({"data": payments[fraud].median(), "drawn": more.median()}).drop("fraud").round(2))
 
 # %%
+# Pictures
+# --------
+
 figure, axes = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
 for cultivar, colour in zip("ABC", ("tab:red", "tab:blue", "tab:green"), strict=True):
     for rows, marker in ((real, "o"), (synthetic, "x")):

@@ -1,4 +1,8 @@
-"""New rows of a table: as they come, of a kind that is rare, and how good they are.
+"""
+A synthetic table and its report
+================================
+
+How good are new rows of a table, as they come, and of a kind that is rare?
 
 Writes `synthesize.png` and `synthesize.html` into the folder that it is run from.
 """
@@ -15,7 +19,7 @@ from skvae import VAETransformer, quality_report
 
 # %%
 # A table with categories and missing cells, and a model of it
-# -------------------------------------------------------------
+# ------------------------------------------------------------
 
 table = load_wine(as_frame=True).frame
 table["target"] = pd.Categorical.from_codes(table["target"], ["Barolo", "Grignolino", "Barbera"])

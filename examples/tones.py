@@ -1,7 +1,11 @@
-"""Sounds beside what is known of them: do latents find the pitch of a tone, and can a tone be drawn given its pitch?
+"""
+Sounds beside what is known of them
+===================================
+
+Do latents find the pitch of a tone, and can a tone be drawn given its pitch?
 
 Writes `tones.png` into the folder that it is run from. To hear the tones that are drawn, give it the name of a file:
-`python tones.py scale.wav`.
+``python tones.py scale.wav``.
 """
 
 import sys

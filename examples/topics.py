@@ -1,12 +1,24 @@
-"""Topics of texts: counts of words in, latents that say what a text is about, and its nearest neighbours among the others.
+"""
+Topics of texts
+===============
 
-The texts are the documentation of the functions and classes of NumPy, SciPy and scikit-learn.
+What is a text about, and which others are like it?
+
+Counts of words go in, and latents come out.
+
+The texts are the documentation of the functions and classes of NumPy, SciPy and scikit-learn. Writes `topics.png` into the
+folder that it is run from.
 """
 
 import importlib
 import inspect
 import warnings
 
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.feature_extraction.text import CountVectorizer
@@ -91,3 +103,18 @@ print(f"'{query}': {', '.join(names[near])}")
 at = int(np.flatnonzero(names == "sklearn.cluster.KMeans")[0])
 cells = vae.score_cells(counts[at])[0]
 print(f"\nOdd words of {names[at]}: {' '.join(vocabulary[cells.argsort()[:8]])}")
+
+# %%
+# Picture
+# -------
+# Each text by the two latents that tell most, coloured by its cluster. At the middle of a cluster stand the two words that
+# it raises most.
+
+figure, axis = plt.subplots(figsize=(9, 7), layout="constrained")
+axis.scatter(*latents[:, :2].T, c=clusters.labels_, cmap="tab10", s=8, alpha=0.6)
+for k, order in enumerate(raised.argsort(axis=1)[:, ::-1]):
+    place = np.median(latents[clusters.labels_ == k, :2], axis=0)
+    axis.annotate(" ".join(vocabulary[order[:2]]), place, ha="center", weight="bold")
+axis.set(xlabel="first latent", ylabel="second latent", title="Topics of the documentation")
+figure.savefig("topics.png", dpi=110)
+print("\nPicture: topics.png")

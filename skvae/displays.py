@@ -1022,6 +1022,11 @@ class LossCurveDisplay:
         Returns
         -------
         display : LossCurveDisplay
+
+        Raises
+        ------
+        TypeError
+            If `estimator` is no VAETransformer.
         """
         _check(cls, estimator)
         display = cls(

@@ -680,6 +680,11 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         X : {ndarray, DataFrame} like that of `fit`
             The same container, columns, dtypes and shape of images; a pandas index is kept. Of counts, the expected ones,
             floats, in a dense array or DataFrame, none above what the dtype of `fit` holds.
+
+        Raises
+        ------
+        ValueError
+            If Z does not have `latent_dim` columns.
         """
         check_is_fitted(self)
         index = getattr(Z, "index", None) if hasattr(Z, "iloc") else None

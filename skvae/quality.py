@@ -990,6 +990,7 @@ class QualityReport:
 
     @property
     def verdict(self) -> str:
+        """What was found, in a few sentences."""
         return " ".join(self._sentences())
 
     def plot(self, *, max_columns: int = N_DISTRIBUTIONS) -> "QualityReport":
@@ -1004,6 +1005,11 @@ class QualityReport:
         -------
         self : QualityReport
             With `figure_` and `axes_`.
+
+        Raises
+        ------
+        ValueError
+            If `max_columns` is not an int in the range [0, inf).
         """
         import matplotlib.pyplot as plt
 
