@@ -2,7 +2,7 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -289,6 +289,30 @@ class SummaryChain(AbstractBesideChain):
     def numbers(self, parts, rng):
         return self.others.summarise(parts)
 
+    def without_predictions(self, known: Tensor) -> Tensor:
+        """A mask of what is known of rows of the chain, (n, n_variables), but for the predictions of numbers."""
+        known = known.clone()
+        known[:, N_SUMMARY : self.n_beside] = False
+        return known
+
+    def filled(self, parts: Sequence[Part], fill: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        """Rows of the chain, (n, n_variables), of which nothing is unknown; fill : of rows and what is known of them.
+
+        Categories are told by the latents of the summary alone: predictions of numbers are functions of these, and how far
+        they are from linear ones would count as evidence for a category.
+        """
+        cells = self.cells(parts)
+        x, known = cells.x, cells.known.clone()
+        codes = [j for j in range(self.chain.n_variables) if self.chain.log_odds_at[j]]
+        if codes and not known[:, codes].all():
+            drawn = fill(x, self.without_predictions(known))
+            indicators = self.chain.indicators[codes]
+            is_missing = (drawn[:, indicators] > 0.5) & (indicators >= 0)
+            x = x.clone()
+            x[:, codes] = torch.where(known[:, codes], x[:, codes], drawn[:, codes].round())
+            known[:, codes] |= ~is_missing
+        return fill(x, known)
+
     def without_summary(self, x: Tensor) -> Part:
         """The table of rows of the chain, x (n, n_variables); its indicators say which cells are missing."""
         places = (self.chain.indicators >= 0).nonzero()[:, 0]
@@ -374,8 +398,10 @@ class JointGenerator(AbstractGenerator):
         return of_table.sum(-1) + bound * self.others.has_any(parts)
 
     def log_prob_of_table(self, parts, autoencoder, noise):
-        """log p(table, summary): cells depend on the other parts by their summary, where these are known."""
-        return self.table.log_prob(parts, autoencoder, noise)
+        """log p(table, latents of the summary): by these, cells depend on the other parts where they are known."""
+        cells = self.table.cells(parts)
+        known = self.table.without_predictions(cells.known)
+        return self.table.chain.log_prob(replace(cells, observed=known)).sum(-1)
 
     def sample(self, n, autoencoder, rng):
         x = self.others.model.shrinkage.new_zeros(n, self.table.chain.n_variables)
@@ -408,14 +434,12 @@ class JointGenerator(AbstractGenerator):
 
     @torch.no_grad()
     def complete(self, parts, autoencoder, rng):
-        cells = self.table.cells(parts)
-        table = self.table.without_summary(self.table.chain.sample(cells.x, cells.known, rng))
+        table = self.table.without_summary(self.table.filled(parts, lambda x, known: self.table.chain.sample(x, known, rng)))
         return self._together(self._completed(parts, table, rng), table.x)
 
     @torch.no_grad()
     def impute(self, parts, autoencoder, rng):
-        cells = self.table.cells(parts)
-        table = self.table.all_there(self.table.chain.impute(cells.x, cells.known, rng))
+        table = self.table.all_there(self.table.filled(parts, lambda x, known: self.table.chain.impute(x, known, rng)))
         return self._together(self._completed(parts, table, rng), table.x)
 
     def _completed(self, parts: Sequence[Part], table: Part, rng: Generator) -> list[Tensor]:
@@ -436,9 +460,7 @@ class JointGenerator(AbstractGenerator):
 
     @torch.no_grad()
     def centre(self, parts, autoencoder):
-        cells = self.table.cells(parts)
-        x = self.table.chain.centre(cells.x, cells.known)
-        table = self.table.all_there(x)
+        table = self.table.all_there(self.table.filled(parts, self.table.chain.centre))
         completed = [table if at == self.at else part for at, part in enumerate(parts)]
         others = without(self.at, completed)
         holed = torch.stack([~part.known.all(1) for part in others]).any(0)
