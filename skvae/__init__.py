@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     )
     from skvae.estimator import VAETransformer
     from skvae.files import load, save
+    from skvae.outliers import VAEOutlierDetector
     from skvae.quality import QualityReport, quality_report
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "ReconstructionDisplay",
     "SamplesDisplay",
     "TraversalDisplay",
+    "VAEOutlierDetector",
     "VAETransformer",
     "__version__",
     "load",
@@ -39,6 +41,7 @@ _ROOMS = {
     **dict.fromkeys((name for name in __all__ if name.endswith("Display")), "displays"),
     **dict.fromkeys(("QualityReport", "quality_report"), "quality"),
     **dict.fromkeys(("load", "save"), "files"),
+    "VAEOutlierDetector": "outliers",
     "VAETransformer": "estimator",
 }
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
+N_DRAWS_P_VALUE = 200  # of a likelihood that has no closed form of p-values
 
 
 class Rectangle(NamedTuple):
@@ -127,6 +128,22 @@ class AbstractLikelihood(nn.Module, ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} has no unseen categories")
 
+    def log_p_value(self, x: Tensor, theta: Tensor) -> Tensor:
+        """Log-probability of a cell at least as unlikely as x, in nats: 0 at the mode, and p-values of draws are uniform.
+
+        By default from draws, log of P(log p(x') <= log p(x)). A cell that is less likely than all of them counts as rarer
+        than they are by as much as its density is lower, as in an exponential tail.
+
+        x : (..., n_variables); theta : (..., n_params), broadcast to each other; returns (..., n_variables).
+        """
+        rng = Generator(theta.device).manual_seed(0)
+        own = self.log_prob(x, theta)
+        rarer, least = torch.ones_like(own), torch.full_like(own, math.inf)
+        for _ in range(N_DRAWS_P_VALUE):
+            drawn = self.log_prob(self.sample(theta, rng), theta)
+            rarer, least = rarer + (drawn <= own), torch.minimum(least, drawn)
+        return (rarer / (N_DRAWS_P_VALUE + 1)).log() + (own - least).clamp(max=0.0)
+
     def codes(self, x: Tensor) -> Tensor:
         """Which of `n_codes` codes a cell has: the only one, for numbers. x : (..., n_variables); returns the same."""
         return torch.zeros_like(x, dtype=torch.long)
@@ -235,6 +252,17 @@ class Softmax(AbstractLikelihood):
 
         return self._by_bucket(theta, pick)
 
+    def log_p_value(self, x, theta):
+        """Of the codes that are no likelier than that of x."""
+        codes = self.codes(x)
+
+        def summed(log_probs, columns):
+            cells = codes[..., columns]
+            shape = torch.broadcast_shapes(cells.shape, log_probs.shape[:-1])
+            return log_of_no_likelier(cells.expand(shape), log_probs.expand(*shape, -1))
+
+        return self._by_bucket(theta, summed)
+
     def calibration(self, theta, x, weight):
         shares = torch.bincount(self.codes(x)[:, 0], weight, minlength=self.n_logits)
         shift = match_shares(self._logits(theta).log_softmax(-1), shares / shares.sum().clamp(min=1e-12))
@@ -245,6 +273,17 @@ class Softmax(AbstractLikelihood):
             return draw_index(log_probs.exp(), rng)
 
         return self._by_bucket(theta, draw).to(theta.dtype)
+
+
+def log_of_no_likelier(codes: Tensor, log_probs: Tensor) -> Tensor:
+    """Log-probability of all codes no likelier than one. codes : (...), int; log_probs : (..., n); returns (...)."""
+    own = log_probs.gather(-1, codes.unsqueeze(-1))
+    return log_probs.masked_fill(log_probs > own + 1e-6, -math.inf).logsumexp(-1).clamp(max=0.0)
+
+
+def log_two_sided(below: Tensor, above: Tensor) -> Tensor:
+    """Log-p-value of the nearer tail, of log P(x' <= x) and log P(x' >= x): min(1, 2 min(both)), at least uniform."""
+    return (math.log(2) + torch.minimum(below, above)).clamp(max=0.0)
 
 
 def match_shares(log_probs: Tensor, shares: Tensor) -> Tensor:

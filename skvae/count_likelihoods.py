@@ -8,10 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from skvae.abstract_likelihood import AbstractLikelihood
+from skvae.abstract_likelihood import AbstractLikelihood, log_two_sided
 from skvae.counts import MOST, CountsSpec, Totals
 from skvae.scalings import Variable
 from skvae.sparse_tensors import SparseTensor
+from skvae.tails import log_tails_of_binomial, log_tails_of_negative_binomial, log_tails_of_poisson, with_more_zeros
 
 TINY = torch.finfo(torch.float64).tiny
 # Euclidean norm of the features of a row, as of a hundred columns of scale one. It does not grow with the number of columns,
@@ -57,6 +58,14 @@ class AbstractCounts(AbstractLikelihood):
         """Logarithms of expected counts, given the totals of x. x : (n, n_variables); theta : (..., n, n_variables)."""
         return theta.log_softmax(-1) + _total(x).clamp(min=1e-30).log()
 
+    def log_p_value(self, x, theta):
+        """Of the nearer tail of a count, given the row's total."""
+        return log_two_sided(*self.log_tails(x, theta))
+
+    def log_tails(self, x: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
+        """log P(x' <= x) and log P(x' >= x), (..., n, n_variables). x : (n, n_variables); theta : (..., n, n_params)."""
+        raise NotImplementedError(f"{type(self).__name__} has no tails")
+
     def centre(self, theta):
         """Expected counts in a row whose total is the mean."""
         return self.totals.mean * theta[..., : self.n_variables].softmax(-1)
@@ -101,6 +110,12 @@ class Multinomial(AbstractCounts):
         ways = x / total * torch.lgamma(total + 1) - log_factorial(x)
         return x * theta.log_softmax(-1) + ways
 
+    def log_tails(self, x, theta):
+        total, share = _total(x), theta.softmax(-1)
+        others = torch.lgamma(total + 1) - torch.lgamma(x + 1) - torch.lgamma(total - x + 1)
+        log_prob = others + x * theta.log_softmax(-1) + (total - x) * torch.log1p(-share.clamp(max=1 - 1e-7))
+        return log_tails_of_binomial(x, total, share, log_prob)
+
     def sample_given(self, total, theta, rng):
         shares = theta.double().softmax(-1)
         # either takes about as long where there are as many words as cells, and neither needs memory for more than these
@@ -114,6 +129,9 @@ class Poisson(AbstractCounts):
     def log_prob(self, x, theta):
         log_mean = self.log_means(x, theta)
         return x * log_mean - log_mean.exp() - log_factorial(x)
+
+    def log_tails(self, x, theta):
+        return log_tails_of_poisson(x, self.log_means(x, theta).exp(), self.log_prob(x, theta))
 
     def sample_cells(self, log_mean, theta, rng):
         return torch.poisson(log_mean.exp().clamp(max=MOST), generator=rng)
@@ -132,6 +150,10 @@ class NegativeBinomial(AbstractCounts):
 
     def log_prob(self, x, theta):
         return self.log_prob_of(x, self.log_means(x, theta))
+
+    def log_tails(self, x, theta):
+        log_mean = self.log_means(x, theta)
+        return log_tails_of_negative_binomial(x, log_mean.exp(), self.log_shape.exp(), self.log_prob_of(x, log_mean))
 
     def log_prob_of(self, x: Tensor, log_mean: Tensor) -> Tensor:
         """Log-probability of each cell. x : (n, n_variables); log_mean : (..., n, n_variables); returns the shape of it."""
@@ -170,6 +192,10 @@ class ZeroInflatedNegativeBinomial(AbstractCounts):
         rate, zero = theta.chunk(2, -1)
         counted = self.counts.log_prob(x, rate) + F.logsigmoid(-zero)
         return torch.where(x == 0, torch.logaddexp(F.logsigmoid(zero), counted), counted)
+
+    def log_tails(self, x, theta):
+        rate, zero = theta.chunk(2, -1)
+        return with_more_zeros(x, zero, *self.counts.log_tails(x, rate))
 
     def centre(self, theta):
         return super().centre(theta) * (-theta[..., self.n_variables :]).sigmoid()

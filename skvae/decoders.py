@@ -158,9 +158,17 @@ class FactorisedDecoder(AbstractDecoder):
 
     def log_prob(self, part: Part, z: Tensor) -> Tensor:
         """Nats of each cell, zero where it is missing. part : n rows; z : (..., n, latent_dim)."""
-        theta, blocks = self.theta(z), self.blocks
+        return self._figures(part, self.theta(z), lambda likelihood, x, theta: likelihood.log_prob(x, theta))
+
+    def log_p_value(self, part: Part, z: Tensor) -> Tensor:
+        """Log-probability of a cell at least as unlikely, zero where it is missing. part, z : as in `log_prob`."""
+        return self._figures(part, self.theta(z), lambda likelihood, x, theta: likelihood.log_p_value(x, theta))
+
+    def _figures(self, part: Part, theta: Tensor, figure: Callable[[AbstractLikelihood, Tensor, Tensor], Tensor]) -> Tensor:
+        """A figure of each cell, zero where it is missing or follows from others. theta : (..., n, n_params)."""
+        blocks = self.blocks
         split = blocks.split((theta, blocks.n_params), (part.x, blocks.widths))
-        counted = blocks.count(side_by_side([one.log_prob(cells, theta) for one, theta, cells in split]), part, theta)
+        counted = blocks.count(side_by_side([figure(one, cells, theta) for one, theta, cells in split]), part, theta)
         return self.identities.without_followers(counted, part.x, part.observed) if self.identities else counted
 
     def sample(self, z: Tensor, rng: Generator) -> Tensor:

@@ -19,6 +19,7 @@ NARROWEST = 1e-4  # scale of such a distribution, in normal scores; unmeasured
 N_BUMPS, WIDEST_BUMP = 20, 3.0  # how many bumps mix a bin, between which normal scores; unmeasured
 FLATTEST = 3.0  # log-scale of a logistic distribution beside that of the base: of flatter ones masses lose their digits
 STEEPEST = 15.0  # largest log-odds of two bins, by which a softmax tilts; unmeasured
+LEAST_TAIL = 1e-4  # share of an outermost bin that counts as beyond it, where a number is there all the same; unmeasured
 SMALLEST = 2**-24  # random number in float32 above 0
 FARTHEST = 2 * STEEPEST  # scales from the location, up to which mass is counted: no tilt makes up for more
 APART = 0.1  # learning rate of a bin by itself beside that of a bump, so that it learns where rows are many; unmeasured
@@ -157,6 +158,26 @@ class Histogram(Softmax):
         tilt = function(self._rectangle(0, logits), *logistics, self.features.scores, codes)
         return tilt + self._log_logistics(x.expand_as(codes), codes, *logistics)
 
+    def log_p_value(self, x, theta):
+        """Of the bins that are no likelier than that of x, by shares of rows rather than by density: a bin holds as many.
+
+        Beyond the ends, the probability of a number that is as far beyond counts as that of a bin.
+        """
+        shape = torch.broadcast_shapes(x.shape[:-1], theta.shape[:-1])
+        log_probs = self._rectangle(0, self._logits(theta)).log_softmax(-1).expand(*shape, self.n_variables, -1)
+        last, tails = self.features.last, self.get_buffer("tails")
+        first_and_last = torch.stack([log_probs[..., 0], log_probs.gather(-1, self._last_of(log_probs))[..., 0]], -1)
+        log_beyond = (first_and_last + tails.clamp(min=LEAST_TAIL).log()).logsumexp(-1)
+        distance = torch.maximum(-x, x - (last + 1)).clamp(min=0.0)
+        own = log_probs.gather(-1, self.codes(x).expand(*shape, -1).unsqueeze(-1)).squeeze(-1)
+        own = torch.where(distance > 0, log_beyond - distance, own)
+        rare = log_probs.masked_fill(log_probs > own.unsqueeze(-1) + 1e-6, -math.inf).logsumexp(-1)
+        return torch.logaddexp(rare, torch.minimum(own, log_beyond)).clamp(max=0.0)
+
+    def _last_of(self, log_probs: Tensor) -> Tensor:
+        """The last bin of each variable, (..., n_variables, 1), of log_probs (..., n_variables, n_bins)."""
+        return self.features.last[:, None].expand(*log_probs.shape[:-1], 1)
+
     def _log_logistics(self, x: Tensor, codes: Tensor, log_weight: Tensor, location: Tensor, scale: Tensor) -> Tensor:
         """Log-density of places x, with codes, under mixtures of logistic distributions; in tails the mass of their bin.
 
@@ -288,6 +309,9 @@ class TiltedScores(Histogram):
         mass = (log_weight + F.logsigmoid(side.unsqueeze(-1) * edge)).logsumexp(-1)
         tail = torch.special.log_ndtr(side * torch.where(is_first, first, last))
         return torch.where(is_first | is_last, mass - 0.5 * x.square() - HALF_LOG_2PI - tail, inside)
+
+    def log_p_value(self, x, theta):
+        return Softmax.log_p_value(self, x, theta)  # no bin has an end to be beyond
 
     def _ends(self, codes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Where the first bin ends and the last begins, (n_variables,), and which codes (..., n_variables) are theirs."""

@@ -18,12 +18,16 @@ from skvae.abstract_likelihood import (
     Softmax,
     draw_index,
     log_mass_of_logistic,
+    log_of_no_likelier,
+    log_two_sided,
     match_shares,
     normal_like,
 )
 from skvae.contexts import plain_derivatives
 from skvae.histogram import Histogram, TiltedScores
+from skvae.tails import log_p_value_of_t, log_tails_of_negative_binomial, log_tails_of_poisson, with_more_zeros
 
+NEAREST_TO_END = 1e-3  # where a number on an interval counts as its end, which by itself has a probability of 0
 DF_AT_START, DF_TRIED = 50.0, (2.0, 3.0, 5.0, 8.0, 15.0, 30.0, 100.0)  # degrees of freedom, less one; unmeasured
 
 
@@ -109,6 +113,14 @@ class Gaussian(_LocationScale):
         gap = torch.special.log_ndtr(left.clamp(-far, far)) - log_right
         return log_right + torch.log(-torch.expm1(gap.clamp(max=-1e-7)))
 
+    def log_p_value(self, x, theta):
+        loc, scale = self._loc_scale(theta)
+        half, far = 0.5 * self.spacing, math.inf
+        # of a density, or on a lattice of cells up to their outer edges, the outermost of which are at the end of the line
+        above = torch.special.log_ndtr(-torch.where((self.spacing > 0) & (x <= self.lower), -far, (x - half - loc) / scale))
+        below = torch.special.log_ndtr(torch.where((self.spacing > 0) & (x >= self.upper), far, (x + half - loc) / scale))
+        return log_two_sided(below, above)
+
     def sample(self, theta, rng):
         loc, scale = self._loc_scale(theta)
         return loc + scale * normal_like(loc, rng)
@@ -131,6 +143,10 @@ class StudentT(_LocationScale):
         (loc, scale), df = self._loc_scale(theta), 1 + self.log_df.exp()  # above 1, the mean exists
         tail = 0.5 * (df + 1) * torch.log1p(((x - loc) / scale).square() / df)
         return torch.lgamma(0.5 * (df + 1)) - torch.lgamma(0.5 * df) - 0.5 * (math.pi * df).log() - scale.log() - tail
+
+    def log_p_value(self, x, theta):
+        loc, scale = self._loc_scale(theta)
+        return log_p_value_of_t((x - loc) / scale, 1 + self.log_df.exp())
 
     def sample(self, theta, rng):
         loc, scale = self._loc_scale(theta)
@@ -207,6 +223,11 @@ class Bernoulli(AbstractLikelihood):
     def log_prob(self, x, theta):
         return x * theta - F.softplus(theta) if plain_derivatives() else _ExpectedLogProb.apply(x, theta)
 
+    def log_p_value(self, x, theta):
+        """Of the side on which a share lies."""
+        log_prob = F.logsigmoid(torch.where(x > 0.5, theta, -theta))
+        return torch.where(log_prob < -math.log(2), log_prob, 0.0)
+
     def log_prob_of_unseen(self, theta):
         unseen = theta.new_tensor([variable.unseen for variable in self.variables])
         return torch.minimum(F.logsigmoid(-theta.abs()), unseen.log())
@@ -235,6 +256,12 @@ class ContinuousBernoulli(AbstractLikelihood):
 
     def log_prob(self, x, theta):
         return x * theta - F.softplus(theta) + self._log_normaliser(theta)
+
+    def log_p_value(self, x, theta):
+        """Of all that is farther from the likelier end: the density rises towards it."""
+        y = torch.where(theta > 0, x, 1 - x).clamp(min=NEAREST_TO_END)
+        slope = theta.abs().clamp(min=1e-4)
+        return slope * (y - 1) + torch.log(torch.expm1(-slope * y) / torch.expm1(-slope))
 
     @staticmethod
     def _log_normaliser(theta: Tensor) -> Tensor:
@@ -290,6 +317,9 @@ class Poisson(_Count):
     def log_prob(self, x, theta):
         return x * theta.clamp(max=30) - self._rate(theta) - torch.lgamma(x + 1)
 
+    def log_p_value(self, x, theta):
+        return log_two_sided(*log_tails_of_poisson(x, self._rate(theta), self.log_prob(x, theta)))
+
     def sample(self, theta, rng):
         return torch.poisson(self._rate(theta), generator=rng)
 
@@ -306,6 +336,13 @@ class NegativeBinomial(_Count):
         log_total = torch.logaddexp(theta, self.log_shape)
         ways = torch.lgamma(x + shape) - torch.lgamma(shape) - torch.lgamma(x + 1)
         return ways + shape * (self.log_shape - log_total) + x * (theta - log_total)
+
+    def log_p_value(self, x, theta):
+        return log_two_sided(*self.log_tails(x, theta))
+
+    def log_tails(self, x: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
+        """log P(x' <= x) and log P(x' >= x). x, theta, and both that are returned : (..., n_variables)."""
+        return log_tails_of_negative_binomial(x, self._rate(theta), self.log_shape.exp(), self.log_prob(x, theta))
 
     def sample(self, theta, rng):
         shape = self.log_shape.exp().expand_as(theta).contiguous()
@@ -325,6 +362,10 @@ class ZeroInflatedNegativeBinomial(_Count):
         rate, zero = theta.chunk(2, -1)
         counted = self.counts.log_prob(x, rate) + F.logsigmoid(-zero)
         return torch.where(x == 0, torch.logaddexp(F.logsigmoid(zero), counted), counted)
+
+    def log_p_value(self, x, theta):
+        rate, zero = theta.chunk(2, -1)
+        return log_two_sided(*with_more_zeros(x, zero, *self.counts.log_tails(x, rate)))
 
     def sample(self, theta, rng):
         rate, zero = theta.chunk(2, -1)
@@ -414,6 +455,11 @@ class Ordinal(AbstractLikelihood):
         log_probs = self._log_probs(theta)
         shape = torch.broadcast_shapes(x.shape, log_probs.shape[:-1])
         return log_probs.expand(*shape, -1).gather(-1, x.long().expand(shape).unsqueeze(-1)).squeeze(-1)
+
+    def log_p_value(self, x, theta):
+        log_probs = self._log_probs(theta)
+        shape = torch.broadcast_shapes(x.shape, log_probs.shape[:-1])
+        return log_of_no_likelier(x.long().expand(shape), log_probs.expand(*shape, -1))
 
     def sample(self, theta, rng):
         return draw_index(self._log_probs(theta).exp(), rng).to(theta.dtype)

@@ -1,0 +1,280 @@
+"""Rows that do not belong, and why: `VAEOutlierDetector`, under scikit-learn's contract of outlier detectors."""
+
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import narwhals.stable.v2 as nw
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, OutlierMixin, _fit_context, clone
+from sklearn.utils import get_tags
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from skvae.estimator import VAETransformer
+
+FENCE = 1.5  # interquartile ranges below the first quartile: Tukey's (1977)
+N_DRAWS_EXPECTED = 20  # of a cell given the others, for what was expected of it
+INTERVAL = 0.05, 0.95
+
+
+class VAEOutlierDetector(OutlierMixin, BaseEstimator):
+    """Outlier detection by a variational autoencoder: which rows do not belong, and which of their cells.
+
+    Takes tables as they are: numbers, strings, categories, dates and missing cells. A row is odd if it is unlikely as a
+    whole, and with `worst_cell` also if one of its cells is unlikely given the others.
+
+    Parameters
+    ----------
+    estimator : VAETransformer, default=None
+        The model of rows, fitted to a clone of it. None is ``VAETransformer(latent_dim=4, generator="latent")``. Its
+        parameters are reached by `set_params` and grids as ``estimator__latent_dim`` and so on.
+
+    contamination : "auto" or float in (0, 0.5], default="auto"
+        Share of outliers among the rows of `fit`, which decides the threshold. "auto" is Tukey's fence: rows whose score is
+        more than 1.5 interquartile ranges below the first quartile.
+
+    worst_cell : bool, default=False
+        Whether the score of a row is its log-likelihood plus the log-p-value of its least likely cell. That found
+        more of the rows that hold a single wrong cell on four tables of four (benchmarks/anomalies.py), though not on every
+        one that was made up, and fewer of the rows that are of another kind as a whole.
+
+    random_state : int, RandomState instance or None, default=None
+        Passed to the clone of `estimator`, unless None.
+
+    Attributes
+    ----------
+    estimator_ : VAETransformer
+        The fitted model.
+
+    offset_ : float
+        The threshold of `score_samples`: ``decision_function(X) = score_samples(X) - offset_``.
+
+    n_features_in_ : int
+        Number of columns seen during `fit`.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns seen during `fit`, where they are all strings.
+
+    See Also
+    --------
+    VAETransformer.score_cells : The p-values of cells.
+    sklearn.ensemble.IsolationForest : Outlier detection by random splits.
+    sklearn.neighbors.LocalOutlierFactor : Outlier detection by densities of neighbours.
+
+    References
+    ----------
+    .. [1] Tukey, J. W. (1977). Exploratory data analysis. Addison-Wesley.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skvae import VAEOutlierDetector
+    >>> X = load_iris(as_frame=True).data
+    >>> X.loc[7, "sepal width (cm)"] = 34.0
+    >>> detector = VAEOutlierDetector(random_state=0).fit(X)
+    >>> int(detector.predict(X)[7])
+    -1
+    >>> detector.explain(X.loc[[7]], n_cells=1)["column"].item()
+    'sepal width (cm)'
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "estimator": [HasMethods(["fit", "score_samples", "score_cells"]), None],
+        "contamination": [StrOptions({"auto"}), Interval(Real, 0, 0.5, closed="right")],
+        "worst_cell": ["boolean"],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        estimator: Any = None,
+        *,
+        contamination: float | str = "auto",
+        worst_cell: bool = False,
+        random_state: Any = None,
+    ):
+        self.estimator = estimator
+        self.contamination = contamination
+        self.worst_cell = worst_cell
+        self.random_state = random_state
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X: Any, y: Any = None, *, sample_weight: Any = None) -> "VAEOutlierDetector":
+        """Fit the model to rows, some of which may be outliers, and find the threshold.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+            As `VAETransformer.fit` takes them.
+
+        y : None
+            Ignored.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row in the objective; the threshold looks at rows of positive weight.
+
+        Returns
+        -------
+        self : VAEOutlierDetector
+        """
+        estimator = self._unfitted()
+        if self.random_state is not None:
+            estimator.set_params(random_state=self.random_state)
+        self.estimator_ = estimator.fit(X, sample_weight=sample_weight)
+        self.n_features_in_ = self.estimator_.n_features_in_
+        if hasattr(self.estimator_, "feature_names_in_"):
+            self.feature_names_in_ = self.estimator_.feature_names_in_
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+        score = self.score_samples(X)
+        if sample_weight is not None:
+            score = score[np.asarray(sample_weight) > 0]
+        self.offset_ = self._threshold(score)
+        return self
+
+    def _unfitted(self):
+        return VAETransformer(4, generator="latent") if self.estimator is None else clone(self.estimator)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags = get_tags(self._unfitted()).input_tags
+        return tags
+
+    def _threshold(self, score):
+        """The score (n,) below which rows are outliers."""
+        if not isinstance(self.contamination, str):
+            return float(np.percentile(score, 100.0 * self.contamination))
+        lower, upper = np.percentile(score, [25, 75])
+        return float(lower - FENCE * (upper - lower))
+
+    def score_samples(self, X: Any) -> np.ndarray:
+        """How much each row belongs: greater is more normal.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        score : ndarray of shape (n_samples,)
+            In nats: the log-likelihood of the row (`VAETransformer.score_samples`), and with `worst_cell` the least of the
+            log-p-values of its cells (`VAETransformer.score_cells`) on top.
+        """
+        check_is_fitted(self)
+        log_likelihood = self.estimator_.score_samples(X)
+        if not self.worst_cell:
+            return log_likelihood
+        log_p = np.asarray(self.estimator_.score_cells(X, kind="log_p_value"), dtype=float)
+        return log_likelihood + log_p.reshape(len(log_p), -1).min(axis=1)
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """`score_samples` less `offset_`: negative for outliers.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        decision : ndarray of shape (n_samples,)
+        """
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Whether each row is an outlier.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        label : ndarray of shape (n_samples,), int
+            -1 for outliers, 1 for the others.
+        """
+        return np.where(self.decision_function(X) < 0, -1, 1)
+
+    def explain(self, X: Any, n_cells: int = 3) -> pd.DataFrame:
+        """The least likely cells of each row, and what was expected there given the row's other cells.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+            Rows of a table; those of `predict` that are outliers, say.
+
+        n_cells : int, default=3
+            How many cells of each row, at most.
+
+        Returns
+        -------
+        cells : DataFrame of shape (n_samples * n_cells, 7)
+            Row after row, the least likely cell first: `row`, its label in the index of X, else its number; `column`;
+            `value`; `expected`, the median of draws of the cell given the row's other cells, for categories the most
+            frequent of them; `low` and `high`, between which nine in ten draws of a number lie; and `p_value`, the
+            probability of a cell at least as unlikely (`VAETransformer.score_cells`).
+
+        Raises
+        ------
+        ValueError
+            If `n_cells` is not an int in the range [1, inf), or rows are images or counts.
+        """
+        check_is_fitted(self)
+        if not isinstance(n_cells, Integral) or isinstance(n_cells, bool) or n_cells < 1:
+            raise ValueError(f"n_cells must be an int in the range [1, inf). Got {n_cells!r} instead.")
+        frame = _as_pandas(X)
+        log_p = np.asarray(self.estimator_.score_cells(X, kind="log_p_value"), dtype=float)
+        columns = np.argsort(log_p, axis=1, kind="stable")[:, :n_cells]
+        rows = np.repeat(np.arange(len(frame)), columns.shape[1])
+        columns = columns.ravel()
+        expected = self._expected(X, frame, rows, columns)
+        return pd.DataFrame(
+            {
+                "row": frame.index[rows],
+                "column": frame.columns[columns],
+                "value": pd.Series([frame.iat[i, j] for i, j in zip(rows, columns, strict=True)], dtype=object),
+                **{name: pd.Series(list(one), dtype=object) for name, one in expected.items()},
+                "p_value": np.exp(log_p[rows, columns]),
+            }
+        )
+
+    def _expected(self, X, frame, rows, columns):
+        """What draws say of cells at rows (m,) and columns (m,), each given the row's others: lists of m values by name."""
+        holed = frame.iloc[rows].reset_index(drop=True)
+        for j in np.unique(columns):
+            holed.isetitem(j, _with_holes(holed.iloc[:, j], columns == j))
+        whole = holed.to_numpy(dtype=frame.to_numpy().dtype) if isinstance(X, np.ndarray | list) else holed
+        draws = self.estimator_.impute(whole, n_draws=N_DRAWS_EXPECTED, random_state=0)
+        tables = [_as_pandas(draw) for draw in draws]  # which come in the container of `fit`
+        cells = [[table.iat[i, j] for table in tables] for i, j in enumerate(columns)]
+        return dict(zip(("expected", "low", "high"), zip(*map(_summary, cells), strict=True), strict=True))
+
+
+def _with_holes(column, holes):
+    """A column some of whose cells are missing."""
+    if column.dtype.kind in "iu":
+        column = column.astype("Int64")
+    elif column.dtype.kind == "b":
+        column = column.astype("boolean")
+    return column.mask(holes)
+
+
+def _summary(draws):
+    """The middle of draws of a cell, and the ends of an interval: of categories the most frequent, and None twice."""
+    there = [draw for draw in draws if not pd.isna(draw)]
+    if not there:  # of a column that is not modelled
+        return None, None, None
+    if all(isinstance(draw, Real | pd.Timestamp | pd.Timedelta) and not isinstance(draw, bool | np.bool) for draw in there):
+        ordered = sorted(there)
+        return tuple(ordered[round(share * (len(ordered) - 1))] for share in (0.5, *INTERVAL))
+    return max(dict.fromkeys(there), key=there.count), None, None
+
+
+def _as_pandas(X):
+    """Rows of a table as a DataFrame: x0, x1, ... of an array."""
+    if nw.dependencies.is_into_dataframe(X):
+        return nw.from_native(X, eager_only=True).to_pandas()
+    X = np.asarray(X)
+    if X.ndim != 2:
+        raise ValueError(f"explain takes rows of a table. Got an array of shape {X.shape}.")
+    return pd.DataFrame(X, columns=[f"x{j}" for j in range(X.shape[1])])
