@@ -1,4 +1,8 @@
-"""Which cells of a table are wrong? Errors are planted in a mixed table, found, and explained cell by cell.
+"""
+Anomalies in a mixed table
+==========================
+
+Which cells of a table are wrong? Errors are planted in a mixed table, found, and explained cell by cell.
 
 Writes `anomalies.png` into the folder that it is run from.
 """
