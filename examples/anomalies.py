@@ -1,8 +1,10 @@
 """
-Anomalies in a mixed table
-==========================
+Rows that do not belong, and their cells
+========================================
 
-Which cells of a table are wrong? Errors are planted in a mixed table, found, and explained cell by cell.
+Which cells of a table are wrong?
+
+Errors are planted in a mixed table, found, and explained cell by cell.
 
 Writes `anomalies.png` into the folder that it is run from.
 """
