@@ -153,12 +153,13 @@ class OtherParts(PartsGenerator):
         pairs = zip(self.encoder.embeddings, masks, strict=True)
         return torch.stack([one.has_cells(mask)[:, 0] for one, mask in pairs]).any(0)
 
-    def summarise(self, parts: Sequence[Part]) -> Tensor:
-        """What all parts but the table tell of its cells: (n, n_summary). parts : all.
+    def summarise(self, parts: Sequence[Part], noise: Tensor | None = None) -> Tensor:
+        """What all parts but the table tell of its cells: (n, n_summary). parts : all; noise : (n, N_SUMMARY), or None.
 
         Latents, in which categories are apart, and predictions of numbers.
         """
-        z = self._told(parts).mean
+        posterior = self._told(parts)
+        z = posterior.mean if noise is None else posterior.at(noise)
         return torch.cat([z, self.table.centres_of_numbers(z)], 1)
 
     def _told(self, parts: Sequence[Part]) -> Posterior:
@@ -287,7 +288,12 @@ class SummaryChain(AbstractBesideChain):
     """
 
     def numbers(self, parts, rng):
-        return self.others.summarise(parts)
+        # with the noise of the bottleneck: of rows that it was trained on, a summary knows more than it will of others
+        return self.others.summarise(parts, noise_like(parts[0].x, N_SUMMARY, rng))
+
+    def known_cells(self, parts: Sequence[Part]) -> Part:
+        """As `cells`, of the summary without noise."""
+        return self.beside(parts[self.others.at], self.others.summarise(parts), self.others.has_any(parts))
 
     def without_predictions(self, known: Tensor) -> Tensor:
         """A mask of what is known of rows of the chain, (n, n_variables), but for the predictions of numbers."""
@@ -301,7 +307,7 @@ class SummaryChain(AbstractBesideChain):
         Categories are told by the latents of the summary alone: predictions of numbers are functions of these, and how far
         they are from linear ones would count as evidence for a category.
         """
-        cells = self.cells(parts)
+        cells = self.known_cells(parts)
         x, known = cells.x, cells.known.clone()
         codes = [j for j in range(self.chain.n_variables) if self.chain.log_odds_at[j]]
         if codes and not known[:, codes].all():
@@ -330,10 +336,7 @@ class LatentChain(AbstractBesideChain):
     """The table, and the latents of the other parts: their prior given the table."""
 
     def numbers(self, parts, rng):
-        posterior = self.others.model.encode(parts)
-        like = posterior.mean
-        rng = Generator(like.device).manual_seed(0) if rng is None else rng
-        return posterior.at(torch.randn(like.shape, generator=rng, dtype=like.dtype, device=like.device))
+        return self.others.model.encode(parts).at(noise_like(parts[0].x, N_LATENTS, rng))
 
     def log_prior(self, parts: Sequence[Part], z: Tensor) -> Tensor:
         """log p(z | table), in nats: (k, n). z : (k, n, N_LATENTS), k latents of each of n rows."""
@@ -399,7 +402,7 @@ class JointGenerator(AbstractGenerator):
 
     def log_prob_of_table(self, parts, autoencoder, noise):
         """log p(table, latents of the summary): by these, cells depend on the other parts where they are known."""
-        cells = self.table.cells(parts)
+        cells = self.table.known_cells(parts)
         known = self.table.without_predictions(cells.known)
         return self.table.chain.log_prob(replace(cells, observed=known)).sum(-1)
 
@@ -470,6 +473,12 @@ class JointGenerator(AbstractGenerator):
             for whole, centre in zip(out, self.others.mean_of(some, self._candidates), strict=True):
                 whole[holed] = centre
         return self._together(out, table.x)
+
+
+def noise_like(x: Tensor, k: int, rng: Generator | None) -> Tensor:
+    """Standard normal noise (n, k) for rows x (n, ...); without rng always the same."""
+    rng = Generator(x.device).manual_seed(0) if rng is None else rng
+    return torch.randn(len(x), k, generator=rng, dtype=x.dtype, device=x.device)
 
 
 def without(at: int, items: Sequence) -> list:

