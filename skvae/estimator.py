@@ -256,7 +256,8 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         makes `fit` reproducible.
 
     verbose : int, default=0
-        Print the loss every so many epochs; 0 prints nothing.
+        Print a line every so many epochs: what is trained, the epoch of how many, the score in training and held out (nats
+        per row, the greater the better), and how long it may still take; 0 prints nothing.
 
     Attributes
     ----------

@@ -1,6 +1,7 @@
 """How a fit goes: what is trained, for how long, what watches it between epochs, and what follows training."""
 
 import math
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -158,7 +159,7 @@ class Fit:
         epochs, n_epochs = self.epochs, task.n_epochs
         if epochs.stopped:  # this model's turn has not come: it is trained as little as leaves it usable
             n_epochs = min(n_epochs, math.ceil(STEPS_AFTER_STOP * task.batch_size / len(self.rows)))
-        epochs.name = task.name.capitalize()
+        epochs.begin(task.name.capitalize(), n_epochs)
         with threads_for(n_products(task.module, task.batch_size)):
             history = train(
                 task.module.train(),
@@ -435,7 +436,8 @@ class Epochs:
     """
 
     def __init__(self, fit: Fit, n_epochs: int, arguments: dict):
-        self.fit, self.n_epochs, self.arguments, self.stopped, self.name = fit, n_epochs, arguments, False, ""
+        self.fit, self.n_epochs, self.arguments, self.stopped = fit, n_epochs, arguments, False
+        self.begin("", 0)
         self.n_ended = 0
         self.root = fit.estimator._init_callback_context(max_subtasks=n_epochs).call_on_fit_task_begin(**arguments)
         self.task = self._begin()
@@ -443,12 +445,23 @@ class Epochs:
     def _begin(self):
         return self.root.subcontext(task_name="epoch").call_on_fit_task_begin(**self.arguments)
 
+    def begin(self, name: str, n_epochs: int) -> None:
+        """Something else is trained now, for so many epochs at most."""
+        self.name, self.n_epochs_of_task, self.began = name, n_epochs, time.monotonic()
+
+    def _print(self, history: History) -> None:
+        """The last epoch in a line: scores in training and held out have one sign, the greater the better."""
+        epoch = len(history.losses)
+        left = (time.monotonic() - self.began) / epoch * (self.n_epochs_of_task - epoch)
+        held_out = f", held out {history.scores[-1]:.4f}" if history.scores else ""
+        score = f"score in training {-history.losses[-1]:.4f} nats per row{held_out}"
+        print(f"{self.name}, epoch {epoch} of at most {self.n_epochs_of_task}: {score}; at most {left:.0f} s left")
+
     def __call__(self, history: History) -> bool:
         """Of the history of what is being trained, so far, whether to stop."""
-        epoch, verbose, formers = len(history.losses), self.fit.estimator.verbose, self.fit.histories
-        if verbose and epoch % verbose == 0:
-            held_out = f", held-out score {history.scores[-1]:.4f}" if history.scores else ""
-            print(f"{self.name}, epoch {epoch}: loss {history.losses[-1]:.4f} nats per row{held_out}")
+        verbose, formers = self.fit.estimator.verbose, self.fit.histories
+        if verbose and len(history.losses) % verbose == 0:
+            self._print(history)
         self.stopped = self.task.call_on_fit_task_end(
             **self.arguments, reconstruction_attributes=lambda: self._so_far([*formers, history])
         )
