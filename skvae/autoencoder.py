@@ -114,6 +114,11 @@ class Encoder(nn.Module):
         """What is made of each part."""
         return list(cast(Iterable[PartEmbedding], self._embeddings))
 
+    def centre_at(self, means: Sequence[Tensor]) -> None:
+        """Take the means of numbers off before the linear maps. means : (n_features,) of every part."""
+        for embedding, mean in zip(self.embeddings, means, strict=True):
+            embedding.centre_at(mean)
+
     def forward(self, *tensors: Tensor | None) -> tuple[Tensor, Tensor]:
         """Means and log-scales of posteriors, (n, latent_dim) each, by what latents tell.
 

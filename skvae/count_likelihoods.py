@@ -12,7 +12,13 @@ from skvae.abstract_likelihood import AbstractLikelihood, log_two_sided
 from skvae.counts import MOST, CountsSpec, Totals
 from skvae.scalings import Variable
 from skvae.sparse_tensors import SparseTensor
-from skvae.tails import log_tails_of_binomial, log_tails_of_negative_binomial, log_tails_of_poisson, with_more_zeros
+from skvae.tails import (
+    log_prob_with_more_zeros,
+    log_tails_of_binomial,
+    log_tails_of_negative_binomial,
+    log_tails_of_poisson,
+    with_more_zeros,
+)
 
 TINY = torch.finfo(torch.float64).tiny
 # Euclidean norm of the features of a row, as of a hundred columns of scale one. It does not grow with the number of columns,
@@ -190,8 +196,7 @@ class ZeroInflatedNegativeBinomial(AbstractCounts):
 
     def log_prob(self, x, theta):
         rate, zero = theta.chunk(2, -1)
-        counted = self.counts.log_prob(x, rate) + F.logsigmoid(-zero)
-        return torch.where(x == 0, torch.logaddexp(F.logsigmoid(zero), counted), counted)
+        return log_prob_with_more_zeros(x, zero, self.counts.log_prob(x, rate))
 
     def log_tails(self, x, theta):
         rate, zero = theta.chunk(2, -1)

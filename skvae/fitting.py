@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
-from skvae.abstract_generator import AbstractGenerator, AbstractStage
+from skvae.abstract_generator import AbstractStage
 from skvae.contexts import threads_for
 from skvae.model import VAE
 from skvae.priors import name_of
@@ -386,7 +386,7 @@ class Fit:
         information = module.autoencoder.finalise(rows, module.read).cpu()
         history, *of_stages = histories or [History()]
         watched = math.isfinite(history.start_score)
-        trained = self._is_trained(module.generator)
+        trained = any(stage.budget is not None for stage in module.generator.stages)
         return {
             "module_": module.eval(),
             "prior_": name_of(module.autoencoder.prior),
@@ -398,11 +398,6 @@ class Fit:
             "best_validation_score_": history.best_score if watched else None,
             "generator_loss_curve_": [loss for one in of_stages for loss in one.losses] if trained else None,
         }
-
-    @staticmethod
-    def _is_trained(generator: AbstractGenerator) -> bool:
-        """Whether a generator has anything to train."""
-        return any(stage.budget is not None for stage in generator.stages)
 
     def warn_if_collapsed(self, information: np.ndarray) -> None:
         """Say so if latents tell nothing of rows of which a linear model could. information : (latent_dim,), in nats."""
@@ -416,7 +411,8 @@ class Fit:
 
     def warn(self) -> None:
         """Say what an interrupt left."""
-        n_trained, n_stages = len(self.histories) - 1, len(self.tasks()) - 1
+        n_trained = len(self.histories) - 1
+        n_stages = sum(stage.budget is not None for stage in self.module.generator.stages)
         rest = "" if n_trained >= n_stages else " The generator was not trained: it is where it starts, in closed form."
         if 0 < n_trained < n_stages:
             rest = " The generator was trained in part: the rest is where it starts, in closed form."

@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from skvae.abstract_generator import AbstractGenerator, AbstractStage
+from skvae.abstract_generator import AbstractGenerator
 from skvae.autoencoder import Encoder
 from skvae.autoregressive import Chain
+from skvae.chain_stages import AbstractChainStage
 from skvae.parts import N_LATENTS, N_PARTICLES, OwnAutoencoder, PartsGenerator
 from skvae.pixels import WIDTH
 from skvae.priors import Posterior, normal_kl
-from skvae.rows import Budget, Part, Rows, hidden_at_random
+from skvae.rows import Part, Rows, hidden_at_random
 from skvae.scalings import Variable
 from skvae.views import AbstractView, PartEmbedding
 
@@ -170,8 +171,7 @@ class OtherParts(PartsGenerator):
     def start(self, rows, means, read):
         super().start(rows, means, read)
         self.table.start_at(means[self.at])
-        for embedding, mean in zip(self.encoder.embeddings, without(self.at, means), strict=True):
-            embedding.centre_at(mean)
+        self.encoder.centre_at(without(self.at, means))
 
     def loss(self, rows, rng=None):
         loss = super().loss(rows, rng)
@@ -191,12 +191,12 @@ class OtherParts(PartsGenerator):
         divergence of the summary.
         """
         posterior = self._told(self.seen(rows.parts, rng))
-        noise = torch.randn(posterior.mean.shape, generator=rng, device=posterior.mean.device)
-        nats = self.table.log_prob(rows.parts[self.at], posterior.at(noise.to(posterior.mean))).sum(-1)
+        z = posterior.at(noise_like(posterior.mean, N_SUMMARY, rng))
+        nats = self.table.log_prob(rows.parts[self.at], z).sum(-1)
         return (SUMMARY_BETA * normal_kl(*posterior).sum(-1) - nats) @ rows.weight / len(rows)
 
 
-class AbstractBesideChain(AbstractStage):
+class AbstractBesideChain(AbstractChainStage):
     """A chain over the cells of the table, and then numbers that stand beside it.
 
     Parameters
@@ -210,7 +210,6 @@ class AbstractBesideChain(AbstractStage):
         Draws the initial weights.
     """
 
-    budget = Budget(7e5, 11e6)
     mean: Tensor
     scale: Tensor
 
@@ -232,8 +231,8 @@ class AbstractBesideChain(AbstractStage):
     def numbers(self, parts: Sequence[Part], rng: Generator | None) -> Tensor:
         """What stands beside the table: (n, n_beside). rng : of what is random; without, always the same."""
 
-    def cells(self, parts: Sequence[Part], rng: Generator | None = None) -> Part:
-        """What the chain sees of n rows: the numbers, where there is anything that they tell, and the table."""
+    def cells(self, parts, rng=None):
+        """The numbers, where there is anything that they tell, and the table."""
         return self.beside(parts[self.others.at], self.numbers(parts, rng), self.others.has_any(parts))
 
     def beside(self, table: Part, numbers: Tensor, known: Tensor) -> Part:
@@ -257,28 +256,12 @@ class AbstractBesideChain(AbstractStage):
         self.chain.start(cells, rows.weight, torch.cat([torch.zeros_like(self.mean), means[self.others.at]]))
 
     @torch.no_grad()
-    def cells_of(self, rows: Rows, read: Any) -> Part:
-        """As `cells`, for many rows as they are kept in memory: they are read a batch at a time."""
+    def cells_of(self, rows, read):
         several = [self.cells(read(batch).parts) for batch in rows.batches(N_ROWS_AT_ONCE)]
         x, observed = torch.cat([one.x for one in several]), torch.cat([one.known for one in several])
         empty = (torch.zeros_like(one.x, dtype=torch.bool) for one in several)
         unseen = torch.cat([none if one.unseen is None else one.unseen for one, none in zip(several, empty, strict=True)])
         return Part(x, None if observed.all() else observed, unseen if unseen.any() else None)
-
-    def log_prob(self, parts, autoencoder, noise):
-        return self.chain.log_prob(self.cells(parts)).sum(-1)
-
-    def loss(self, rows, rng=None):
-        with torch.no_grad():
-            cells = self.cells(rows.parts, rng)
-        order = None if rng is None else self.chain.order(rng)
-        return -(self.chain.log_prob(cells, order, rng).sum(-1) * rows.weight).mean()
-
-    def sharpen(self, held_out):
-        self.chain.calibrate_scales(self.cells_of(held_out, lambda rows: rows), held_out.weight)
-
-    def expect_rows(self, n_rows):
-        self.chain.n_rows = n_rows
 
 
 class SummaryChain(AbstractBesideChain):
@@ -310,7 +293,7 @@ class SummaryChain(AbstractBesideChain):
         cells = self.known_cells(parts)
         x, known = cells.x, cells.known.clone()
         codes = [j for j in range(self.chain.n_variables) if self.chain.log_odds_at[j]]
-        if codes and not known[:, codes].all():
+        if codes and not known[:, codes].all() and known[:, N_SUMMARY : self.n_beside].any():
             drawn = fill(x, self.without_predictions(known))
             indicators = self.chain.indicators[codes]
             is_missing = (drawn[:, indicators] > 0.5) & (indicators >= 0)
@@ -447,32 +430,38 @@ class JointGenerator(AbstractGenerator):
 
     def _completed(self, parts: Sequence[Part], table: Part, rng: Generator) -> list[Tensor]:
         """All parts but the table, with the cells drawn that are not observed. table : the completed table."""
-        parts = [table if at == self.at else part for at, part in enumerate(parts)]
-        out = [part.x.clone() for part in without(self.at, parts)]
-        has_any = self.others.has_any(parts)
-        holed = torch.stack([~part.known.all(1) for part in without(self.at, parts)]).any(0)
-        for rows, known in ((holed & ~has_any, False), (holed & has_any, True)):
-            if rows.any():
-                some = [part.map(lambda tensor, rows=rows: tensor[rows]) for part in parts]  # type: ignore[misc]
-                drawn = (
-                    self.others.completed(some, self._candidates, rng) if known else self._others_given(some[self.at], rng)
-                )
-                for whole, cells in zip(out, drawn, strict=True):
-                    whole[rows] = cells
+        parts = self._with_table(parts, table)
+        out, has_any = [part.x.clone() for part in without(self.at, parts)], self.others.has_any(parts)
+        holed = self._holed(parts)
+        _replace_rows(out, parts, holed & ~has_any, lambda some: self._others_given(some[self.at], rng))
+        _replace_rows(out, parts, holed & has_any, lambda some: self.others.completed(some, self._candidates, rng))
         return out
 
     @torch.no_grad()
     def centre(self, parts, autoencoder):
         table = self.table.all_there(self.table.filled(parts, self.table.chain.centre))
-        completed = [table if at == self.at else part for at, part in enumerate(parts)]
-        others = without(self.at, completed)
-        holed = torch.stack([~part.known.all(1) for part in others]).any(0)
-        out = [part.x.clone() for part in others]
-        if holed.any():
-            some = [part.map(lambda tensor: tensor[holed]) for part in completed]
-            for whole, centre in zip(out, self.others.mean_of(some, self._candidates), strict=True):
-                whole[holed] = centre
+        parts = self._with_table(parts, table)
+        out = [part.x.clone() for part in without(self.at, parts)]
+        _replace_rows(out, parts, self._holed(parts), lambda some: self.others.mean_of(some, self._candidates))
         return self._together(out, table.x)
+
+    def _with_table(self, parts: Sequence[Part], table: Part) -> list[Part]:
+        """All parts, with another table."""
+        return [table if at == self.at else part for at, part in enumerate(parts)]
+
+    def _holed(self, parts: Sequence[Part]) -> Tensor:
+        """Mask of the rows of which something but the table is not observed: (n,), bool."""
+        return torch.stack([~part.known.all(1) for part in without(self.at, parts)]).any(0)
+
+
+def _replace_rows(
+    out: list[Tensor], parts: Sequence[Part], rows: Tensor, fill: Callable[[list[Part]], list[Tensor]]
+) -> None:
+    """Replace some rows (n,), bool, of each of `out` by what `fill` makes of these rows of all parts."""
+    if rows.any():
+        some = [part.map(lambda tensor: tensor[rows]) for part in parts]
+        for whole, cells in zip(out, fill(some), strict=True):
+            whole[rows] = cells
 
 
 def noise_like(x: Tensor, k: int, rng: Generator | None) -> Tensor:

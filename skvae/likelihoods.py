@@ -25,7 +25,13 @@ from skvae.abstract_likelihood import (
 )
 from skvae.contexts import plain_derivatives
 from skvae.histogram import Histogram, TiltedScores
-from skvae.tails import log_p_value_of_t, log_tails_of_negative_binomial, log_tails_of_poisson, with_more_zeros
+from skvae.tails import (
+    log_p_value_of_t,
+    log_prob_with_more_zeros,
+    log_tails_of_negative_binomial,
+    log_tails_of_poisson,
+    with_more_zeros,
+)
 
 NEAREST_TO_END = 1e-3  # where a number on an interval counts as its end, which by itself has a probability of 0
 DF_AT_START, DF_TRIED = 50.0, (2.0, 3.0, 5.0, 8.0, 15.0, 30.0, 100.0)  # degrees of freedom, less one; unmeasured
@@ -360,8 +366,7 @@ class ZeroInflatedNegativeBinomial(_Count):
 
     def log_prob(self, x, theta):
         rate, zero = theta.chunk(2, -1)
-        counted = self.counts.log_prob(x, rate) + F.logsigmoid(-zero)
-        return torch.where(x == 0, torch.logaddexp(F.logsigmoid(zero), counted), counted)
+        return log_prob_with_more_zeros(x, zero, self.counts.log_prob(x, rate))
 
     def log_p_value(self, x, theta):
         rate, zero = theta.chunk(2, -1)

@@ -1,7 +1,6 @@
 """The generator of rows without a table: an autoencoder of its own, whose decoders draw images pixel by pixel."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import astuple
 
 import torch
 from torch import Generator, Tensor
@@ -42,7 +41,7 @@ class OwnAutoencoder(Autoencoder):
         views_decoded = views if decoded is None else decoded
         decoders = [view.own_decoder(N_LATENTS + n_given, "silu", rng) for view in views_decoded]
         super().__init__(views, N_LATENTS, (WIDTH,) * 2, "silu", "auto", 1.0, rng, decoders)
-        self.budget = Budget(*(min(one) for one in zip(*(astuple(one.budget) for one in decoders), strict=True)))
+        self.budget = Budget.shortest(decoder.budget for decoder in decoders)
         self.widest = max(self.widest, *(decoder.widest for decoder in decoders))
         self.widest_drawn = max(decoder.widest_drawn for decoder in decoders)
 
@@ -61,8 +60,7 @@ class OwnAutoencoder(Autoencoder):
     @torch.no_grad()
     def start_at(self, means: Sequence[Tensor]) -> None:
         """Start at means, where decoders ignore the latents. means : (n_features,) of every part, those of its features."""
-        for embedding, mean in zip(self.encoder.embeddings, means, strict=True):
-            embedding.centre_at(mean)
+        self.encoder.centre_at(means)
         for decoder, mean in zip(self.decoders, self.decoded(means), strict=True):
             decoder.start_at(mean)
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from functools import singledispatch
 from typing import Any
 
@@ -41,6 +41,11 @@ class Budget:
     rows: float
     cells: float = math.inf
     least: int = 3
+
+    @staticmethod
+    def shortest(budgets: "Iterable[Budget]") -> "Budget":
+        """The least of every number of some budgets."""
+        return Budget(*(min(one) for one in zip(*map(astuple, budgets), strict=True)))
 
     def n_epochs(self, n_rows: int, n_variables: int) -> int:
         least = min(self.least, max(1, MOST_ROWS_SEEN // n_rows))

@@ -1,4 +1,4 @@
-"""Logs of tail probabilities of distributions whose cumulative functions are scipy's: t, Poisson, negative binomial."""
+"""Logs of tail probabilities of distributions whose cumulative functions are scipy's, and distributions with more zeros."""
 
 from collections.abc import Callable
 
@@ -57,6 +57,15 @@ def log_tails_of_binomial(x: Tensor, total: Tensor, probability: Tensor, log_pro
         *(x, total, probability),
     )
     return torch.maximum(below, log_prob), torch.maximum(above, log_prob)
+
+
+def log_prob_with_more_zeros(x: Tensor, zero: Tensor, log_prob: Tensor) -> Tensor:
+    """log P(x' = x) where a zero is drawn with probability sigmoid(zero), and otherwise from a distribution of counts.
+
+    x, zero, log_prob : (..., n_variables); log_prob : of x under that distribution.
+    """
+    counted = log_prob + F.logsigmoid(-zero)
+    return torch.where(x == 0, torch.logaddexp(F.logsigmoid(zero), counted), counted)
 
 
 def with_more_zeros(x: Tensor, zero: Tensor, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:

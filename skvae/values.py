@@ -105,21 +105,22 @@ def _objects(parts: list) -> np.ndarray:
     return array.reshape(shape)
 
 
+def _by_attributes(cls: type, *names: str) -> Kind:
+    """Of a class that is made of some of its attributes, in the order in which it takes them."""
+    return Kind(cls, lambda one: [getattr(one, name) for name in names], lambda parts: cls(*parts))
+
+
 KINDS = {
     "tuple": Kind(tuple, list, tuple),
     "set": Kind(set, list, set),
     "frozenset": Kind(frozenset, list, frozenset),
     "range": Kind(range, lambda one: [one.start, one.stop, one.step], _checked_range),
-    "complex": Kind(complex, lambda one: [one.real, one.imag], lambda parts: complex(*parts)),
+    "complex": _by_attributes(complex, "real", "imag"),
     "Decimal": Kind(decimal.Decimal, str, decimal.Decimal),
     "date": Kind(datetime.date, datetime.date.isoformat, datetime.date.fromisoformat),
     "datetime": Kind(datetime.datetime, _datetime_apart, _datetime),
     "time": Kind(datetime.time, datetime.time.isoformat, datetime.time.fromisoformat),
-    "timedelta": Kind(
-        datetime.timedelta,
-        lambda one: [one.days, one.seconds, one.microseconds],
-        lambda parts: datetime.timedelta(*parts),
-    ),
+    "timedelta": _by_attributes(datetime.timedelta, "days", "seconds", "microseconds"),
     "Timestamp": Kind(pd.Timestamp, _timestamp_apart, _timestamp),
     "Timedelta": Kind(
         pd.Timedelta,
@@ -131,7 +132,7 @@ KINDS = {
         lambda one: [one.ordinal, one.freqstr],
         lambda parts: pd.Period(ordinal=parts[0], freq=parts[1]),
     ),
-    "Interval": Kind(pd.Interval, lambda one: [one.left, one.right, one.closed], lambda parts: pd.Interval(*parts)),
+    "Interval": _by_attributes(pd.Interval, "left", "right", "closed"),
     "RandomState": Kind(np.random.RandomState, stream_state, stream_from),
     "RangeIndex": Kind(pd.RangeIndex, lambda one: [one.start, one.stop, one.step, one.name], _range_index),
     "MultiIndex": Kind(
@@ -140,27 +141,15 @@ KINDS = {
         lambda parts: pd.MultiIndex.from_tuples(parts[0], names=parts[1]),
     ),
     "StringDtype": Kind(pd.StringDtype, dtypes.string_words, dtypes.string_dtype),
-    "CategoricalDtype": Kind(
-        pd.CategoricalDtype,
-        lambda one: [one.categories, one.ordered],
-        lambda parts: pd.CategoricalDtype(*parts),
-    ),
+    "CategoricalDtype": _by_attributes(pd.CategoricalDtype, "categories", "ordered"),
     "DatetimeTZDtype": Kind(
         pd.DatetimeTZDtype,
         lambda one: [one.unit, _zone_words(one.tz)],
         lambda parts: pd.DatetimeTZDtype(parts[0], _known_zone(parts[1])),
     ),
     "PeriodDtype": Kind(pd.PeriodDtype, lambda one: one.freq.freqstr, pd.PeriodDtype),
-    "IntervalDtype": Kind(
-        pd.IntervalDtype,
-        lambda one: [one.subtype, one.closed],
-        lambda parts: pd.IntervalDtype(*parts),
-    ),
-    "SparseDtype": Kind(
-        pd.SparseDtype,
-        lambda one: [one.subtype, one.fill_value],
-        lambda parts: pd.SparseDtype(*parts),
-    ),
+    "IntervalDtype": _by_attributes(pd.IntervalDtype, "subtype", "closed"),
+    "SparseDtype": _by_attributes(pd.SparseDtype, "subtype", "fill_value"),
     "ArrowDtype": Kind(
         pd.ArrowDtype,
         lambda one: dtypes.arrow_words(one.pyarrow_dtype),

@@ -15,7 +15,7 @@ from torch import Generator, Tensor, nn
 from skvae.constraints import Identities
 from skvae.count_likelihoods import COUNT_LIKELIHOODS, RootShares
 from skvae.counts import CountsSpec
-from skvae.decoders import AbstractDecoder, FactorisedDecoder
+from skvae.decoders import TABLE_BUDGET, AbstractDecoder, FactorisedDecoder
 from skvae.images import ImageSpec
 from skvae.likelihoods import LIKELIHOODS
 from skvae.networks import NETWORKS, SMALL_IMAGE, CellEmbedding, Layout, side_by_side
@@ -27,10 +27,8 @@ from skvae.tables import TableSpec
 MAX_CHAIN = 192  # a chain's time grows with the square of its variables; unmeasured beyond
 MAX_ONE_HOT = 100  # categories of a column that the linear start looks at; unmeasured
 
-# how many rows (and cells) the autoencoder trains on. Of a table that is half a million rows, or 12 million cells, each row
-# at least three times: more gains little on held-out score (Adult, Magic, KDD Cup 99); of images, by network, three million
-# (MNIST), or what takes about as long of residual convolutions
-TABLE_BUDGET = Budget(5e5, 12e6, least=3)
+# how many rows (and cells) the autoencoder of images trains on, by network: three million (MNIST), or what takes about as
+# long of residual convolutions
 IMAGE_BUDGETS = {"mlp": Budget(3e6, least=10), "residual": Budget(4.5e5, 4e8, least=5)}
 COUNTS_BUDGET = Budget(5e5, 4e8, least=10)  # benchmarks/counts.py
 

@@ -73,12 +73,16 @@ RULES = {
     "priors": ({"training"}, {"torch"}),
     "autoencoder": ({"contexts", "decoders", "networks", "priors", "rows", "sizes", "views"}, {"torch"}),
     "abstract_generator": ({"rows", "views"}, {"torch"}),
+    "chain_stages": ({"abstract_generator", "autoregressive", "rows"}, {"torch"}),
     "parts": ({"abstract_generator", "autoencoder", "pixels", "rows", "views"}, {"torch"}),
     "joint": (
-        {"abstract_generator", "autoencoder", "autoregressive", "parts", "pixels", "priors", "rows", "scalings", "views"},
+        {
+            *("abstract_generator", "autoencoder", "autoregressive", "chain_stages", "parts", "pixels", "priors"),
+            *("rows", "scalings", "views"),
+        },
         {"torch"},
     ),
-    "generators": ({"abstract_generator", "autoregressive", "joint", "parts", "rows", "views"}, {"torch"}),
+    "generators": ({"abstract_generator", "autoregressive", "chain_stages", "joint", "parts", "views"}, {"torch"}),
     "model": ({"autoencoder", "generators", "rows", "views"}, {"torch"}),
     "fitting": ({"abstract_generator", "contexts", "model", "priors", "rows", "sizes", "training"}, {"torch"}),
     # what a person touches
