@@ -186,11 +186,13 @@ class Dependents(Saved):
         if aspect.form == "positive":
             return self._zero_code(at, variable)
         size = 2 if variable.likelihood == "bernoulli" else variable.size
+        if not variable.coded and size != 2:
+            return None
         out = np.full(size, -1)
         packed = column.pack(Cells(values, np.zeros(len(values), bool)))
         seen = np.isfinite(packed)
         out[packed[seen].astype(int)] = np.flatnonzero(seen)
-        return (self.value_at[at], out) if variable.coded or size == 2 else None
+        return self.value_at[at], out
 
     def _zero_code(self, at: int, variable: Variable) -> tuple[int, np.ndarray] | None:
         """Of a number in bins, which of them hold zero and nothing else."""
