@@ -11,13 +11,13 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from skvae.abstract_likelihood import AbstractLikelihood
+from skvae.constraint_specs import Identity
 from skvae.constraints import OUT_OF_REACH, Identities, Supports
 from skvae.contexts import plain_derivatives
 from skvae.decoders import Blocks
 from skvae.mixtures import NormalMixture, log_odds, one_normal
 from skvae.networks import side_by_side
 from skvae.regressions import MAX_LEVELS_REGRESSED, CodeRegressions
-from skvae.relations import Identity
 from skvae.rows import Part
 from skvae.scalings import Variable
 from skvae.sizes import N_COVARIANCES_AT_ONCE

@@ -14,10 +14,10 @@ import pandas as pd
 
 from skvae.containers import N_SHOWN, Cells, CellType, plain, read_cells, shown, to_floats
 from skvae.curves import LEAST_SLOPE, natural_bounds
+from skvae.fields import MAX_LEVELS as MAX_LEVELS_RELATED
+from skvae.fields import MAX_SOURCE_LEVELS, Field
 from skvae.moments import moments, value_range
 from skvae.persistence import Saved
-from skvae.relations import MAX_LEVELS as MAX_LEVELS_RELATED
-from skvae.relations import MAX_SOURCE_LEVELS, Field
 from skvae.scalings import SCALINGS, AbstractScaling, Affine, DensityScaling, Variable, heavy_values
 
 MAX_CATEGORIES = 10_000  # unmeasured: a softmax over more takes longer than all else

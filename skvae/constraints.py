@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from skvae.abstract_likelihood import AbstractLikelihood
-from skvae.relations import Exclusion, Identity, Support
+from skvae.constraint_specs import Exclusion, Identity, Support
 
 OUT_OF_REACH = 1e4  # log-odds by which a code is forbidden
 

@@ -8,26 +8,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
+from skvae.abstract_relation import AbstractRelation
 from skvae.columns import AbstractColumn, NumericColumn
+from skvae.constraint_specs import Exclusion, Identity, Support
 from skvae.containers import Cells, CellType
+from skvae.contingency import Pair
+from skvae.derivation import gaps_and_equations
+from skvae.equations import Equation
+from skvae.fields import Field
+from skvae.flags import Flags
+from skvae.inequalities import Gap
 from skvae.modalities import Packed
 from skvae.persistence import Saved
-from skvae.relations import (
-    AbstractRelation,
-    Equation,
-    Exclusion,
-    Field,
-    Flags,
-    Function,
-    Gap,
-    Identity,
-    Pair,
-    Support,
-    first_breaks,
-    gaps_and_equations,
-)
 from skvae.scalings import Variable
 
 N_PASSES = 4  # over pairs of columns of which one gives way to the other; unmeasured
@@ -71,7 +64,7 @@ class Dependents(Saved):
         self.place = {column.name: j for j, column in enumerate(columns)}
         self.decimals = {name: field.decimals for name, field in fields.items()}
         self.ends = {name: field.ends for name, field in fields.items()}
-        self.n_values = {name: pd.Series(one.entries).nunique() for name, one in fields.items() if self._is_involved(name)}
+        self.n_values = {name: one.n_values for name, one in fields.items() if self._is_involved(name)}
         self.gaps = [self._gap_column(rule, fields, weight) if isinstance(rule, Gap) else None for rule in self.rules]
 
     def attach(self, columns: Sequence[AbstractColumn]) -> "Dependents":
@@ -140,10 +133,9 @@ class Dependents(Saved):
             members, solvable, discrete = [*members, own], [*solvable, own], [*discrete, gap.integer]
             no_widths = (0.0,) * len(members)
             return Identity(tuple(members), tuple(solvable), -1, 0, True, tuple(discrete), no_widths, self._pivot(rule))
-        n_offsets, leads = len(rule.offsets), isinstance(rule, Function)
         widths = tuple(float(np.log(self._width(rule, column))) for column in columns)
-        parts = tuple(discrete), widths, self._pivot(rule), leads
-        return Identity(tuple(members), tuple(solvable), own, n_offsets, rule.exact, *parts)
+        parts = tuple(discrete), widths, self._pivot(rule), rule.leads
+        return Identity(tuple(members), tuple(solvable), own, len(rule.offsets), rule.exact, *parts)
 
     def _pivot(self, rule: Any) -> int:
         names = [name for name in rule.columns[1:] if self._is_solvable(rule, name)]
@@ -454,19 +446,12 @@ class Dependents(Saved):
             fields = {self._columns[j].name: self._coded(j, cells[j]) for j in places}
             kept, about = relation.kept(fields)
             if (about & ~kept).any():
-                breaks = first_breaks(relation, fields)
+                breaks = relation.first_breaks(fields)
                 raise ValueError(f"given contradicts {str(relation)!r}, which every row of the data keeps: {breaks}.")
 
 
 def coded_names(relations: Sequence[AbstractRelation], fields: Mapping[Any, Field]) -> set:
     """Names of integer columns that are modelled as categories, as relations are about their single values."""
-    numbers = {
-        name for one in relations if isinstance(one, Equation) and not isinstance(one, Function) for name in one.columns
-    }
-    numbers |= {name for one in relations if one.kind == "order" for name in one.columns}
-    aspects = [aspect for one in relations if isinstance(one, Pair) for aspect in one.aspects if aspect.form == "value"]
-    names = {aspect.name for aspect in aspects} | {one.target for one in relations if isinstance(one, Function)}
-    found = {
-        name for name in names if fields[name].amounts is not None and fields[name].discrete and not fields[name].is_flag
-    }
-    return found - numbers
+    numbers = {name for one in relations for name in one.numbers}
+    names = {name for one in relations for name in one.categories} - numbers
+    return {name for name in names if fields[name].is_integer_of_few_values}

@@ -19,6 +19,7 @@ from sklearn.utils import check_array, check_random_state
 from skvae.arrays import count_axes
 from skvae.columns import MAX_WHOLE, are_identifiers, new_column
 from skvae.containers import Cells, CellType, as_frame, check_frame, read_cells, to_floats
+from skvae.fields import Field
 from skvae.marginals import joint_of, marginal_of
 from skvae.page import (
     as_number,
@@ -34,7 +35,6 @@ from skvae.page import (
 )
 from skvae.plotting import N_DISTRIBUTIONS, Drawn, RowMap, draw_report
 from skvae.projections import encoded, principal_components
-from skvae.relations import Field
 from skvae.relations import find as find_relations
 from skvae.verdict import memory_sentence, verdict_sentences
 

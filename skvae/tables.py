@@ -10,12 +10,14 @@ import numpy as np
 import pandas as pd
 
 from skvae.columns import MAX_LEVELS, TICKS, UNSEEN, AbstractColumn, CategoricalColumn, new_column
+from skvae.constraint_specs import Exclusion, Identity, Support
 from skvae.containers import Cells, CellType, as_frame, read_cells, shown
 from skvae.curves import Curves
 from skvae.dependents import Dependents, coded_names
+from skvae.fields import Field
 from skvae.modalities import AbstractModality, Packed
 from skvae.persistence import Saved
-from skvae.relations import Exclusion, Field, Identity, Support, check_placed, wanted
+from skvae.relations import check_placed, wanted
 from skvae.scalings import Variable
 
 

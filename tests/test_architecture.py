@@ -24,12 +24,44 @@ RULES = {
     "scalings": ({"curves", "moments", "persistence"}, NUMPY_ONLY),
     "sparse": (set(), {"pandas"}),
     "containers": ({"persistence", "sparse"}, {"pandas", "narwhals"}),
-    "relations": ({"containers", "persistence"}, {"pandas"}),
-    "columns": ({"containers", "curves", "moments", "persistence", "relations", "scalings"}, {"pandas"}),
-    "dependents": ({"columns", "containers", "modalities", "persistence", "relations", "scalings"}, {"pandas"}),
+    # relations between columns: one file a kind, and `relations` with a row for each
+    "fields": ({"containers"}, {"pandas"}),
+    "notation": (set(), {"pandas"}),
+    "significance": (set(), {"pandas"}),
+    "abstract_relation": ({"fields", "notation", "persistence"}, NUMPY_ONLY),
+    "equations": ({"abstract_relation", "fields", "significance"}, {"pandas"}),
+    "sums": ({"equations", "fields", "notation", "significance"}, {"pandas"}),
+    "products": ({"equations", "fields", "notation", "significance"}, NUMPY_ONLY),
+    "inequalities": ({"abstract_relation", "fields", "notation", "persistence", "significance"}, NUMPY_ONLY),
+    "contingency": ({"abstract_relation", "fields", "notation", "persistence", "significance"}, {"pandas"}),
+    "functional_dependencies": (
+        {"abstract_relation", "contingency", "equations", "fields", "notation", "significance"},
+        {"pandas"},
+    ),
+    "flags": ({"abstract_relation", "fields", "notation", "significance"}, NUMPY_ONLY),
+    "relations": (
+        {
+            *("abstract_relation", "contingency", "fields", "flags", "functional_dependencies", "inequalities"),
+            *("notation", "products", "significance", "sums"),
+        },
+        {"pandas"},
+    ),
+    "derivation": ({"abstract_relation", "equations", "fields", "inequalities"}, NUMPY_ONLY),
+    "constraint_specs": ({"persistence"}, NUMPY_ONLY),
+    "columns": ({"containers", "curves", "fields", "moments", "persistence", "scalings"}, {"pandas"}),
+    "dependents": (
+        {
+            *("abstract_relation", "columns", "constraint_specs", "containers", "contingency", "derivation", "equations"),
+            *("fields", "flags", "inequalities", "modalities", "persistence", "scalings"),
+        },
+        NUMPY_ONLY,
+    ),
     "modalities": ({"containers", "persistence"}, NUMPY_ONLY),
     "tables": (
-        {"columns", "containers", "curves", "dependents", "modalities", "persistence", "relations", "scalings"},
+        {
+            *("columns", "constraint_specs", "containers", "curves", "dependents", "fields", "modalities", "persistence"),
+            *("relations", "scalings"),
+        },
         {"pandas", "narwhals"},
     ),
     "images": ({"containers", "modalities", "moments", "persistence", "scalings"}, NUMPY_ONLY),
@@ -51,14 +83,14 @@ RULES = {
     "histogram": ({"abstract_likelihood", "contexts"}, {"torch"}),
     "likelihoods": ({"abstract_likelihood", "contexts", "histogram", "tails"}, {"torch"}),
     "count_likelihoods": ({"abstract_likelihood", "counts", "scalings", "sparse_tensors", "tails"}, {"torch"}),
-    "constraints": ({"abstract_likelihood", "relations"}, {"torch"}),
+    "constraints": ({"abstract_likelihood", "constraint_specs"}, {"torch"}),
     "decoders": ({"abstract_likelihood", "constraints", "likelihoods", "networks", "rows", "scalings"}, {"torch"}),
     "mixtures": ({"sizes"}, {"torch"}),
     "regressions": (set(), {"torch"}),
     "autoregressive": (
         {
-            *("abstract_likelihood", "constraints", "contexts", "decoders", "mixtures", "networks", "regressions"),
-            *("relations", "rows", "scalings", "sizes"),
+            *("abstract_likelihood", "constraint_specs", "constraints", "contexts", "decoders", "mixtures", "networks"),
+            *("regressions", "rows", "scalings", "sizes"),
         },
         {"torch"},
     ),
@@ -92,7 +124,10 @@ RULES = {
     "page": ({"plotting", "verdict"}, {"pandas"}),
     "projections": (set(), NUMPY_ONLY),
     "quality": (
-        {"arrays", "columns", "containers", "marginals", "page", "plotting", "projections", "relations", "verdict"},
+        {
+            *("arrays", "columns", "containers", "fields", "marginals", "page", "plotting", "projections", "relations"),
+            "verdict",
+        },
         {"pandas", "narwhals", "sklearn"},
     ),
     "estimator": (
