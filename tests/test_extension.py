@@ -1,7 +1,10 @@
 """What adding something takes: a class and a row of a dict, and nothing else. Each is added here, and then just works."""
 
 import math
+import pickle
+import re
 from dataclasses import dataclass
+from itertools import permutations
 
 import numpy as np
 import pandas as pd
@@ -16,12 +19,15 @@ from skvae.abstract_generator import AbstractGenerator
 from skvae.abstract_likelihood import AbstractLikelihood
 from skvae.containers import Cells, CellType
 from skvae.decoders import FactorisedDecoder
+from skvae.equations import Equation
 from skvae.generators import GENERATORS
 from skvae.likelihoods import LIKELIHOODS
 from skvae.modalities import AbstractModality, Packed
 from skvae.networks import ACTIVATIONS
+from skvae.notation import columns_named, quoted
 from skvae.persistence import CLASSES, Saved
 from skvae.priors import PRIORS, StandardNormal
+from skvae.relations import RELATIONS
 from skvae.rows import Budget, Part
 from skvae.scalings import Variable
 from skvae.schema import MODALITIES
@@ -210,3 +216,49 @@ def test_a_prior_and_an_activation_are_a_row_each(monkeypatch):
     vae = VAETransformer(1, prior="shifted", activation="mish", max_iter=2, random_state=0).fit(X)
     assert vae.prior_ == "shifted"
     assert vae.sample_latents(5).min() > 20
+
+
+# --- a kind of relation: one class, one row --------------------------------------------------------------------------
+
+
+class Square(Equation):
+    """target = source ** 2."""
+
+    kind = "square"
+
+    def __init__(self, target, source):
+        self.columns = target, source
+
+    def __str__(self):
+        target, source = map(quoted, self.columns)
+        return f"{target} = {source} ** 2"
+
+    def predict(self, amounts):
+        return amounts[self.columns[1]] ** 2
+
+    @classmethod
+    def find(cls, fields, evidence):
+        numbers = {field.name: field for field in fields if field.kind == "number"}
+        for pair in permutations(numbers, 2):
+            one = cls(*pair)
+            one.learn(numbers)
+            if one.exact and one.is_significant(numbers, evidence):
+                yield one
+
+    @classmethod
+    def parse(cls, text, names):
+        match = re.fullmatch(r"(.+?) = (.+) \*\* 2", text)
+        columns = columns_named(names, match.groups()) if match else None
+        return cls(*columns) if columns else None
+
+
+def test_a_kind_of_relation_is_a_class_and_a_row(monkeypatch):
+    monkeypatch.setitem(RELATIONS, "square", Square)
+    side = np.random.default_rng(0).integers(0, 200, 800)
+    frame = pd.DataFrame({"side": side, "area": side**2, "other": np.random.default_rng(1).normal(size=800)})
+    vae = VAETransformer(1, hidden_layer_sizes=(8,), max_iter=2, random_state=0).fit(frame)
+    assert list(vae.relations_["relation"]) == ["area = side ** 2"]
+    for draws in (vae.sample(500), vae.sample(100, given={"side": 12}), pickle.loads(pickle.dumps(vae)).sample(100)):
+        assert_array_equal(draws["area"], draws["side"] ** 2)
+    stated = vae.set_params(relations=["mostly area = side ** 2"]).fit(frame.assign(area=np.where(side % 9, side**2, 7)))
+    assert 0.8 < stated.relations_["share"].max() < 1
