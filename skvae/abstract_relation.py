@@ -30,7 +30,7 @@ class AbstractRelation(ABC, Saved):
     """
 
     kind: ClassVar[str]
-    needs: ClassVar[str] = ""  # what its columns must have, a key of LACKS; "" if they may be any
+    needs: ClassVar[str] = ""  # what all its columns must have, as in `needed`
     implied_by: ClassVar[tuple[str, ...]] = ()  # kinds that, of the same columns, say all that it says
     columns: tuple
     share: float = 1.0
@@ -96,6 +96,11 @@ class AbstractRelation(ABC, Saved):
         """Names of the columns whose single values it is about."""
         return ()
 
+    @property
+    def needed(self) -> list[tuple[Any, str]]:
+        """Names of columns, and what each must have, a key of LACKS; "" where it may be any."""
+        return [(name, self.needs) for name in self.columns]
+
     def suited_to(self, fields: Fields) -> "AbstractRelation":
         """The relation that the same text means where columns hold something else."""
         return self
@@ -106,9 +111,9 @@ class AbstractRelation(ABC, Saved):
 
     def refusal(self, fields: Fields) -> str:
         """Why its columns cannot be related in this way, as the end of a sentence; "" if they can."""
-        for name in self.columns if self.needs else ():
-            if getattr(fields[name], self.needs) is None:
-                return f"but column {name!r} {LACKS[self.needs]}."
+        for name, need in self.needed:
+            if need and getattr(fields[name], need) is None:
+                return f"but column {name!r} {LACKS[need]}."
         return "" if self.units_agree(fields) else "whose columns are not of one unit: dates, durations and numbers differ."
 
     def first_breaks(self, fields: Fields, n_rows: int = 3) -> str:

@@ -15,6 +15,8 @@ from skvae.notation import columns_named, quoted
 from skvae.persistence import Saved
 from skvae.significance import expected_counts
 
+# by what is said of a column: how texts write it, and what the column must have for it
+FORMS = {"value": ("", "codes"), "missing": (" missing", ""), "positive": (" > 0", "amounts")}
 MAX_COMBINATIONS = 30  # pairs of columns some of whose values never meet; unmeasured
 
 
@@ -25,7 +27,7 @@ class Aspect(Saved):
         self.name, self.form = name, form
 
     def __str__(self):
-        return quoted(self.name) + {"value": "", "missing": " missing", "positive": " > 0"}[self.form]
+        return quoted(self.name) + FORMS[self.form][0]
 
     def __eq__(self, other):
         return isinstance(other, Aspect) and (self.name, self.form) == (other.name, other.form)
@@ -51,10 +53,10 @@ class Aspect(Saved):
 
     @staticmethod
     def parse(text: str, names: Mapping[str, Any]) -> "Aspect | None":
-        for ending, form in ((" missing", "missing"), (" > 0", "positive")):
+        for form, (ending, _) in reversed(FORMS.items()):
             if text.endswith(ending) and text.removesuffix(ending) in names:
                 return Aspect(names[text.removesuffix(ending)], form)
-        return Aspect(names[text]) if text in names else None
+        return None
 
 
 class Pair(AbstractRelation):
@@ -79,6 +81,10 @@ class Pair(AbstractRelation):
     @property
     def categories(self):
         return tuple(aspect.name for aspect in self.aspects if aspect.form == "value")
+
+    @property
+    def needed(self):
+        return [(aspect.name, FORMS[aspect.form][1]) for aspect in self.aspects]
 
     @property
     def best(self) -> np.ndarray:

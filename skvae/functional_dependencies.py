@@ -32,7 +32,6 @@ class Determines(Pair):
     """first -> second: to every value of one column belongs one of the other; one to one, where both determine another."""
 
     kind = "determines"
-    needs = "codes"
     implied_by = ("flags",)
     one_to_one = False
 
@@ -40,7 +39,8 @@ class Determines(Pair):
         return (" <-> " if self.one_to_one else " -> ").join(map(str, self.aspects))
 
     def suited_to(self, fields):
-        return self if all(fields[name].discrete for name in self.columns) else Function(*self.columns)
+        are_coded = all(fields[name].discrete for name in self.columns)
+        return self if are_coded or self.aspects[1].form != "value" else Function(*self.columns)
 
     def _allowed(self, counts):
         best = counts == counts.max(1, keepdims=True)

@@ -273,6 +273,8 @@ def test_given_that_contradicts_a_relation(given, relation, fitted):
         ("total = fare + zone", "column 'zone' holds categories, not numbers or dates"),
         ("end = start + fare", "not of one unit"),
         ("end >= fare", "not of one unit"),
+        ("combinations of zone and end", "column 'end' holds too many different values"),
+        ("combinations of paid and zone > 0", "column 'zone' holds categories, not numbers or dates"),
         ("total = fare + tip", r"of the rows break: row 0 \(total = .*\).*mostly total = fare"),
         ("mostly fare = total + 1000", "which no row keeps: row 0"),
         ("start >= end", r"100.00% of the rows break: row 0 \(start = 2024"),
@@ -283,6 +285,23 @@ def test_given_that_contradicts_a_relation(given, relation, fitted):
 def test_a_stated_relation_that_is_refused(text, message):
     with pytest.raises((ValueError, TypeError), match=message):
         fit(trips(200), relations=[text])
+
+
+def test_what_determines_whether_a_number_is_zero_or_missing():
+    frame = trips().assign(note=lambda t: t["fare"].where(t["zone"] > "z3"))
+    texts = ["mostly paid -> tip > 0", "zone -> note missing"]
+    found = fit(frame, relations=texts).relations_.set_index("relation")
+    assert 0.5 < found.loc["paid -> tip > 0", "share"] < 1
+    assert found.loc["zone -> note missing", "share"] == 1
+
+
+def test_a_number_may_add_up_and_have_single_values_that_matter():
+    rng = np.random.default_rng(0)
+    part, other = rng.integers(0, 60, 900), rng.integers(0, 500, 900)
+    name = np.array(list("abcdefgh"))[part % 8]
+    frame = pd.DataFrame({"part": part, "other": other, "whole": part + other, "name": name})
+    draws = fit(frame).sample(500, random_state=0)
+    assert (draws["whole"] == draws["part"] + draws["other"]).all()
 
 
 def test_circular_relations_are_refused():
