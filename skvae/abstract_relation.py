@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from skvae.containers import Cells
 from skvae.fields import Field, Fields
 from skvae.notation import quoted
 from skvae.persistence import Saved
@@ -124,3 +125,14 @@ class AbstractRelation(ABC, Saved):
             parts = (f"{quoted(name)} = {fields[name].shown(row)}" for name in dict.fromkeys(self.columns))
             cells.append(f"row {row} ({', '.join(parts)})")
         return ", ".join(cells)
+
+
+class CategoricalRelation(AbstractRelation):
+    """Which values may stand side by side in a row."""
+
+    @abstractmethod
+    def correct(self, cells: Mapping[Any, Cells], fields: Fields, rows: np.ndarray, known: Mapping[Any, np.ndarray]) -> bool:
+        """Change cells in rows that break it, whose cells were drawn each by itself; returns whether any was changed.
+
+        cells, fields : the same cells, by column; rows : by index; known : (n,) of each column, cells not to be changed.
+        """

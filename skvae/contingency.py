@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skvae.abstract_relation import AbstractRelation
+from skvae.abstract_relation import CategoricalRelation
+from skvae.containers import Cells
 from skvae.fields import MAX_COLUMNS, MAX_LEVELS, N_SAMPLED, Field, Fields, discrete, some_rows
 from skvae.notation import columns_named, quoted
 from skvae.persistence import Saved
@@ -46,6 +47,15 @@ class Aspect(Saved):
         values = np.array([False, True])
         return Field(self, "category", nowhere, codes=codes.astype(int), values=values, discrete=True)
 
+    def write(self, cells: Cells, rows: np.ndarray, values: np.ndarray) -> None:
+        """Set it in rows, by index, of the cells of the column; above zero, numbers stay what they are."""
+        if self.form == "missing":
+            cells.missing[rows] = values
+        elif self.form == "value":
+            cells.values[rows] = values
+        else:
+            cells.values[rows[~values.astype(bool)]] = 0
+
     @staticmethod
     def of(name: Any) -> "Aspect":
         """What the name of a field stands for: an aspect, or the value of the column."""
@@ -59,7 +69,7 @@ class Aspect(Saved):
         return None
 
 
-class Pair(AbstractRelation):
+class Pair(CategoricalRelation):
     """Which values of two columns, or aspects of them, occur together.
 
     Attributes
@@ -110,6 +120,13 @@ class Pair(AbstractRelation):
         self.values = first.values, second.values
         self.allowed = self._allowed(counts_of_pairs(first, second))
         super().learn(fields)
+
+    def correct(self, cells, fields, rows, known):
+        """The second column gives way to the first."""
+        second = self.aspects[1]
+        rows = rows[~known[second.name][rows]]
+        second.write(cells[second.name], rows, self.values[1][self.best[self.places(fields)[0][rows]]])
+        return bool(len(rows))
 
     @abstractmethod
     def _allowed(self, counts: np.ndarray) -> np.ndarray:

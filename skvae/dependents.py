@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from skvae.abstract_relation import AbstractRelation
+from skvae.abstract_relation import AbstractRelation, CategoricalRelation
 from skvae.columns import AbstractColumn, NumericColumn
 from skvae.constraint_specs import Exclusion, Identity, Support
 from skvae.containers import Cells, CellType
@@ -340,9 +340,9 @@ class Dependents(Saved):
         if not self.relations:
             return cells
         cells = [Cells(one.values.copy(), one.missing.copy()) for one in cells]
-        pairs = [one for one in self.relations if isinstance(one, Pair | Flags) and one.exact]
+        of_codes = [one for one in self.relations if isinstance(one, CategoricalRelation) and one.exact]
         for _ in range(N_PASSES):  # what one lets give way, another may be about
-            gave_way = [self._allow(one, cells, known) for one in pairs]
+            gave_way = [self._correct(one, cells, known) for one in of_codes]
             if not any(gave_way):
                 break
         if self.rules:
@@ -394,38 +394,16 @@ class Dependents(Saved):
                         decided.add(left[0])
                         found = True
 
-    def _allow(self, relation: AbstractRelation, cells: list[Cells], known: np.ndarray) -> bool:
-        """Let codes give way that may not stand where they do; returns whether any did."""
-        places = [self.place[name] for name in relation.columns]
-        fields = {self._columns[j].name: self._coded(j, cells[j]) for j in dict.fromkeys(places)}
+    def _correct(self, relation: CategoricalRelation, cells: list[Cells], known: np.ndarray) -> bool:
+        """Let cells give way that break a relation; returns whether any did."""
+        places = {name: self.place[name] for name in relation.columns}
+        fields = {name: self._coded(j, cells[j]) for name, j in places.items()}
         kept, about = relation.kept(fields)
         rows = np.flatnonzero(about & ~kept)
         if not len(rows):
             return False
-        if isinstance(relation, Flags):
-            self._choose_one(relation, cells, rows)
-            return True
-        assert isinstance(relation, Pair)
-        at, aspect = places[1], relation.aspects[1]
-        rows = rows[~known[rows, at]]
-        wanted = relation.values[1][relation.best[relation.places(fields)[0][rows]]]
-        if aspect.form == "missing":
-            cells[at].missing[rows] = wanted
-        elif aspect.form == "value":
-            cells[at].values[rows] = wanted
-        else:
-            cells[at].values[rows[~wanted.astype(bool)]] = 0
-        return bool(len(rows))
-
-    def _choose_one(self, relation: Flags, cells: list[Cells], rows: np.ndarray) -> None:
-        """Of flags, the first that is yes remains; of none, the last is."""
-        places, taken = [self.place[name] for name in relation.columns], np.zeros(len(rows), bool)
-        for j in places:
-            yes = cells[j].values[rows].astype(bool) & ~taken
-            if j == places[-1] and relation.exactly:
-                yes |= ~taken
-            cells[j].values[rows] = yes
-            taken |= yes
+        of_columns = {name: cells[j] for name, j in places.items()}
+        return relation.correct(of_columns, fields, rows, {name: known[:, j] for name, j in places.items()})
 
     def _coded(self, j: int, cells: Cells) -> Field:
         """Cells as relations of codes see them."""
@@ -442,8 +420,7 @@ class Dependents(Saved):
         for relation in self.relations:
             if not (relation.exact and set(relation.columns) <= names):
                 continue
-            places = [self.place[name] for name in dict.fromkeys(relation.columns)]
-            fields = {self._columns[j].name: self._coded(j, cells[j]) for j in places}
+            fields = {name: self._coded(self.place[name], cells[self.place[name]]) for name in relation.columns}
             kept, about = relation.kept(fields)
             if (about & ~kept).any():
                 breaks = relation.first_breaks(fields)

@@ -5,13 +5,13 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from skvae.abstract_relation import AbstractRelation
+from skvae.abstract_relation import CategoricalRelation
 from skvae.fields import MAX_COLUMNS, all_present
 from skvae.notation import columns_named, quoted
 from skvae.significance import exclusion_against_chance
 
 
-class Flags(AbstractRelation):
+class Flags(CategoricalRelation):
     """Of yes-or-no columns exactly one, or at most one, is yes."""
 
     kind = "flags"
@@ -32,6 +32,17 @@ class Flags(AbstractRelation):
         about = all_present(fields, self.columns)
         n_yes = np.sum([flag.yes for flag in flags], axis=0)
         return about & ((n_yes == 1) if self.exactly else (n_yes <= 1)), about
+
+    def correct(self, cells, fields, rows, known):
+        """Of flags, the first that is yes remains; of none, the last is."""
+        taken = np.zeros(len(rows), bool)
+        for name in self.columns:
+            yes = cells[name].values[rows].astype(bool) & ~taken
+            if name == self.columns[-1] and self.exactly:
+                yes |= ~taken
+            cells[name].values[rows] = yes
+            taken |= yes
+        return True
 
     @classmethod
     def find(cls, fields, evidence):

@@ -28,12 +28,15 @@ RULES = {
     "fields": ({"containers"}, {"pandas"}),
     "notation": (set(), {"pandas"}),
     "significance": (set(), {"pandas"}),
-    "abstract_relation": ({"fields", "notation", "persistence"}, NUMPY_ONLY),
+    "abstract_relation": ({"containers", "fields", "notation", "persistence"}, NUMPY_ONLY),
     "equations": ({"abstract_relation", "fields", "significance"}, {"pandas"}),
     "sums": ({"equations", "fields", "notation", "significance"}, {"pandas"}),
     "products": ({"equations", "fields", "notation", "significance"}, NUMPY_ONLY),
     "inequalities": ({"abstract_relation", "fields", "notation", "persistence", "significance"}, NUMPY_ONLY),
-    "contingency": ({"abstract_relation", "fields", "notation", "persistence", "significance"}, {"pandas"}),
+    "contingency": (
+        {"abstract_relation", "containers", "fields", "notation", "persistence", "significance"},
+        {"pandas"},
+    ),
     "functional_dependencies": (
         {"abstract_relation", "contingency", "equations", "fields", "notation", "significance"},
         {"pandas"},
