@@ -127,7 +127,7 @@ class Dependents(Saved):
         rule, gap, own = self.rules[at], self.gaps[at], self.rule_at[at]
         columns = [self._columns[self.place[name]] for name in rule.columns]
         members = [self.value_at[self.place[name]] for name in rule.columns]
-        solvable = [member for member, name in zip(members, rule.columns, strict=True) if self._is_solvable(rule, name)]
+        solvable = [member for member, name in zip(members, rule.columns, strict=True) if name in rule.solvable]
         discrete = [not isinstance(column, NumericColumn) or column.integer or column.binary for column in columns]
         if gap is not None:
             members, solvable, discrete = [*members, own], [*solvable, own], [*discrete, gap.integer]
@@ -138,14 +138,9 @@ class Dependents(Saved):
         return Identity(tuple(members), tuple(solvable), own, len(rule.offsets), rule.exact, *parts)
 
     def _pivot(self, rule: Any) -> int:
-        names = [name for name in rule.columns[1:] if self._is_solvable(rule, name)]
+        names = [name for name in rule.columns[1:] if name in rule.solvable]
         best = max(names, key=lambda name: self.n_values[name], default=None)
         return -1 if best is None else self.value_at[self.place[best]]
-
-    def _is_solvable(self, rule: Any, name: Any) -> bool:
-        """Whether a column follows from the others of a rule, by rows of ones."""
-        ones = {other: np.ones(1, dtype=np.int64) for other in rule.columns}
-        return name == rule.target or rule.solve(name, ones, np.zeros(1, dtype=np.int64)) is not None
 
     @property
     def exclusions(self) -> tuple[Exclusion, ...]:
@@ -278,7 +273,6 @@ class Dependents(Saved):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Amounts (n,) of a column by a rule, and where they follow, (n,): not where a division does not go even."""
         solved = self.rules[at].solve(name, amounts, self._offset(at, x, codes))
-        assert solved is not None
         if solved.dtype.kind != "f":
             return solved, np.ones(len(solved), bool)
         follows = np.isfinite(solved)
@@ -389,7 +383,7 @@ class Dependents(Saved):
                 found = False
                 for at, rule in enumerate(self.rules):
                     left = [one for one in rule.columns if one not in decided]
-                    if active[at] and len(left) == 1 and self._is_solvable(rule, left[0]):
+                    if active[at] and len(left) == 1 and left[0] in rule.solvable:
                         yield at, left[0]
                         decided.add(left[0])
                         found = True

@@ -57,7 +57,7 @@ class Equation(AbstractRelation):
 
     @property
     def targets(self) -> tuple:
-        """Columns that follow from all others, the best first."""
+        """Columns for which `solved_for` can write it, the best first."""
         return self.columns[:1]
 
     def solved_for(self, name: Any) -> "Equation":
@@ -68,9 +68,14 @@ class Equation(AbstractRelation):
     def predict(self, amounts: Mapping[Any, np.ndarray]) -> np.ndarray:
         """f of the sources, (n,)."""
 
-    def solve(self, name: Any, amounts: Mapping[Any, np.ndarray], offset: np.ndarray) -> np.ndarray | None:
-        """The amount of a column (n,), given those of the others and the offset (n,); None where it does not follow."""
-        return self._rounded(self.predict(amounts) + offset) if name == self.target else None
+    @property
+    def solvable(self) -> tuple:
+        """Columns that follow from all others and the offset."""
+        return self.columns[:1]
+
+    def solve(self, name: Any, amounts: Mapping[Any, np.ndarray], offset: np.ndarray) -> np.ndarray:
+        """The amount (n,) of one of `solvable`, given those of the others and the offset (n,)."""
+        return self._rounded(self.predict(amounts) + offset)
 
     def _rounded(self, amounts: np.ndarray) -> np.ndarray:
         return amounts if amounts.dtype.kind in "iu" or not self.ends else amounts.round(self.digits) + 0.0
@@ -81,22 +86,23 @@ class Equation(AbstractRelation):
 
     def codes(self, fields: Fields) -> np.ndarray:
         """Which offset every row has, (n,), int: as many as there are offsets where none fits, -1 where one is missing."""
-        rest = self.residuals(fields)
-        codes = np.full(len(rest), len(self.offsets))
+        residuals = self.residuals(fields)
+        codes = np.full(len(residuals), len(self.offsets))
         for code, offset in reversed(list(enumerate(self.offsets))):
-            codes[np.abs(rest - offset) <= self._tolerance(fields)] = code
+            codes[np.abs(residuals - offset) <= self._tolerance(fields)] = code
         return np.where(self.about(fields), codes, -1)
 
     def residuals(self, fields: Fields) -> np.ndarray:
         """What the target has beyond f, (n,)."""
         amounts = {name: fields[name].amounts for name in self.columns}
-        rest = amounts[self.target] - self.predict(amounts)
-        return rest if rest.dtype.kind in "iu" else rest.round(max(fields[name].decimals for name in self.columns))
+        residuals = amounts[self.target] - self.predict(amounts)
+        return residuals if residuals.dtype.kind in "iu" else residuals.round(self._most_decimals(fields))
+
+    def _most_decimals(self, fields: Fields) -> int:
+        return max(fields[name].decimals for name in self.columns)
 
     def _tolerance(self, fields: Fields) -> float:
-        finest = max(fields[name].decimals for name in self.columns)
-        rounds = self.digits < finest
-        return 0.5 * 10.0 ** -float(self.digits if rounds else finest) * (1 + 1e-6)
+        return 0.5 * 10.0 ** -float(min(self.digits, self._most_decimals(fields))) * (1 + 1e-6)
 
     def kept(self, fields):
         codes = self.codes(fields)
@@ -115,14 +121,14 @@ class Equation(AbstractRelation):
     def find_offsets(self, fields: Fields) -> None:
         """Set the offsets to the frequent ones of the rows of fields."""
         self._take_form(fields[self.target])
-        rest = self.residuals(fields)[self.about(fields)]
-        if rest.dtype.kind == "f":
-            rest = rest.round(self.digits) + 0.0
-        found, counts = np.unique(rest, return_counts=True)
+        residuals = self.residuals(fields)[self.about(fields)]
+        if residuals.dtype.kind == "f":
+            residuals = residuals.round(self.digits) + 0.0
+        found, counts = np.unique(residuals, return_counts=True)
         order = counts.argsort(kind="stable")[::-1]
-        frequent = [at for at in order[:MAX_OFFSETS] if counts[at] >= max(2, LEAST_OFFSET * len(rest))]
+        frequent = [at for at in order[:MAX_OFFSETS] if counts[at] >= max(2, LEAST_OFFSET * len(residuals))]
         self.offsets = tuple(found[frequent or order[:1]].tolist())
-        few = counts[order[: len(self.offsets)]].sum() >= MOST_OFFSETS * len(rest)
+        few = counts[order[: len(self.offsets)]].sum() >= MOST_OFFSETS * len(residuals)
         if len(self.offsets) > 1 and not (few and _are_apart(np.sort(self.offsets), found)):
             self.offsets = self.offsets[:1]  # a count that varies is no constant
 

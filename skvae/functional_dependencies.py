@@ -143,7 +143,7 @@ class Function(Equation):
         return pd.Index(self.found).get_indexer(pd.Index(_part_of_date(source, self.part, self.unit)))
 
     def solve(self, name, amounts, offset):
-        return self.predict(amounts) if name == self.target else None
+        return self.predict(amounts)
 
     def about(self, fields):
         return super().about(fields) & (self._place(fields[self.source].entries) >= 0)

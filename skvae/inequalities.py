@@ -128,12 +128,15 @@ class Gap(Saved):
     def _bound(self, amounts: Mapping[Any, np.ndarray]) -> np.ndarray:
         return (np.maximum if self.above else np.minimum).reduce([amounts[name] for name in self.columns[1:]])
 
-    def solve(self, name: Any, amounts: Mapping[Any, np.ndarray], gap: np.ndarray) -> np.ndarray | None:
-        """As `Equation.solve`, given the gap (n,); of several bounds, none follows."""
+    @property
+    def solvable(self) -> tuple:
+        """As `Equation.solvable`; of several bounds, none follows."""
+        return self.columns if len(self.columns) == 2 else self.columns[:1]
+
+    def solve(self, name: Any, amounts: Mapping[Any, np.ndarray], gap: np.ndarray) -> np.ndarray:
+        """As `Equation.solve`, given the gap (n,)."""
         gap = gap if self.above else -gap
-        if name == self.target:
-            return self._bound(amounts) + gap
-        return amounts[self.target] - gap if len(self.columns) == 2 else None
+        return self._bound(amounts) + gap if name == self.target else amounts[self.target] - gap
 
 
 def is_drawn_better_by_gap(above: bool, target: Field, bound: Field) -> bool:

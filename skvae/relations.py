@@ -71,7 +71,7 @@ def parse(text: str, columns: Iterable) -> AbstractRelation:
     )
 
 
-def wanted(relations: Any, fields: Fields) -> list[AbstractRelation]:
+def requested(relations: Any, fields: Fields) -> list[AbstractRelation]:
     """The relations that a user asks for: those that are found ("auto"), none (None), or a list of changes to what is found.
 
     A text of the list adds a relation; "not " before it removes one; "mostly " before it lets some rows break it.
@@ -92,9 +92,9 @@ def wanted(relations: Any, fields: Fields) -> list[AbstractRelation]:
     return found
 
 
-def check_placed(wanted: Iterable[AbstractRelation], kept: Sequence[AbstractRelation]) -> None:
+def check_all_kept(requested: Iterable[AbstractRelation], kept: Sequence[AbstractRelation]) -> None:
     """Refuse relations that a user stated, but that cannot be kept beside the others."""
-    for one in wanted:
+    for one in requested:
         if one.stated and one not in kept:
             others = [str(other) for other in kept if other is not one and set(other.columns) & set(one.columns)]
             beside = f" beside {', '.join(map(repr, others))}" if others else ""

@@ -111,6 +111,10 @@ class Sum(Equation):
     def predict(self, amounts):
         return sum(coefficient * amounts[name] for name, coefficient in self.terms)
 
+    @property
+    def solvable(self):
+        return self.columns
+
     def solve(self, name, amounts, offset):
         if name == self.target:
             return super().solve(name, amounts, offset)
@@ -232,28 +236,28 @@ def _whole_coefficients(x: np.ndarray, scale: np.ndarray, useful: np.ndarray, at
     """
     chosen: list[int] = []
     y = x[at]
-    rest, last = y, None
-    rows: Any = slice(None)
+    residual, last = y, None
+    rows: Any = slice(None)  # that the regression goes by
     for _ in range(min(2 * MAX_TERMS, useful.sum() - 1)):
-        gain = np.abs(x[:, rows] @ (rest if isinstance(rows, slice) else rest[rows])) / np.where(scale > 0, scale, np.inf)
+        gain = np.abs(x[:, rows] @ residual[rows]) / np.where(scale > 0, scale, np.inf)
         gain[[at, *chosen]] = -1.0
         gain[~useful] = -1.0
         chosen.append(int(gain.argmax()))
         if gain[chosen[-1]] <= 0:
             return
-        # rows that do not keep the sum are far off: the nearest four fifths say what the others would (least trimmed
+        # rows that break the sum are far off, so that the regression goes by the four fifths nearest to it (least trimmed
         # squares by concentration steps: Rousseeuw & Van Driessen, 2006)
         for _ in range(N_CONCENTRATIONS):
             slopes = np.asarray(np.linalg.lstsq(x[chosen][:, rows].T, y[rows], rcond=1e-9)[0])
-            rest = y - slopes @ x[chosen]
-            rows = near = np.flatnonzero(np.abs(rest) <= np.quantile(np.abs(rest), 0.8))
+            residual = y - slopes @ x[chosen]
+            rows = np.flatnonzero(np.abs(residual) <= np.quantile(np.abs(residual), 0.8))
         whole = np.round(slopes)
         close = np.abs(slopes - whole) <= np.where(np.abs(whole) > 1, 0.005 * np.abs(whole), 0.3)
         terms = [(j, int(w)) for j, w, fits in zip(chosen, whole, close, strict=True) if fits and w]
         if terms and len(terms) <= MAX_TERMS and terms != last and max(abs(w) for _, w in terms) <= 1000:
             last = terms
             yield terms
-        if (rest[near] ** 2).mean() <= 1e-18 * scale[at] ** 2:
+        if (residual[rows] ** 2).mean() <= 1e-18 * scale[at] ** 2:
             return
 
 

@@ -17,7 +17,7 @@ from skvae.dependents import Dependents, coded_names
 from skvae.fields import Field
 from skvae.modalities import AbstractModality, Packed
 from skvae.persistence import Saved
-from skvae.relations import check_placed, wanted
+from skvae.relations import check_all_kept, requested
 from skvae.scalings import Variable
 
 
@@ -113,14 +113,14 @@ class Table(AbstractModality):
         cells = [one for _, one in read]
         unit = self._finest_unit()
         fields = self._fields(cells, unit)
-        relations = wanted(self.wanted_relations, fields)
+        relations = requested(self.wanted_relations, fields)
         coded = coded_names(relations, fields)
         self.columns = [CategoricalColumn(one.name, one.type) if one.name in coded else one for one in self.columns]
         for column, one in zip(self.columns, cells, strict=True):
             self._fit_column(column, one, weight)
         self.derived = Dependents(self.columns, relations, fields, weight, unit)
         self._lay_out([bool(one.missing.any()) for one in cells])
-        check_placed(relations, self.relations)
+        check_all_kept(relations, self.relations)
         if not self.variables:
             raise ValueError(
                 f"X has no column to model: {list(names)} hold texts that are nearly all different, which name rows. List "
