@@ -152,7 +152,7 @@ class Schema(Saved):
 
     @property
     def relations(self) -> list:
-        """The relations between columns that always hold, as objects of `skvae.relations`."""
+        """The relations between columns, each an `AbstractRelation`."""
         return [one for part in self.parts for one in part.relations]
 
     @property
