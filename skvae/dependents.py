@@ -323,7 +323,7 @@ class Dependents(Saved):
 
     # --- in the data's own units -------------------------------------------------------------------------------------
 
-    def settle(self, cells: list[Cells], values: np.ndarray, known: np.ndarray) -> list[Cells]:
+    def finalise(self, cells: list[Cells], values: np.ndarray, known: np.ndarray) -> list[Cells]:
         """Cells of drawn or decoded rows, to the last digit as relations have them.
 
         Packed cells are as precise as float32 is; those that follow from others follow here in the data's own units. Of

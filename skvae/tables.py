@@ -269,7 +269,7 @@ class Table(AbstractModality):
         known = np.zeros((len(values), len(self.columns)), bool)
         for j, cells in (told or {}).items():
             out[j], known[:, j] = cells, True
-        return self.dependents.settle(out, values, known)
+        return self.dependents.finalise(out, values, known)
 
     def _unpacked(self, values: np.ndarray) -> list[Cells]:
         out = []
@@ -284,9 +284,9 @@ class Table(AbstractModality):
         columns = list(zip(self.columns, series, self.value_at, strict=True))
         filled = [_filled(column, one, None if at is None else values[:, at]) for column, one, at in columns]
         known = np.array([~column.read(one).missing for column, one, _ in columns]).T
-        settled = self.dependents.settle(filled, values, known)
+        final = self.dependents.finalise(filled, values, known)
         # a cell that was filled in is not missing, although the data would have it so
-        return [Cells(one.values, other.missing) for one, other in zip(settled, filled, strict=True)]
+        return [Cells(one.values, other.missing) for one, other in zip(final, filled, strict=True)]
 
     def by_column(self, figures: np.ndarray) -> np.ndarray:
         out = np.zeros((len(figures), len(self.columns)))
