@@ -7,18 +7,16 @@ from typing import TYPE_CHECKING
 from skvae._version import __version__
 
 if TYPE_CHECKING:
-    from skvae.displays import (
-        LatentSpaceDisplay,
-        LossCurveDisplay,
-        ManifoldDisplay,
-        ReconstructionDisplay,
-        SamplesDisplay,
-        TraversalDisplay,
-    )
     from skvae.estimator import VAETransformer
     from skvae.files import load, save
+    from skvae.latent_space_display import LatentSpaceDisplay
+    from skvae.loss_curve_display import LossCurveDisplay
+    from skvae.manifold_display import ManifoldDisplay
     from skvae.outliers import VAEOutlierDetector
     from skvae.quality import QualityReport, quality_report
+    from skvae.reconstruction_display import ReconstructionDisplay
+    from skvae.samples_display import SamplesDisplay
+    from skvae.traversal_display import TraversalDisplay
 
 __all__ = [
     "LatentSpaceDisplay",
@@ -37,21 +35,28 @@ __all__ = [
 ]
 
 # where each name lives; imported when it is first asked for, so that `skvae --help` need not wait for torch
-_ROOMS = {
-    **dict.fromkeys((name for name in __all__ if name.endswith("Display")), "displays"),
-    **dict.fromkeys(("QualityReport", "quality_report"), "quality"),
-    **dict.fromkeys(("load", "save"), "files"),
+_MODULES = {
+    "LatentSpaceDisplay": "latent_space_display",
+    "LossCurveDisplay": "loss_curve_display",
+    "ManifoldDisplay": "manifold_display",
+    "QualityReport": "quality",
+    "ReconstructionDisplay": "reconstruction_display",
+    "SamplesDisplay": "samples_display",
+    "TraversalDisplay": "traversal_display",
     "VAEOutlierDetector": "outliers",
     "VAETransformer": "estimator",
+    "load": "files",
+    "quality_report": "quality",
+    "save": "files",
 }
 
 
 def __getattr__(name: str) -> object:
-    if name not in _ROOMS:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     # scikit-learn's callbacks import rich, where it is installed, and that draws from Python's stream while being imported
     state = _random.getstate()
-    value = getattr(_import_module(f"skvae.{_ROOMS[name]}"), name)
+    value = getattr(_import_module(f"skvae.{_MODULES[name]}"), name)
     _random.setstate(state)
     globals()[name] = value
     return value

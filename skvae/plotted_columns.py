@@ -51,11 +51,10 @@ class Column(NamedTuple):
 
 
 def read_columns(X: Any, categorical: Collection = (), ignored: Collection = ()) -> list[Column]:
-    """The columns of a table (n, n_columns), an array-like or a frame.
+    """The columns of a table (n, n_columns), an array or a frame.
 
     categorical : names of numbers that are categories; ignored : names of columns to leave out.
     """
-    X = X if hasattr(X, "shape") else np.asarray(X, dtype=object)
     kept = [series for series in as_frame(X).iter_columns() if series.name not in ignored]
     return [_read_column(series, series.name in categorical) for series in kept]
 

@@ -146,9 +146,13 @@ class Schema(Saved):
         return self.parts[at].dense_images(self._split(X)[at])
 
     @property
-    def table(self) -> tuple[Any, list]:
-        """The part that is a table, and the places of its columns; None and an empty list if there is none."""
-        return (None, []) if self._table is None else (self.parts[self._table], self.places[self._table])
+    def table(self) -> Any:
+        """The `Table` that holds columns of X; None if no part does."""
+        return None if self._table is None or not self.places[self._table] else self.parts[self._table]
+
+    def table_columns(self, X: Any) -> Any:
+        """The columns of rows X that belong to the table, as a narwhals frame; only if `table` is not None."""
+        return as_frame(X)[:, self.places[self.kinds.index("table")]]
 
     @property
     def relations(self) -> list:

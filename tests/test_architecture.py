@@ -1,4 +1,4 @@
-"""The import rules of the package: rooms import only downwards, and each heavy library has its doors."""
+"""The import rules of the package: modules import only downwards, and each heavy library has its doors."""
 
 import ast
 from graphlib import TopologicalSorter
@@ -163,7 +163,13 @@ RULES = {
     "plotted_columns": ({"containers"}, NUMPY_ONLY),
     "artists": ({"plotted_columns", "plotting"}, NUMPY_ONLY),
     "mosaics": ({"artists", "images"}, NUMPY_ONLY),
-    "displays": ({"artists", "estimator", "mosaics", "plotted_columns", "plotting"}, {"sklearn"}),
+    "display_inputs": ({"estimator", "mosaics", "plotted_columns"}, {"sklearn"}),
+    "latent_space_display": ({"artists", "display_inputs", "plotted_columns", "plotting"}, {"sklearn"}),
+    "loss_curve_display": ({"artists", "display_inputs"}, NUMPY_ONLY),
+    "manifold_display": ({"artists", "display_inputs", "mosaics"}, NUMPY_ONLY),
+    "reconstruction_display": ({"artists", "display_inputs", "mosaics", "plotted_columns"}, NUMPY_ONLY),
+    "samples_display": ({"artists", "display_inputs", "mosaics", "plotting"}, {"sklearn"}),
+    "traversal_display": ({"artists", "display_inputs", "mosaics", "plotted_columns", "plotting"}, {"narwhals"}),
 }
 
 
