@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skvae.plotted_columns import Column
-from skvae.plotting import short
+from skvae.texts import short
 
 MASSES = (0.99, 0.9, 0.5)  # of draws, within the three shades of their density
 SHADES = ("0.94", "0.87", "0.78")

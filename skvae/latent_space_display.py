@@ -8,7 +8,7 @@ from sklearn.utils import check_consistent_length
 from skvae.artists import COLOURS, SHADES, draw_density, draw_density_1d, limits_of, paint_rows, place_axes, style_of
 from skvae.display_inputs import N_DRAWS, check_estimator, check_latents, check_matplotlib, latent_labels
 from skvae.plotted_columns import read_y
-from skvae.plotting import short
+from skvae.texts import short
 
 
 class LatentSpaceDisplay:
@@ -210,7 +210,12 @@ class LatentSpaceDisplay:
         handles.append(Patch(facecolor=SHADES[-1], edgecolor="0.4" if self.latents.shape[1] == 1 else "none", label=prior))
         if self.y is not None and self.y.kind == "category":
             handles[-1].set_label(prior.replace(" (", "\n("))
-            where = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0), "title": short(self.y.name), "alignment": "left"}
+            where: dict = {
+                "loc": "upper left",
+                "bbox_to_anchor": (1.0, 1.0),
+                "title": short(self.y.name),
+                "alignment": "left",
+            }
         else:
             where = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "ncols": len(handles)}
         return self.ax_.legend(handles=handles, frameon=False, fontsize="small", borderaxespad=0.3, **where)

@@ -1,13 +1,81 @@
 """Rows of several tables in two dimensions: principal components of encoded columns, or what an estimator makes of rows."""
 
+import math
+from typing import Any, NamedTuple
+
+import narwhals.stable.v2 as nw
 import numpy as np
 from scipy.special import ndtri
 
+from skvae.binned_distributions import Joint, Marginal, joint_of, marginal_of
+from skvae.compared_columns import ComparedColumn, some_rows
+from skvae.fidelity import shape_score
+
+N_PROJECTED = 10_000  # rows of each table at most that are mapped
 N_CATEGORIES = 30  # one-hot columns of a category at most, of the most frequent; the others share none
 
 
-def encoded(columns) -> dict[str, np.ndarray]:
-    """By table, rows (n, k) of `skvae.quality.Column`s as numbers of like weight.
+class RowMap(NamedTuple):
+    """Whole rows of two tables, real and synthetic, by one or two coordinates, and what these are, in words."""
+
+    places: Marginal | Joint
+    caption: str
+
+
+def map_rows(columns: list[ComparedColumn], tables: dict, estimator: Any, seed: int) -> RowMap | None:
+    """Rows by what the estimator makes of them, or by principal components; None of a column that is a number alone."""
+    tables = {table: tables[table] for table in ("real", "synthetic")}
+    if estimator is None:
+        rows, what = encoded(_some_cells(columns, tables, seed)), "the columns"
+        if rows["real"].shape[1] == 1:
+            return None
+    else:
+        rows = {table: _transformed(estimator, X, tables["real"], seed) for table, X in tables.items()}
+        n = rows["real"].shape[1]
+        what = f"the {n} coordinates" if n > 1 else "the coordinate"
+        what += f" that {type(estimator).__name__} gives rows"
+    name, caption = "coordinate", f"By {what}."
+    if estimator is None or rows["real"].shape[1] > 2:
+        rows, explained = principal_components(rows)
+        name, caption = (
+            "component",
+            f"Principal components of {what}, which explain {explained.sum():.0%} of their variance.",
+        )
+    axes = [
+        ComparedColumn(f"{name} {k + 1}", "number", {table: X[:, k] for table, X in rows.items()}, [])
+        for k in range(rows["real"].shape[1])
+    ]
+    if len(axes) == 1:
+        return RowMap(marginal_of(axes[0], shape_score(axes[0])), caption)
+    return RowMap(joint_of(axes[0], axes[1], math.nan), caption)
+
+
+def _some_cells(columns, tables, seed):
+    """The columns with at most N_PROJECTED rows of some tables."""
+    return [c._replace(cells={t: some_rows(c.cells[t], N_PROJECTED, seed) for t in tables}) for c in columns]
+
+
+def _transformed(estimator, X, real, seed):
+    """What an estimator makes of at most N_PROJECTED rows of a table, its columns in the order of real: (n, k)."""
+    if not hasattr(estimator, "transform"):
+        raise TypeError(f"estimator must have a method transform. Got {type(estimator).__name__}.")
+    if nw.dependencies.is_into_dataframe(X):
+        X = X if list(X.columns) == list(real.columns) else X[list(real.columns)]
+        rows = some_rows(np.arange(len(X)), N_PROJECTED, seed)
+        X = nw.from_native(X, eager_only=True)[rows].to_native()
+    else:
+        X = some_rows(np.asarray(X), N_PROJECTED, seed)
+    Z = np.asarray(estimator.transform(X), dtype=float)
+    if Z.ndim != 2 or not np.isfinite(Z).all():
+        raise ValueError(f"estimator.transform should give finite numbers (n_samples, k). Got an array of shape {Z.shape}.")
+    return Z
+
+
+# --- coordinates of rows -----------------------------------------------------------------------------------------------
+
+
+def encoded(columns: list[ComparedColumn]) -> dict[str, np.ndarray]:
+    """By table, rows (n, k) of columns as numbers of like weight.
 
     Numbers become normal scores of the real table, which a few extremes do not stretch, and categories one-hot columns,
     which together vary no more than a number does.

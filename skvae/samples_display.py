@@ -8,7 +8,7 @@ from sklearn.utils import _safe_indexing
 from skvae.artists import draw_cells, place_axes, set_title
 from skvae.display_inputs import check_estimator, check_matplotlib, count_rows, evenly_spaced, pixel_range, read_rows
 from skvae.mosaics import coloured, gap_between, in_rows, lay_out, notes_on
-from skvae.plotting import short
+from skvae.texts import short
 
 MAX_ROWS = 10  # of a table that is drawn
 INCHES_A_CHARACTER, INCHES_A_LINE = 0.085, 0.26  # of a drawn table

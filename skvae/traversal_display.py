@@ -18,7 +18,7 @@ from skvae.display_inputs import (
 )
 from skvae.mosaics import coloured, gap_between, lay_out, notes_on
 from skvae.plotted_columns import changes_from
-from skvae.plotting import short
+from skvae.texts import short
 
 MAX_COLUMNS = 12  # of a table that are drawn: those that change most
 FARTHEST = 2.5  # standard deviations that have a colour of their own; another category counts as much

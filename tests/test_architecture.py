@@ -121,17 +121,25 @@ RULES = {
     "model": ({"autoencoder", "generators", "rows", "views"}, {"torch"}),
     "fitting": ({"abstract_generator", "contexts", "model", "priors", "rows", "sizes", "training"}, {"torch"}),
     # what a person touches
-    "plotting": (set(), NUMPY_ONLY),
-    "verdict": ({"plotting"}, NUMPY_ONLY),
-    "marginals": ({"plotting"}, {"pandas"}),
-    "page": ({"plotting", "verdict"}, {"pandas"}),
-    "projections": (set(), NUMPY_ONLY),
+    "texts": (set(), NUMPY_ONLY),
+    "compared_columns": ({"arrays", "columns", "containers"}, {"pandas", "narwhals", "sklearn"}),
+    "fidelity": ({"compared_columns"}, {"pandas"}),
+    "kept_relations": ({"columns", "compared_columns", "containers", "fields", "relations"}, {"pandas"}),
+    "boosted_trees": ({"compared_columns"}, NUMPY_ONLY),
+    "privacy": ({"compared_columns"}, {"pandas"}),
+    "comparison": ({"boosted_trees", "compared_columns", "fidelity", "kept_relations"}, {"pandas"}),
+    "measures": ({"boosted_trees", "comparison", "fidelity", "privacy"}, {"pandas"}),
+    "binned_distributions": ({"compared_columns"}, {"pandas"}),
+    "projections": ({"binned_distributions", "compared_columns", "fidelity"}, {"narwhals"}),
+    "report_plots": ({"binned_distributions", "projections", "texts"}, NUMPY_ONLY),
+    "report_verdict": ({"texts"}, NUMPY_ONLY),
+    "report_page": ({"binned_distributions", "measures", "report_plots", "report_verdict", "texts"}, {"pandas"}),
     "quality": (
         {
-            *("arrays", "columns", "containers", "fields", "marginals", "page", "plotting", "projections", "relations"),
-            "verdict",
+            *("binned_distributions", "compared_columns", "comparison", "measures", "projections"),
+            *("report_page", "report_plots", "report_verdict", "texts"),
         },
-        {"pandas", "narwhals", "sklearn"},
+        {"narwhals", "sklearn"},
     ),
     "estimator": (
         {
@@ -161,15 +169,15 @@ RULES = {
     "cli": ({"_version", "commands"}, NUMPY_ONLY),
     "outliers": ({"estimator"}, {"narwhals", "pandas", "sklearn"}),
     "plotted_columns": ({"containers"}, NUMPY_ONLY),
-    "artists": ({"plotted_columns", "plotting"}, NUMPY_ONLY),
+    "artists": ({"plotted_columns", "texts"}, NUMPY_ONLY),
     "mosaics": ({"artists", "images"}, NUMPY_ONLY),
     "display_inputs": ({"estimator", "mosaics", "plotted_columns"}, {"sklearn"}),
-    "latent_space_display": ({"artists", "display_inputs", "plotted_columns", "plotting"}, {"sklearn"}),
+    "latent_space_display": ({"artists", "display_inputs", "plotted_columns", "texts"}, {"sklearn"}),
     "loss_curve_display": ({"artists", "display_inputs"}, NUMPY_ONLY),
     "manifold_display": ({"artists", "display_inputs", "mosaics"}, NUMPY_ONLY),
     "reconstruction_display": ({"artists", "display_inputs", "mosaics", "plotted_columns"}, NUMPY_ONLY),
-    "samples_display": ({"artists", "display_inputs", "mosaics", "plotting"}, {"sklearn"}),
-    "traversal_display": ({"artists", "display_inputs", "mosaics", "plotted_columns", "plotting"}, {"narwhals"}),
+    "samples_display": ({"artists", "display_inputs", "mosaics", "texts"}, {"sklearn"}),
+    "traversal_display": ({"artists", "display_inputs", "mosaics", "plotted_columns", "texts"}, {"narwhals"}),
 }
 
 

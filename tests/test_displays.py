@@ -20,7 +20,7 @@ from skvae import VAETransformer
 from skvae.artists import MISSING
 from skvae.mosaics import MISSING_PIXEL
 from skvae.plotted_columns import Column, write_dates, write_durations, write_numbers
-from skvae.plotting import short
+from skvae.texts import short
 
 matplotlib = pytest.importorskip("matplotlib", reason='pictures want matplotlib: pip install "skvae[plot]"')
 matplotlib.use("Agg")

@@ -19,8 +19,11 @@ from scipy.sparse import csr_matrix
 from sklearn.datasets import load_iris, load_wine
 
 from skvae import QualityReport, quality_report
-from skvae.page import as_number
-from skvae.quality import MEASURES, _columns, _error, _nearer_share, _shape, _trend
+from skvae.compared_columns import read_tables
+from skvae.fidelity import pair_scores, percent_error, shape_score
+from skvae.measures import MEASURES
+from skvae.privacy import nearer_share
+from skvae.texts import as_number
 
 
 def values(report):
@@ -133,8 +136,11 @@ def test_errors_are_those_of_sdmetrics(name):
     noisy["b"] *= 1.2
     noisy["c"] += rng.integers(0, 2, 500)
     noisy.loc[rng.random(500) < 0.3, "d"] = "u"
-    columns = _columns({"real": real, "synthetic": others[name]})[0]
-    found = _error([_shape(column) for column in columns]), _error(_trend(columns)["score_sdmetrics"])
+    columns = read_tables({"real": real, "synthetic": others[name]})[0]
+    found = (
+        percent_error([shape_score(column) for column in columns]),
+        percent_error(pair_scores(columns)["score_sdmetrics"]),
+    )
     assert_allclose(found, RECORDED[name], atol=1e-9)
 
 
@@ -151,8 +157,11 @@ PUBLIC = {
 def test_errors_are_those_of_sdmetrics_on_public_tables(data_folder, name, other):
     train, test = (pd.read_csv(data_folder / name / f"{part}.csv.gz") for part in ("train", "test"))
     synthetic = test if other == "test" else train.sample(frac=1, replace=True, random_state=0)
-    columns = _columns({"real": train, "synthetic": synthetic})[0]
-    found = _error([_shape(column) for column in columns]), _error(_trend(columns)["score_sdmetrics"])
+    columns = read_tables({"real": train, "synthetic": synthetic})[0]
+    found = (
+        percent_error([shape_score(column) for column in columns]),
+        percent_error(pair_scores(columns)["score_sdmetrics"]),
+    )
     assert_allclose(found, PUBLIC[name, other], atol=1e-4)
 
 
@@ -172,7 +181,7 @@ def test_scores_of_columns_and_pairs_are_the_textbook_ones(thirds):
 def mixed_score(real, synthetic):
     """The two scores of the pair of a number, x, and a category, c."""
     frames = [pd.DataFrame(table) for table in (real, synthetic)]
-    pairs = _trend(_columns(dict(zip(("real", "synthetic"), frames, strict=True)))[0])
+    pairs = pair_scores(read_tables(dict(zip(("real", "synthetic"), frames, strict=True)))[0])
     assert pairs["metric"].tolist() == ["contingency"]
     return pairs.loc[0, ["score", "score_sdmetrics"]].tolist()
 
@@ -229,8 +238,8 @@ def test_joint_frequencies_of_many_categories():
     frames = [pd.DataFrame(rng.integers(0, 200, (300, 2)).astype(str), columns=["a", "b"]) for _ in range(2)]
     counts = [frame.value_counts(normalize=True) for frame in frames]
     expected = 1 - counts[0].sub(counts[1], fill_value=0).abs().sum() / 2
-    columns = _columns(dict(zip(("real", "synthetic"), frames, strict=True)))[0]
-    assert_allclose(_trend(columns)["score"], expected)
+    columns = read_tables(dict(zip(("real", "synthetic"), frames, strict=True)))[0]
+    assert_allclose(pair_scores(columns)["score"], expected)
 
 
 def test_correlations_take_the_rows_where_both_cells_are_seen():
@@ -327,12 +336,12 @@ def test_standard_error_of_the_nearest_records(thirds):
     real, _, holdout = thirds
     # by hand, of 600 rows half of which are real: with one row nearest to all, and with each real row nearest to its copy
     for synthetic, expected in ((real.iloc[[0] * 300], 0.5), (real, 0.5 / np.sqrt(599))):
-        columns = _columns({"real": real, "synthetic": synthetic, "holdout": holdout})[0]
-        assert _nearer_share(columns, 0) == (1.0, pytest.approx(expected))
+        columns = read_tables({"real": real, "synthetic": synthetic, "holdout": holdout})[0]
+        assert nearer_share(columns, 0) == (1.0, pytest.approx(expected))
     # fresh rows: as far apart as shares of other draws are
     frames = [grouped(900, seed=seed)[0] for seed in range(2, 32)]
     parts = [dict(zip(("real", "synthetic", "holdout"), (f[::3], f[1::3], f[2::3]), strict=True)) for f in frames]
-    shares, errors = np.array([_nearer_share(_columns(tables)[0], 0) for tables in parts]).T
+    shares, errors = np.array([nearer_share(read_tables(tables)[0], 0) for tables in parts]).T
     assert np.mean(shares) == pytest.approx(0.5, abs=0.02)
     assert np.std(shares) == pytest.approx(np.mean(errors), rel=0.35)
 

@@ -14,10 +14,10 @@ from numpy.testing import assert_allclose
 from sklearn.decomposition import PCA
 
 from skvae import VAETransformer, quality_report
-from skvae.marginals import joint_of
+from skvae.binned_distributions import joint_of
+from skvae.compared_columns import ComparedColumn
 from skvae.projections import principal_components
-from skvae.quality import Column
-from skvae.verdict import are_broken
+from skvae.report_verdict import are_broken
 
 pytest.importorskip("matplotlib")
 
@@ -241,7 +241,7 @@ def test_arrays_alone_are_refused(columns, target, message):
 
 def column(name, real, synthetic, labels=()):
     cells = {"real": np.asarray(real, float), "synthetic": np.asarray(synthetic, float)}
-    return Column(name, "category" if labels else "number", cells, list(labels))
+    return ComparedColumn(name, "category" if labels else "number", cells, list(labels))
 
 
 def test_joint_shares_by_hand():

@@ -1,22 +1,91 @@
-"""How the cells of a column, or of two, are distributed in two tables: as bins or as bars that a picture shows."""
+"""How the cells of one column, or of two together, are distributed in two tables: bins or bars that a picture shows."""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from skvae.plotting import Axis, Joint, Marginal
+from skvae.compared_columns import ComparedColumn
 
 TABLES = "real", "synthetic"
 N_JOINT_BINS = 24  # along either axis at most
 N_BARS = 8  # of categories, or of values of a number that has no more
 
 
-def marginal_of(column, score) -> Marginal:
-    """The distribution of a column in the real and the synthetic table: bins of a number, bars of few values or categories.
+class Marginal(NamedTuple):
+    """The distribution of a column in two tables, real and synthetic.
 
-    column : Column of `skvae.quality`; score : float.
+    name : object
+    kind : str
+        "date", "duration", or another.
+    score : float
+        1 where the two are alike.
+    missing : tuple of float
+        Shares of missing cells.
+    edges : (n_bins + 1,) float64 or None
+        Of bins, in seconds for times; none for bars.
+    labels : list of str
+        Of bars.
+    shares : list of (k,) float64
+        Shares of the cells, by bin or bar.
     """
+
+    name: object
+    kind: str
+    score: float
+    missing: tuple[float, float]
+    edges: np.ndarray | None
+    labels: list[str]
+    shares: list[np.ndarray]
+
+
+class Axis(NamedTuple):
+    """The cells of a column as places along an axis: bins, then bars.
+
+    name : object
+    kind : str
+        "date", "duration", or another.
+    edges : (n_bins + 1,) float64 or None
+        Of bins, in seconds for times; none for bars alone.
+    labels : list of str
+        Of bars.
+    """
+
+    name: object
+    kind: str
+    edges: np.ndarray | None
+    labels: list[str]
+
+    @property
+    def n_bins(self):
+        return 0 if self.edges is None else len(self.edges) - 1
+
+    @property
+    def size(self):
+        return self.n_bins + len(self.labels)
+
+
+class Joint(NamedTuple):
+    """The distribution of two columns together in two tables, real and synthetic.
+
+    axes : tuple of Axis
+    score : float
+        1 where the two are alike.
+    shares : list of (size, size) float32
+        Shares of the rows of a table, by place along either axis.
+    """
+
+    axes: tuple[Axis, Axis]
+    score: float
+    shares: list[np.ndarray]
+
+
+# --- one column -------------------------------------------------------------------------------------------------------
+
+
+def marginal_of(column: ComparedColumn, score: float) -> Marginal:
+    """How a column is distributed in either table: bins of a number, or bars of a few values or categories."""
     tables = [column.cells["real"], column.cells["synthetic"]]
     missing = column.missing("real"), column.missing("synthetic")
     levels = None if column.is_numeric and len(_different(tables)) > N_BARS else _levels(column)
@@ -107,8 +176,8 @@ def _label(value, kind, digits):
 # --- two columns -----------------------------------------------------------------------------------------------------
 
 
-def joint_of(one, two, score) -> Joint:
-    """How the cells of two columns, each a Column of `skvae.quality`, are distributed together in either table."""
+def joint_of(one: ComparedColumn, two: ComparedColumn, score: float) -> Joint:
+    """How the cells of two columns are distributed together in either table."""
     n_rows = min(len(one.cells[table]) for table in TABLES)
     n_bins = min(N_JOINT_BINS, math.ceil(2 * n_rows**0.25))  # two dimensions: fewer bins each than one has
     (axis_1, codes_1), (axis_2, codes_2) = (_binned(column, n_bins) for column in (one, two))

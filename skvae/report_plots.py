@@ -1,9 +1,13 @@
-"""What is found of a synthetic table, in pictures. Knows plain data only; matplotlib inside functions."""
+"""The pictures of a quality report. Knows plain data only; matplotlib is imported inside functions only."""
 
 import math
 from typing import NamedTuple
 
 import numpy as np
+
+from skvae.binned_distributions import Joint, Marginal
+from skvae.projections import RowMap
+from skvae.texts import short, short_names
 
 REAL, SYNTHETIC = {"color": "#b8b8b8"}, {"color": "#c1440e"}
 N_BARS = 30  # shape errors drawn
@@ -11,81 +15,6 @@ N_MAPPED = 50  # columns of the map of pairs: as many as have room for their nam
 PHONE_INCHES = 3.4  # a picture that is no wider is not shrunk by a phone
 N_LARGE = 20  # columns of a map whose names are drawn in larger letters
 N_DISTRIBUTIONS = 12  # drawn, unless more are wanted
-
-
-class Marginal(NamedTuple):
-    """The distribution of a column in two tables, real and synthetic.
-
-    name : object
-    kind : str
-        "date", "duration", or another.
-    score : float
-        1 where the two are alike.
-    missing : tuple of float
-        Shares of missing cells.
-    edges : (n_bins + 1,) float64 or None
-        Of bins, in seconds for times; none for bars.
-    labels : list of str
-        Of bars.
-    shares : list of (k,) float64
-        Shares of the cells, by bin or bar.
-    """
-
-    name: object
-    kind: str
-    score: float
-    missing: tuple[float, float]
-    edges: np.ndarray | None
-    labels: list[str]
-    shares: list[np.ndarray]
-
-
-class Axis(NamedTuple):
-    """The cells of a column as places along an axis: bins, then bars.
-
-    name : object
-    kind : str
-        "date", "duration", or another.
-    edges : (n_bins + 1,) float64 or None
-        Of bins, in seconds for times; none for bars alone.
-    labels : list of str
-        Of bars.
-    """
-
-    name: object
-    kind: str
-    edges: np.ndarray | None
-    labels: list[str]
-
-    @property
-    def n_bins(self):
-        return 0 if self.edges is None else len(self.edges) - 1
-
-    @property
-    def size(self):
-        return self.n_bins + len(self.labels)
-
-
-class Joint(NamedTuple):
-    """The distribution of two columns together in two tables, real and synthetic.
-
-    axes : tuple of Axis
-    score : float
-        1 where the two are alike.
-    shares : list of (size, size) float32
-        Shares of the rows of a table, by place along either axis.
-    """
-
-    axes: tuple[Axis, Axis]
-    score: float
-    shares: list[np.ndarray]
-
-
-class RowMap(NamedTuple):
-    """Whole rows of two tables, real and synthetic, by one or two coordinates, and what these are, in words."""
-
-    places: Marginal | Joint
-    caption: str
 
 
 class Drawn(NamedTuple):
@@ -187,7 +116,7 @@ def draw_joint(figure, joint) -> None:
 def _tick_places(axis, along):
     """Ticks of bins and bars at their places along an axis of a map."""
     places, labels = _bin_ticks(along) if along.edges is not None else ([], [])
-    bars = _short_names(along.labels, 14) if along.labels else []
+    bars = short_names(along.labels, 14) if along.labels else []
     is_crowded = axis.axis_name == "x" and len(bars) * max(map(len, bars), default=0) > 24
     turned = {"rotation": 90, "va": "center", "ha": "right", "rotation_mode": "anchor"} if is_crowded else {}
     axis.set_ticks([*places, *(along.n_bins + np.arange(len(bars)))], [*labels, *bars], parse_math=False, **turned)
@@ -229,7 +158,7 @@ def _draw_shape(ax, worst):
     errors = _percents([marginal.score for marginal in worst])
     bars = ax.barh(range(len(shown)), errors[: len(shown)], height=0.7, **SYNTHETIC)
     ax.bar_label(bars, fmt="%.1f", padding=3, fontsize="small")
-    ax.set_yticks(range(len(shown)), _short_names([m.name for m in shown]), parse_math=False, fontsize="small")
+    ax.set_yticks(range(len(shown)), short_names([m.name for m in shown]), parse_math=False, fontsize="small")
     ax.set_ylim(len(shown) - 0.4, -0.6)
     ax.set_xlim(0, 1.1 * max(errors.max(), 1.0))
     ax.spines[["top", "right"]].set_visible(False)
@@ -285,7 +214,7 @@ def _most_wrong(errors):
 
 def _name_ticks(ax, names):
     """A name beside each row and below each column of a map."""
-    labels, size = _short_names(names), "small" if len(names) <= N_LARGE else "x-small"
+    labels, size = short_names(names), "small" if len(names) <= N_LARGE else "x-small"
     turned = {"rotation": 45, "ha": "right"} if len(names) <= N_LARGE else {"rotation": 90, "va": "center", "ha": "right"}
     ax.set_xticks(range(len(names)), labels, rotation_mode="anchor", fontsize=size, parse_math=False, **turned)
     ax.set_yticks(range(len(names)), labels, fontsize=size, parse_math=False)
@@ -337,7 +266,7 @@ def _draw_bars(ax, marginal):
     places = np.arange(len(marginal.labels))
     ax.bar(places - 0.2, marginal.shares[0], 0.4, label="real", **REAL)
     ax.bar(places + 0.2, marginal.shares[1], 0.4, label="synthetic", **SYNTHETIC)
-    labels = _short_names(marginal.labels, 16)
+    labels = short_names(marginal.labels, 16)
     is_crowded = len(labels) * max(map(len, labels)) > 36
     turned = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if is_crowded else {}
     ax.set_xticks(places, labels, **turned)
@@ -371,20 +300,3 @@ def _tick_numbers(axis, largest):
 def _percents(scores):
     """What scores lack of 1, in %."""
     return 100 * (1 - np.asarray(scores, dtype=float))
-
-
-def short(name, length=24):
-    """A name on one line, of at most so many characters."""
-    text = " ".join(str(name).split())
-    text = "".join(character if character.isprintable() else "\ufffd" for character in text)  # a picture is XML
-    tail = length // 3  # names often differ in how they end
-    return text if len(text) <= length else f"{text[: length - tail - 1]}…{text[-tail:]}"
-
-
-def _short_names(names, length=24):
-    """Names short, yet as many different ones as before."""
-    for most in (length, 2 * length, 4 * length):
-        texts = [short(name, most) for name in names]
-        if len(set(texts)) == len(set(map(str, names))):
-            break
-    return texts

@@ -1,4 +1,4 @@
-"""What is found of a synthetic table, as a page that needs nothing else. Knows plain data; matplotlib inside functions."""
+"""A quality report as a page of HTML that needs nothing else. matplotlib is imported inside functions only."""
 
 import html
 import io
@@ -10,13 +10,14 @@ from functools import partial
 
 import pandas as pd
 
-from skvae.plotting import (
+from skvae.binned_distributions import Joint
+from skvae.measures import MEASURES
+from skvae.report_plots import (
     N_DISTRIBUTIONS,
     N_LARGE,
     REAL,
     SYNTHETIC,
     Drawn,
-    Joint,
     dependence_title,
     draw_dependence,
     draw_joint,
@@ -27,26 +28,14 @@ from skvae.plotting import (
     trend_title,
     worst_first,
 )
-from skvae.verdict import are_broken
+from skvae.report_verdict import are_broken
+from skvae.texts import as_number
 
 N_PAIRS_LISTED = 50
 N_RELATIONS_OPEN = 12  # more that are kept are folded
 PIXELS_PER_INCH = 110  # of a picture on a page
 LEAST_SCALE = 0.75  # a picture that a narrow screen would shrink further scrolls instead: its words stay readable
 
-# what a person calls the measures of a summary
-NAMES = {
-    "shape_error": "Single columns: error, %",
-    "trend_error": "Pairs of columns: error, %",
-    "trend_error_sdmetrics": "Pairs, as sdmetrics counts: error, %",
-    "relations": "Relations that hold as often",
-    "c2st": "Two-sample test",
-    "utility_auc": "Usefulness: AUC of a classifier",
-    "utility_r2": "Usefulness: R² of a regression",
-    "utility_rmse": "Usefulness: RMSE of a regression",
-    "dcr_share": "Nearer to a real than to a held-out row",
-    "copies": "Copies of real rows",
-}
 REFERENCES = {"value": "synthetic rows", "real": "held-out real rows", "ideal": "best", "independent": "shuffled columns"}
 PRIVACY = ("copies", "dcr_share")
 
@@ -138,7 +127,7 @@ def html_measures(summary: pd.DataFrame, has_holdout: bool) -> list[str]:
 def _measures(summary, has_holdout):
     names = REFERENCES if has_holdout else REFERENCES | {"real": "real rows"}
     figures = summary[list(REFERENCES)].rename(columns=names)
-    named = pd.DataFrame({"measure": [NAMES.get(name, name) for name in summary.index]}, dtype=object)
+    named = pd.DataFrame({"measure": [MEASURES[name].title for name in summary.index]}, dtype=object)
     return _table(pd.concat([named, figures.reset_index(drop=True)], axis=1), list(summary["meaning"]))
 
 
@@ -290,16 +279,6 @@ def _cells(tag, texts, numeric):
     scope = ' scope="col"' if tag == "th" else ""
     styles = [' class="number"' if right else "" for right in numeric]
     return "".join(f"<{tag}{scope}{style}>{html.escape(text)}</{tag}>" for text, style in zip(texts, styles, strict=True))
-
-
-def as_number(value: float) -> str:
-    """A number as people write it: three decimals, more if it is small, commas instead if it is large."""
-    size = abs(value)
-    if math.isnan(value) or size >= 1e15:
-        return "–" if math.isnan(value) else f"{value:.3g}"
-    if size >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.{1 - math.floor(math.log10(size))}f}" if 1e-9 < size < 1e-3 else f"{value:.3f}"
 
 
 def _percent(score):

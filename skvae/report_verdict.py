@@ -2,7 +2,7 @@
 
 import math
 
-from skvae.plotting import short
+from skvae.texts import short
 
 SAME = 0.5  # points between two errors that mean little
 ALIKE = 0.02  # difference of two shares of rows that means little
