@@ -3,6 +3,7 @@
 import html
 import io
 import math
+import re
 import warnings
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -39,7 +40,8 @@ LEAST_SCALE = 0.75  # a picture that a narrow screen would shrink further scroll
 REFERENCES = {"value": "synthetic rows", "real": "held-out real rows", "ideal": "best", "independent": "shuffled columns"}
 PRIVACY = ("copies", "dcr_share")
 
-# tables and wide pictures scroll by themselves: a page that is wider than a phone is shown too small to read
+# Tables and wide pictures scroll by themselves: a page that is wider than a phone is shown too small to read. Pictures are
+# drawn for light paper, and stay on it where the page is dark.
 PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
@@ -58,7 +60,8 @@ ul.verdict li {{ margin: .3rem 0; overflow-wrap: anywhere; }}
 .scroll {{ overflow-x: auto; }}
 .wrap {{ display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start; }}
 figure {{ margin: 0; max-width: 100%; }}
-figure img {{ display: block; max-width: 100%; height: auto; background: #fff; border-radius: 4px; }}
+figure img {{ display: block; box-sizing: border-box; max-width: 100%; height: auto; padding: 4px;
+background: #fff; border-radius: 4px; }}
 figcaption {{ font-size: .88rem; color: var(--faint); overflow-wrap: anywhere;
 width: 0; min-width: 100%; margin-bottom: .2rem; }}
 table {{ border-collapse: collapse; font-size: .94rem; }} caption {{ text-align: left; color: var(--faint); }}
@@ -103,7 +106,7 @@ def html_page(title: str, sizes: str, sections: Mapping[str, Iterable[str]]) -> 
 
 def html_verdict(sentences: Iterable[str], left_out: Mapping) -> list[str]:
     """Parts of a page: the verdict, and what it is not about. left_out : by name of a column, why it is not compared."""
-    items = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in sentences)
+    items = "".join(f"<li>{_escaped(sentence)}</li>" for sentence in sentences)
     note = f"<p>{html.escape(not_compared(left_out))}</p>" if left_out else ""
     return [f'<ul class="verdict">{items}</ul>', note]
 
@@ -265,7 +268,7 @@ def _table(frame: pd.DataFrame, notes: Sequence[str] = ()) -> str:
     rows = []
     for k, row in enumerate(frame.itertuples(index=False, name=None)):
         texts = [as_number(value) if isinstance(value, float) else _clean(value) for value in row]
-        first = f'<th scope="row">{html.escape(texts[0])}</th>'
+        first = f'<th scope="row">{_escaped(texts[0])}</th>'
         rows.append(f"<tr>{first}{_cells('td', texts[1:], numeric[1:])}</tr>")
         if notes:
             rows.append(f'<tr><td class="note" colspan="{len(texts)}"><div>{html.escape(notes[k])}</div></td></tr>')
@@ -278,7 +281,7 @@ def _table(frame: pd.DataFrame, notes: Sequence[str] = ()) -> str:
 def _cells(tag, texts, numeric):
     scope = ' scope="col"' if tag == "th" else ""
     styles = [' class="number"' if right else "" for right in numeric]
-    return "".join(f"<{tag}{scope}{style}>{html.escape(text)}</{tag}>" for text, style in zip(texts, styles, strict=True))
+    return "".join(f"<{tag}{scope}{style}>{_escaped(text)}</{tag}>" for text, style in zip(texts, styles, strict=True))
 
 
 def _percent(score):
@@ -293,6 +296,11 @@ def _names(joint):
 def _clean(value):
     """A text as a page can hold it: half a surrogate pair is no character, and one that controls a terminal none to read."""
     return "".join(c if c.isprintable() or c.isspace() else "\ufffd" for c in str(value))
+
+
+def _escaped(text):
+    """A text in HTML. An arrow, which relations write, stays whole: a browser would break the line after its hyphen."""
+    return re.sub("(?:&lt;)?-&gt;", r'<span style="white-space: nowrap">\g<0></span>', html.escape(text))
 
 
 def _figure(caption: str, alt: str, draw: Callable, least_scale: float = LEAST_SCALE) -> str:

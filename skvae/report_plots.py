@@ -14,6 +14,8 @@ N_BARS = 30  # shape errors drawn
 N_MAPPED = 50  # columns of the map of pairs: as many as have room for their names across a page
 PHONE_INCHES = 3.4  # a picture that is no wider is not shrunk by a phone
 N_LARGE = 20  # columns of a map whose names are drawn in larger letters
+N_CHARACTERS = 30  # of all names below a map that stand beside each other; more are turned
+UPRIGHT = {"rotation": 90, "va": "center", "ha": "right"}
 N_DISTRIBUTIONS = 12  # drawn, unless more are wanted
 
 
@@ -48,7 +50,7 @@ def draw_report(figure, marginals, pair_scores, max_columns=N_DISTRIBUTIONS) -> 
     _draw_shape(axes[0], worst)
     _draw_trend(axes[1], names, pair_scores)
     for ax, title in zip(axes, (shape_title(worst), trend_title(names, pair_scores)), strict=True):
-        ax.set_title("\n(the ".join(title.split(" (the ")), loc="left", fontsize="medium")  # where a narrow screen shows it
+        ax.set_title(title.replace(", on average", "\non average"), loc="left", fontsize="medium")  # axes may be narrow
     if n_drawn:
         axes += _draw_marginals(bottom[0], worst[:n_drawn], (n_high, n_wide))
     return np.array(axes, dtype=object)
@@ -118,7 +120,7 @@ def _tick_places(axis, along):
     places, labels = _bin_ticks(along) if along.edges is not None else ([], [])
     bars = short_names(along.labels, 14) if along.labels else []
     is_crowded = axis.axis_name == "x" and len(bars) * max(map(len, bars), default=0) > 24
-    turned = {"rotation": 90, "va": "center", "ha": "right", "rotation_mode": "anchor"} if is_crowded else {}
+    turned = UPRIGHT | {"rotation_mode": "anchor"} if is_crowded else {}
     axis.set_ticks([*places, *(along.n_bins + np.arange(len(bars)))], [*labels, *bars], parse_math=False, **turned)
 
 
@@ -149,7 +151,7 @@ def _shape_inches(n_columns):
 def _map_inches(n_columns):
     """Room for the names, and for each column a line of their height."""
     lines = 0.155 * min(n_columns, N_MAPPED)
-    return max(5.1, 2.2 + lines), max(_shape_inches(n_columns)[1], 1.9 + lines)
+    return max(5.1, 2.2 + lines), max(_shape_inches(n_columns)[1], 2.3 + lines)
 
 
 def _draw_shape(ax, worst):
@@ -159,6 +161,7 @@ def _draw_shape(ax, worst):
     bars = ax.barh(range(len(shown)), errors[: len(shown)], height=0.7, **SYNTHETIC)
     ax.bar_label(bars, fmt="%.1f", padding=3, fontsize="small")
     ax.set_yticks(range(len(shown)), short_names([m.name for m in shown]), parse_math=False, fontsize="small")
+    ax.tick_params(axis="x", labelsize="small")
     ax.set_ylim(len(shown) - 0.4, -0.6)
     ax.set_xlim(0, 1.1 * max(errors.max(), 1.0))
     ax.spines[["top", "right"]].set_visible(False)
@@ -201,7 +204,7 @@ def _draw_map(ax, figures, names, shown, largest):
     ax.set_facecolor("0.92")
     some = figures[np.ix_(shown, shown)]
     image = ax.imshow(some, cmap="magma_r", vmin=0, vmax=largest, interpolation="none", aspect="auto")
-    ax.figure.colorbar(image, ax=ax, pad=0.02)
+    ax.figure.colorbar(image, ax=ax, pad=0.02).ax.tick_params(labelsize="small")
     _name_ticks(ax, [names[k] for k in shown])
 
 
@@ -215,7 +218,8 @@ def _most_wrong(errors):
 def _name_ticks(ax, names):
     """A name beside each row and below each column of a map."""
     labels, size = short_names(names), "small" if len(names) <= N_LARGE else "x-small"
-    turned = {"rotation": 45, "ha": "right"} if len(names) <= N_LARGE else {"rotation": 90, "va": "center", "ha": "right"}
+    turned: dict = {"rotation": 45, "ha": "right"} if len(names) <= N_LARGE else UPRIGHT
+    turned = {} if len(labels) * max(map(len, labels)) <= N_CHARACTERS else turned
     ax.set_xticks(range(len(names)), labels, rotation_mode="anchor", fontsize=size, parse_math=False, **turned)
     ax.set_yticks(range(len(names)), labels, fontsize=size, parse_math=False)
     ax.tick_params(length=2, pad=2)

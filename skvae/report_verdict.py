@@ -111,20 +111,15 @@ def _relations(relations):
         return f"{known} hold{'' if several else 's'} as often in the synthetic ones"
     worst, n_broken = relations[is_broken].iloc[0], int(is_broken.sum())
     broken = f"of {known}, the synthetic ones break {n_broken}" if several else f"the synthetic rows break {known}"
-    return (
-        f"{broken}: {worst['relation']!r} holds in "
-        f"{_percent(worst['synthetic'])} of them, and in {_percent(worst['real'])} of the real rows"
-    )
+    relation = worst["relation"].replace("`", "")  # which relations write around names with spaces
+    shares = _share(worst["synthetic"]), _share(worst["real"])
+    return f"{broken}: {_quoted(relation, 100)} holds in {shares[0]} of them, and in {shares[1]} of the real rows"
 
 
 def are_broken(relations):
     """Series of bool by relation: whether the synthetic rows break what always holds, or keep less of what mostly does."""
     real, synthetic = relations["real"], relations["synthetic"]
     return ((real == 1) & (synthetic < 1)) | (synthetic < real - ALIKE)
-
-
-def _percent(share):
-    return f"{100 * share:.{0 if share in (0, 1) else 1}f} %"
 
 
 def _kept(value, held_out, independent):
@@ -223,8 +218,8 @@ def _word(value, words):
     return next(word for bound, word in words if value < bound)
 
 
-def _quoted(name):
-    return f"'{short(name, 40)}'"
+def _quoted(name, length=40):
+    return f"'{short(name, length)}'"
 
 
 def _error(percents):

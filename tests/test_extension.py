@@ -14,7 +14,7 @@ from numpy.testing import assert_array_equal
 from sklearn.base import clone
 from torch.distributions import Laplace as TorchLaplace
 
-from skvae import VAETransformer
+from skvae import VAETransformer, quality_report
 from skvae.abstract_generator import AbstractGenerator
 from skvae.abstract_likelihood import AbstractLikelihood
 from skvae.containers import Cells, CellType
@@ -22,6 +22,7 @@ from skvae.decoders import FactorisedDecoder
 from skvae.equations import Equation
 from skvae.generators import GENERATORS
 from skvae.likelihoods import LIKELIHOODS
+from skvae.measures import MEASURES, AbstractMeasure
 from skvae.modalities import AbstractModality, Packed
 from skvae.networks import ACTIVATIONS
 from skvae.notation import columns_named, quoted
@@ -262,3 +263,30 @@ def test_a_kind_of_relation_is_a_class_and_a_row(monkeypatch):
         assert_array_equal(draws["area"], draws["side"] ** 2)
     stated = vae.set_params(relations=["mostly area = side ** 2"]).fit(frame.assign(area=np.where(side % 9, side**2, 7)))
     assert 0.8 < stated.relations_["share"].max() < 1
+
+
+# --- a measure of the quality report: one class, one row -------------------------------------------------------------
+
+
+class MeanCell(AbstractMeasure):
+    """How far the mean cell of the columns is from the real one."""
+
+    title = "Mean cell: difference"
+    meaning = "How far the mean cell is from the real one."
+    ideal = 0.0
+
+    def take(self, tables):
+        means = {table: np.mean([column.cells[table] for column in tables.columns]) for table in ("real", "synthetic")}
+        return {"value": abs(means["synthetic"] - means["real"])}
+
+
+def test_a_measure_is_a_class_and_a_row(monkeypatch, tmp_path):
+    monkeypatch.setitem(MEASURES, "mean_cell", MeanCell)
+    real = np.random.default_rng(0).normal(size=(30, 2))
+    report = quality_report(real, real + 3, random_state=0)
+    assert report.summary.loc["mean_cell", "value"] == pytest.approx(3)
+    assert report.summary.loc["mean_cell", "ideal"] == 0
+    assert "mean_cell" in repr(report)
+    page = report.to_html(tmp_path / "report.html").read_text(encoding="utf-8")
+    assert MeanCell.title in page
+    assert MeanCell.meaning in page

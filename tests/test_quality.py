@@ -8,6 +8,7 @@ import random
 import re
 import warnings
 from datetime import date, timedelta
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -929,6 +930,24 @@ def test_plot_draws_shape_trend_and_distributions(odd_report, tmp_path):
     plt.close("all")
     with pytest.raises(ValueError, match="max_columns must be an int in the range"):
         odd_report.plot(max_columns=-1)
+
+
+@pytest.mark.parametrize("prefix", ["", "a name of many words: "])
+def test_titles_and_names_are_whole_and_lie_apart(prefix, thirds):
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    report = quality_report(*(frame.rename(columns=prefix.__add__) for frame in thirds[:2]), random_state=0).plot()
+    report.figure_.canvas.draw()
+    titles = [ax.get_title(loc="left").split("\n")[0] for ax in report.axes_[:2]]
+    assert titles == ["Shape error of each column, %", "Trend error of each pair of columns, %"]
+    boxes = [ax.get_tightbbox() for ax in report.axes_]
+    width, height = report.figure_.canvas.get_width_height()
+    assert all(box.x0 > -1 and box.y0 > -1 and box.x1 < width + 1 and box.y1 < height + 1 for box in boxes)
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+    assert drawn_names(report.axes_[1].yaxis)
+    plt.close(report.figure_)
 
 
 def drawn_names(axis):
