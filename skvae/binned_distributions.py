@@ -81,7 +81,7 @@ class Joint(NamedTuple):
     shares: list[np.ndarray]
 
 
-# --- one column -------------------------------------------------------------------------------------------------------
+# --- one column ------------------------------------------------------------------------------------------------------
 
 
 def marginal_of(column: ComparedColumn, score: float) -> Marginal:

@@ -27,7 +27,7 @@ def copy_shares(columns: list[ComparedColumn]) -> dict[str, float]:
 
 def nearer_share(columns: list[ComparedColumn], seed: int) -> tuple[float, float]:
     """Share of synthetic rows that are nearer to a real row than to a held-out one, of ties half; and its standard error."""
-    places = _places(by_name(columns))
+    places = _ranks_and_codes(by_name(columns))
     size = min(len(places["real"]), len(places["holdout"]), N_SEARCHED)
     queries = some_rows(places["synthetic"], N_QUERIES, seed)
     searched = [some_rows(places[name], size, seed + at) for at, name in enumerate(("real", "holdout"))]
@@ -40,7 +40,7 @@ def nearer_share(columns: list[ComparedColumn], seed: int) -> tuple[float, float
     return float(share), float(np.sqrt(weights.var() * size**2 / (2 * size - 1)))
 
 
-def _places(columns):
+def _ranks_and_codes(columns):
     """By table, rows (n, k): ranks and codes. Gower's distance of two rows a and b is the sum of min(|a - b|, 1)."""
     out: dict[str, list] = {table: [] for table in columns[0].cells}
     for column in columns:
@@ -58,7 +58,7 @@ def _places(columns):
 
 
 def _nearest(queries, rows):
-    """Distance (m,) of each query (m, k) to the nearest of rows (n, k), both in `_places`, and which row that is (m,)."""
+    """Distances (m,) of queries (m, k) to the nearest of rows (n, k), and places (m,) of these; both `_ranks_and_codes`."""
     best, places = np.full(len(queries), np.inf, dtype=np.float32), np.zeros(len(queries), dtype=np.int64)
     rows = np.ascontiguousarray(rows.T)
     for first in range(0, len(queries), 16):
@@ -73,7 +73,7 @@ def _nearest(queries, rows):
 
 
 def _distances(queries, rows):
-    """Of queries (m, k) and rows (k, n), both in `_places`: (m, n)."""
+    """Of queries (m, k) and rows (k, n), both in `_ranks_and_codes`: (m, n)."""
     total = np.zeros((len(queries), rows.shape[1]), dtype=np.float32)
     step = np.empty_like(total)
     for query, row in zip(queries.T, rows, strict=True):

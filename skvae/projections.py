@@ -71,7 +71,7 @@ def _transformed(estimator, X, real, seed):
     return Z
 
 
-# --- coordinates of rows -----------------------------------------------------------------------------------------------
+# --- coordinates of rows ---------------------------------------------------------------------------------------------
 
 
 def encoded(columns: list[ComparedColumn]) -> dict[str, np.ndarray]:

@@ -29,7 +29,7 @@ from skvae.report_page import (
     html_verdict,
     not_compared,
 )
-from skvae.report_plots import N_DISTRIBUTIONS, Drawn, draw_report
+from skvae.report_plots import N_DISTRIBUTIONS, PlotData, draw_report
 from skvae.report_verdict import memory_sentence, verdict_sentences
 from skvae.texts import as_number
 
@@ -175,9 +175,9 @@ def quality_report(
     summary = take_measures(comparison)
     errors = summary.pop("error")
     row_map = map_rows(comparison.columns, tables, estimator, comparison.seed)
-    drawn = Drawn(_marginals(comparison), _worst_joints(comparison), row_map)
+    data = PlotData(_marginals(comparison), _worst_joints(comparison), row_map)
     frames = comparison.column_scores, comparison.pairs, comparison.relations
-    return QualityReport(summary, *frames, left_out, drawn, comparison.n_rows, target, errors.get("dcr_share"))
+    return QualityReport(summary, *frames, left_out, data, comparison.n_rows, target, errors.get("dcr_share"))
 
 
 def _seed(random_state):
@@ -207,9 +207,8 @@ class QualityReport:
     ----------
     verdict : str
         A few sentences: how close single columns and pairs of columns are, and which are worst; whether what always holds
-        between columns is kept; whether a classifier
-        can tell the rows apart; with a target, whether a model learns as much of the rows as of real ones; and whether real
-        rows were remembered.
+        between columns is kept; whether a classifier can tell the rows apart; with a target, whether a model learns as much
+        of the rows as of real ones; and whether real rows were remembered.
 
     summary : DataFrame
         One row a measure: `value`; beside it `ideal`, `real` and `independent`, the reference points (NaN where there is
@@ -247,10 +246,10 @@ class QualityReport:
         Its axes: shape, trend, then one a column.
     """
 
-    def __init__(self, summary, columns, pairs, relations, left_out, drawn, n_rows, target=None, nearer_error=None):
+    def __init__(self, summary, columns, pairs, relations, left_out, plot_data, n_rows, target=None, nearer_error=None):
         self.summary, self.columns, self.pairs, self.n_rows, self.target = summary, columns, pairs, n_rows, target
         self.relations, self.left_out = relations, left_out
-        self._drawn, self._nearer_error = drawn, nearer_error
+        self._plot_data, self._nearer_error = plot_data, nearer_error
 
     @property
     def verdict(self) -> str:
@@ -278,7 +277,7 @@ class QualityReport:
         import matplotlib.pyplot as plt
 
         figure = plt.figure(layout="constrained")
-        self.axes_ = draw_report(figure, self._drawn.marginals, self.pairs["score"], _check_count(max_columns))
+        self.axes_ = draw_report(figure, self._plot_data.marginals, self.pairs["score"], _check_count(max_columns))
         self.figure_ = figure
         return self
 
@@ -306,9 +305,9 @@ class QualityReport:
             "Verdict": html_verdict(self._sentences(), self.left_out),
             "Measures": html_measures(self.summary, has_holdout),
             "Relations": html_relations(self.relations),
-            "Columns": html_columns(self._drawn, self.columns),
-            "Pairs of columns": html_pairs(self._drawn, self.pairs),
-            "Map of the rows": html_rows(self._drawn),
+            "Columns": html_columns(self._plot_data, self.columns),
+            "Pairs of columns": html_pairs(self._plot_data, self.pairs),
+            "Map of the rows": html_rows(self._plot_data),
             "Privacy": html_privacy(memory, self.summary, has_holdout),
         }
         page = html_page("Quality of synthetic rows", self._sizes(), sections)

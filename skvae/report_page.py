@@ -18,7 +18,7 @@ from skvae.report_plots import (
     N_LARGE,
     REAL,
     SYNTHETIC,
-    Drawn,
+    PlotData,
     dependence_title,
     draw_dependence,
     draw_joint,
@@ -134,9 +134,9 @@ def _measures(summary, has_holdout):
     return _table(pd.concat([named, figures.reset_index(drop=True)], axis=1), list(summary["meaning"]))
 
 
-def html_columns(drawn: Drawn, columns: pd.DataFrame) -> list[str]:
+def html_columns(data: PlotData, columns: pd.DataFrame) -> list[str]:
     """Parts of a page: the shape of all columns, the distributions of the worst, and figures of all."""
-    worst = worst_first(drawn.marginals)
+    worst = worst_first(data.marginals)
     shown = worst[:N_DISTRIBUTIONS]
     distributions = [
         _figure(
@@ -163,11 +163,11 @@ def html_columns(drawn: Drawn, columns: pd.DataFrame) -> list[str]:
     ]
 
 
-def html_pairs(drawn: Drawn, pairs: pd.DataFrame) -> list[str]:
+def html_pairs(data: PlotData, pairs: pd.DataFrame) -> list[str]:
     """Parts of a page: dependence between columns as maps, the worst pairs as pictures, and figures of the worst or all."""
     if pairs.empty:
         return []
-    names = [marginal.name for marginal in drawn.marginals]
+    names = [marginal.name for marginal in data.marginals]
     least_scale = LEAST_SCALE if len(names) <= N_LARGE else 1.0
     strengths = {"real": pairs["dependence_real"], "synthetic": pairs["dependence_synthetic"]}
     maps = [
@@ -185,7 +185,7 @@ def html_pairs(drawn: Drawn, pairs: pd.DataFrame) -> list[str]:
             least_scale,
         ),
     ]
-    return [_side_by_side(maps), *_worst_pairs(drawn.joints, len(pairs)), _listed_pairs(pairs)]
+    return [_side_by_side(maps), *_worst_pairs(data.joints, len(pairs)), _listed_pairs(pairs)]
 
 
 def _worst_pairs(joints, n_pairs):
@@ -233,9 +233,9 @@ def html_relations(relations: pd.DataFrame) -> list[str]:
     return parts
 
 
-def html_rows(drawn: Drawn) -> list[str]:
+def html_rows(data: PlotData) -> list[str]:
     """Parts of a page: the rows of both tables on a map of two dimensions, or along one."""
-    rows = drawn.rows
+    rows = data.rows
     if rows is None:
         return []
     how = "the darker, the more"

@@ -19,7 +19,7 @@ UPRIGHT = {"rotation": 90, "va": "center", "ha": "right"}
 N_DISTRIBUTIONS = 12  # drawn, unless more are wanted
 
 
-class Drawn(NamedTuple):
+class PlotData(NamedTuple):
     """What the pictures of a report show: each column, the worst pairs, and rows, if they have more than one dimension."""
 
     marginals: list[Marginal]
