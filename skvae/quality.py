@@ -274,11 +274,11 @@ class QualityReport:
         ValueError
             If `max_columns` is not an int in the range [0, inf).
         """
+        n_distributions = _check_count(max_columns)
         import matplotlib.pyplot as plt
 
-        figure = plt.figure(layout="constrained")
-        self.axes_ = draw_report(figure, self._plot_data.marginals, self.pairs["score"], _check_count(max_columns))
-        self.figure_ = figure
+        self.figure_ = plt.figure(layout="constrained")
+        self.axes_ = draw_report(self.figure_, self._plot_data.marginals, self.pairs["score"], n_distributions)
         return self
 
     def to_html(self, path: str | os.PathLike) -> Path:

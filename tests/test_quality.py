@@ -930,6 +930,7 @@ def test_plot_draws_shape_trend_and_distributions(odd_report, tmp_path):
     plt.close("all")
     with pytest.raises(ValueError, match="max_columns must be an int in the range"):
         odd_report.plot(max_columns=-1)
+    assert plt.get_fignums() == []
 
 
 @pytest.mark.parametrize("prefix", ["", "a name of many words: "])
