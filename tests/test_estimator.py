@@ -595,7 +595,7 @@ def test_warm_start_goes_on(X):
 @pytest.mark.parametrize("params", [{"latent_dim": 3}, {"hidden_layer_sizes": (4,)}, {"activation": "relu"}])
 def test_warm_start_refuses_a_model_of_another_shape(X, params):
     vae = VAETransformer(max_iter=2, warm_start=True, random_state=0).fit(X).set_params(**params)
-    with pytest.raises(ValueError, match=f"goes on with the fitted model, whose {next(iter(params))} is"):
+    with pytest.raises(ValueError, match=f"continues the fitted model, whose {next(iter(params))} is"):
         vae.fit(X)
     assert vae.transform(X).shape == (150, 2)
 
@@ -754,7 +754,7 @@ WRONG_PARAMETERS = [
     ({"validation_fraction": 1.0}, "'validation_fraction' parameter"),
     ({"n_iter_no_change": -1}, "'n_iter_no_change' parameter"),
     ({"tol": -1e-3}, "'tol' parameter"),
-    ({"device": "gpu"}, "device must be 'auto' or a device that torch finds here. Got 'gpu'"),
+    ({"device": "gpu"}, "device must be 'auto' or a device that torch can use. Got 'gpu'"),
     ({"random_state": "seed"}, "'random_state' parameter"),
     ({"early_stopping": "yes"}, "'early_stopping' parameter"),
 ]
