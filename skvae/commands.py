@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from skvae.archive import replacing, unpack_archive
-from skvae.table_files import read_cell, read_table, write_table
+from skvae.table_files import read_cell, read_table, type_of, write_table
 
 FORMS = "_file_forms"  # the attribute of an estimator that stores the text format of each column of its table
 
@@ -185,7 +185,7 @@ def _value(text: str, form: dict | None, dtype: Any, whole: str) -> Any:
     try:
         return read_cell(text, form, dtype)
     except (ValueError, KeyError):
-        kind = form["kind"] if form else str(dtype)
+        kind = type_of(form) if form else str(dtype)
         raise ValueError(
             f"--given {whole}: {text!r} is not a valid value for this column, which holds values of type {kind}."
         ) from None
@@ -227,8 +227,8 @@ def _described(vae: Any, forms: dict) -> Any:
             variable = getattr(column, "variable", None)
             likelihoods[getattr(column, "name", None)] = getattr(variable, "likelihood", "identifier")
     for name, dtype in zip(vae._schema._column_names, vae._schema.dtypes, strict=True):
-        kind = forms.get("columns", {}).get(name, {}).get("kind")
-        yield str(name), str(dtype) if kind is None else f"{dtype} ({kind})", likelihoods.get(name, "")
+        form = forms.get("columns", {}).get(name)
+        yield str(name), str(dtype) if form is None else f"{dtype} ({type_of(form)})", likelihoods.get(name, "")
 
 
 def _in_words(relations: pd.DataFrame) -> str:

@@ -142,7 +142,7 @@ def read_column(texts: pd.Series, form: dict | None, path: str = "-") -> tuple[p
         except (ValueError, OverflowError):
             raise ValueError(
                 f"{_shown(path)} has {_odd_one(known, form)!r} in column {texts.name!r}, which held values of type "
-                f"{form['kind']} when the model was fitted."
+                f"{type_of(form)} when the model was fitted."
             ) from None
     for name, kind in KINDS.items():
         found = kind.form(known) if known or name == "text" else None
@@ -346,6 +346,11 @@ KINDS = {
     "moment": Kind(_moment_form, _read_moments, _write_moments),
     "text": Kind(lambda texts: {}, _read_words, _write_words),
 }
+
+
+def type_of(form: dict) -> str:
+    """The type of a column in messages. Saved models hold the key of KINDS, which therefore stays."""
+    return "datetime" if form["kind"] == "moment" else form["kind"]
 
 
 def read_cell(text: str, form: dict | None, dtype: Any = None) -> Any:

@@ -70,7 +70,7 @@ def test_rescaling_a_column_moves_the_score_by_the_log_jacobian(X):
     assert_allclose(other.score_samples(X * factor), one.score_samples(X) - np.log(factor).sum(), rtol=1e-9)
 
 
-@pytest.mark.filterwarnings("ignore:The latents tell nothing")  # of a large beta that is right
+@pytest.mark.filterwarnings("ignore:The latents carry no information")  # of a large beta that is right
 @pytest.mark.parametrize("beta", [0.1, 0.3, 1.0, 3.0])
 def test_scores_integrate_to_one_whatever_beta(beta):
     """Over a grid of the plane, within the error of one block of noise: so scores of models can be compared."""
@@ -576,7 +576,7 @@ def test_curves_count_the_units_of_observed_cells_only():
     assert -vae.loss_curve_[-1] == pytest.approx(vae.score(X[:400]), abs=0.3)
 
 
-@pytest.mark.filterwarnings("ignore:The latents tell nothing")  # of a large beta that is right
+@pytest.mark.filterwarnings("ignore:The latents carry no information")  # of a large beta that is right
 def test_beta_moves_information(X):
     information = [
         VAETransformer(2, beta=beta, max_iter=60, early_stopping=False, random_state=0).fit(X).explained_information_.sum()
