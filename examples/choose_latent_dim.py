@@ -2,9 +2,9 @@
 Choose latent_dim and beta by grid search
 =========================================
 
-How many latents, and which weight of the KL divergence? The held-out log-likelihood decides; no labels are needed.
+How many latents, and which weight of the KL divergence? The held-out log-likelihood decides, without labels.
 
-Writes `choose_latent_dim.png` into the folder that it is run from.
+Writes `choose_latent_dim.png` into the current folder.
 """
 
 import matplotlib.pyplot as plt
@@ -20,9 +20,9 @@ from skvae import VAETransformer
 # %%
 # A grid search without y, and the same for PCA
 # ---------------------------------------------
-# `score` is in nats per row and in the units of the data that the estimator is given, so that models of any size can be
-# compared, with each other and with PCA, on the same standardised columns. It is the score of the autoencoder; the
-# generator, which draws rows, is not wanted here, and generator="latent" saves its training.
+# `score` is in nats per row and in the units of the data, so models of any size can be compared with each other and with PCA
+# on the same standardised columns. It is the score of the autoencoder. The generator, which samples rows, is not needed
+# here, and generator="latent" skips its training.
 
 X = load_wine().data
 folds = KFold(5, shuffle=True, random_state=0)
@@ -41,8 +41,8 @@ print("  PCA          " + "".join(f"{score:9.2f}" for score in pca.cv_results_["
 print(f"  best: {search.best_params_}")
 
 # %%
-# What each latent of the best model tells
-# ----------------------------------------
+# The information in each latent of the best model
+# ------------------------------------------------
 
 vae = search.best_estimator_[-1]
 figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
@@ -52,6 +52,6 @@ left.plot(latent_dims, pca.cv_results_["mean_test_score"], marker="s", color="gr
 left.set(xlabel="latent_dim", ylabel="held-out nats per row", title="How many latents?")
 left.legend()
 right.bar(range(1, len(vae.explained_information_) + 1), vae.explained_information_)
-right.set(xlabel="latent", ylabel="nats per row", title="What each latent of the best model tells of a row")
+right.set(xlabel="latent", ylabel="nats per row", title="Information in each latent of the best model")
 figure.savefig("choose_latent_dim.png", dpi=120)
 print("\nPicture: choose_latent_dim.png")

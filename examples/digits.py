@@ -2,11 +2,11 @@
 A map of handwritten digits
 ===========================
 
-Do two latents tell digits apart that nobody labelled?
+Do two latents separate the ten digits, without labels?
 
-The map, what each place of it decodes to, and new digits.
+The example shows a map of the digits, images decoded from each place on the map, and new digits.
 
-Writes `digits.png` into the folder that it is run from.
+Writes `digits.png` into the current folder.
 """
 
 import matplotlib
@@ -24,7 +24,7 @@ from skvae import LatentSpaceDisplay, ManifoldDisplay, SamplesDisplay, VAETransf
 # %%
 # A model of images
 # -----------------
-# 1,797 scanned digits of 8 x 8 pixels. An array with more than two axes is taken as images; labels are not given.
+# 1,797 scanned digits of 8 x 8 pixels. An array with more than two axes holds images. The model does not see the labels.
 
 digits = load_digits()
 images, test_images, labels, test_labels = train_test_split(digits.images, digits.target, test_size=0.3, random_state=0)
@@ -33,8 +33,8 @@ vae = VAETransformer(latent_dim=2, random_state=0).fit(images)
 # %%
 # Two numbers for an image
 # ------------------------
-# `transform` reduces an image to its latents, and `inverse_transform` makes an image of latents. The ten digits lie apart,
-# although the model was never told which is which: a nearest-neighbour classifier finds most of them again in the plane.
+# `transform` reduces an image to its latents, and `inverse_transform` decodes latents to an image. The ten digits form
+# clusters, although the model never saw the labels: a nearest-neighbour classifier recognises most of them from the latents.
 
 latents, test_latents = vae.transform(images), vae.transform(test_images)
 accuracy = KNeighborsClassifier(15).fit(latents, labels).score(test_latents, test_labels)
@@ -45,8 +45,8 @@ print(f"  each pixel comes back within {error:.1f} of 16 grey levels (root mean 
 # %%
 # New digits
 # ----------
-# `sample` draws from a second model, which was fitted beside the first: pixel after pixel, so that strokes are sharp. Its
-# `log_density` tells likely images from unlikely ones; here digits from the same digits upside down.
+# `sample` uses a second model, the generator, which draws pixel by pixel, so that strokes are sharp. Its `log_density`
+# distinguishes likely images from unlikely ones, here digits from the same digits upside down.
 
 likely, unlikely = vae.log_density(test_images).mean(), vae.log_density(test_images[:, ::-1]).mean()
 print(f"\nMean log-density of unseen digits {likely:.0f} nats, of the same upside down {unlikely:.0f} nats")
@@ -54,7 +54,8 @@ print(f"\nMean log-density of unseen digits {likely:.0f} nats, of the same upsid
 # %%
 # Pictures
 # --------
-# The map: each unseen digit is a point. The mosaic: what places of the map decode to. Below, digits of the data, and draws.
+# Top left: each held-out digit is a point on the map. Top right: images decoded from a grid of places on the map. Bottom:
+# digits from the data, and samples.
 
 figure = plt.figure(figsize=(11, 10), layout="constrained")
 above, below = figure.subfigures(2, 1, height_ratios=[1, 1.05])

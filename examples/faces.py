@@ -2,10 +2,10 @@
 Faces: latents and missing halves
 =================================
 
-What does each latent of a face do, and in which ways can a face go on whose lower half is missing?
+What does each latent of a face change, and how may the missing lower half of a face look?
 
-Fetches the Olivetti faces (4 MB), and fits them in some two minutes. Where there is no network, digits stand in for them, in
-half a minute. Writes `faces.png` into the folder that it is run from.
+Downloads the Olivetti faces (4 MB), and fits them in about two minutes. Without network access it uses digits instead, which
+takes half a minute. Writes `faces.png` into the current folder.
 """
 
 import warnings
@@ -24,17 +24,17 @@ from skvae import TraversalDisplay, VAETransformer
 # %%
 # Faces, or digits
 # ----------------
-# Ten pictures of each of forty persons, 64 x 64 pixels, of which four at a time become one, to save time. The pictures of
-# five persons are kept aside; or the first hundred digits.
+# Ten pictures of each of forty persons, reduced from 64 x 64 to 32 x 32 pixels to save time. The pictures of five persons
+# are held out, or the first hundred digits.
 
 try:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it says so when it tries again
+        warnings.simplefilter("ignore")  # it warns before it retries
         faces = fetch_olivetti_faces(n_retries=1)
     whole = np.round(255 * faces.images.reshape(-1, 32, 2, 32, 2).mean((2, 4))).astype(np.uint8)
     images, unseen, what = whole[faces.target < 35], whole[faces.target >= 35], "faces"
 except OSError:
-    print("The Olivetti faces cannot be fetched here, so digits stand in for them.")
+    print("The Olivetti faces cannot be downloaded, so digits are used instead.")
     whole = load_digits().images
     images, unseen, what = whole[100:], whole[:100], "digits"
 n, height, width = images.shape
@@ -44,8 +44,8 @@ print(f"{n} images of {height} x {width} pixels, {vae.n_iter_} epochs")
 # %%
 # The lower half is missing
 # -------------------------
-# Missing pixels are NaN. `impute` fills in one guess of them; with n_draws it gives completed images, which are sharp, and
-# differ from each other where the missing half is uncertain. Their mean is a guess too, the better the more there are.
+# Missing pixels are NaN. `impute` fills in one best guess. With n_draws it returns several completed images, which are sharp
+# and differ from each other if the missing half is uncertain. Their mean is also a guess, and improves with their number.
 
 missing = np.arange(height)[:, None].repeat(width, axis=1) >= height // 2
 holed = np.where(missing, np.nan, unseen)
@@ -55,8 +55,8 @@ draws = vae.impute(holed, n_draws=10, random_state=0)
 # %%
 # How far from the truth?
 # -----------------------
-# Beside the mean image, and the mean of the five training images whose upper halves are nearest: a good guess, but one only.
-# A draw is none: it lies farther from the truth, as another real image with this upper half would.
+# For comparison: the mean image, and the mean of the five training images with the most similar upper halves. A single draw
+# is not a best guess. It is farther from the truth, as another real image with this upper half would be.
 
 truth = unseen[:, missing].astype(float)
 upper, lower = images[:, ~missing].astype(float), images[:, missing].astype(float)
@@ -74,7 +74,7 @@ for name, guess in guesses.items():
 # %%
 # Pictures
 # --------
-# On the left each row moves one latent of an unseen image through its range. On the right what is missing is pink.
+# Left: each row moves one latent of an unseen image through its range. Right: missing pixels are pink.
 
 figure = plt.figure(figsize=(15, 5.9), layout="constrained")
 left, right = figure.subfigures(1, 2, width_ratios=[1.2, 1])

@@ -2,9 +2,9 @@
 Few labels
 ==========
 
-Many images, fifty labels: does it help a classifier that an autoencoder has seen the images without labels?
+With many images but only fifty labels, does an autoencoder of the unlabelled images help a classifier?
 
-Writes `few_labels.png` into the folder that it is run from.
+Writes `few_labels.png` into the current folder.
 """
 
 import matplotlib
@@ -23,10 +23,10 @@ from sklearn.pipeline import Pipeline
 from skvae import VAETransformer
 
 # %%
-# What is learned without labels
-# ------------------------------
-# All 1,797 digits, in a few numbers each: latents of the autoencoder, or principal components, as they are and whitened, all
-# with the same spread. Only latents are wanted here: generator="latent" saves the training of what draws images.
+# Learning without labels
+# -----------------------
+# All 1,797 digits are reduced to a few numbers each: latents of the autoencoder, or principal components, either unchanged
+# or whitened to equal variance. Only latents are needed here, and generator="latent" skips the training of the generator.
 
 X, y = load_digits(return_X_y=True)
 X = X / 16
@@ -38,10 +38,10 @@ reduced = {
 }
 
 # %%
-# What is learned with labels
-# ---------------------------
-# A logistic regression of a few digits of each class, tested on all digits whose label it did not see. `FrozenEstimator`
-# keeps the pipeline from fitting its first step again, to these few. Which digits have a label is drawn twenty times.
+# Learning with labels
+# --------------------
+# A logistic regression is fitted to a few digits of each class, and tested on all other digits. `FrozenEstimator` keeps the
+# pipeline from refitting its first step to these few. The labelled digits are drawn at random twenty times.
 
 
 def accuracies(reduce, n_labels):
@@ -60,12 +60,12 @@ for name, runs in by_dim.items():
 print(f"  64 pixels as they are: {pixels.mean():.3f} ±{pixels.std():.3f}")
 
 # %%
-# What is seen
-# ------------
-# In two or four numbers the autoencoder keeps far more of what tells digits apart than PCA does: four latents are nearly as
-# good as all 64 pixels. More latents do not help. They all have about the same spread, those that tell the width of a stroke
-# and those that tell the digit, and fifty labels do not say which is which: whitened components lose by that too. In
-# sixteen dimensions plain PCA is ahead of both, and as good as the pixels. With more labels, pixels are best.
+# Result
+# ------
+# With two or four dimensions, the autoencoder separates digits far better than PCA does: four latents are nearly as good as
+# all 64 pixels. More latents do not help. All latents have about the same variance, whether they encode the digit or only
+# the width of a stroke, and fifty labels are too few to learn which matter. Whitened components have the same problem. With
+# sixteen dimensions plain PCA is better than both, and as good as the pixels. With more labels, pixels are best.
 
 numbers = [20, 50, 100, 200, 400]
 few = 4

@@ -2,9 +2,9 @@
 Missing cells and multiple imputation
 =====================================
 
-What do cells that are filled in with their centre, or with draws, do to an estimate?
+How do imputed cells affect an estimate, if they are best guesses or random draws?
 
-Writes `imputation.png` into the folder that it is run from.
+Writes `imputation.png` into the current folder.
 """
 
 import matplotlib
@@ -21,8 +21,8 @@ from skvae import VAETransformer
 # %%
 # A table with missing cells
 # --------------------------
-# The body mass index of 442 diabetes patients is removed, the more often the further their disease went: missing at random,
-# as what is there tells how often. The patients that remain are then not like the others.
+# The body mass index of 442 diabetes patients is removed, more often for patients with a high progression. It is missing at
+# random, because the observed progression determines the probability. The remaining patients are then not representative.
 
 complete = load_diabetes(as_frame=True, scaled=False).frame.rename(columns={"target": "progression"})
 rng = np.random.default_rng(0)
@@ -32,9 +32,9 @@ table["bmi"] = table["bmi"].mask(gone)
 print(f"bmi is missing in {gone.mean():.0%} of the rows")
 
 # %%
-# Centres and draws
-# -----------------
-# The centre is the best guess of each cell. Draws are as uncertain as the cell is.
+# Best guesses and draws
+# ----------------------
+# By default `impute` fills in the best guess of each cell. Draws vary as much as the cell is uncertain.
 
 vae = VAETransformer(latent_dim=4, random_state=0).fit(table)
 centre = vae.impute(table)
@@ -51,11 +51,12 @@ print("Standard deviation of the missing cells")
 print(f"  truth {truth.std():.1f}, centres {centre['bmi'][gone].std():.1f}, draws {draws[0]['bmi'][gone].std():.1f}")
 
 # %%
-# An estimate from what was filled in
-# -----------------------------------
-# How much further does the disease go for each unit of body mass index? Guesses that know the progression lie too close to a
-# line, and are counted as if they had been measured. Draws are estimated from one by one, and pooled by Rubin's rules
-# (1987): the variance of the pooled estimate is the mean of theirs, plus (1 + 1 / n_draws) times that between them.
+# An estimate from imputed cells
+# ------------------------------
+# How much does the progression increase with each unit of body mass index? Best guesses are computed from the progression,
+# so they lie too close to a line, but the regression treats them as measurements. With draws, the slope is estimated in each
+# completed table and pooled by Rubin's rules (1987): the variance of the pooled estimate is the mean of the variances, plus
+# (1 + 1 / n_draws) times the variance between the estimates.
 
 
 def slope(frame):

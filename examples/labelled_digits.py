@@ -1,10 +1,10 @@
 """
-Images beside their labels
-==========================
+A table with images and labels
+==============================
 
-Can one model draw digits of a class, read the label of an image, and complete rows of which a part is missing?
+Can one model sample digits of a class, classify an image, and impute missing images and labels?
 
-Writes `labelled_digits.png` into the folder that it is run from.
+Writes `labelled_digits.png` into the current folder.
 """
 
 import matplotlib
@@ -24,9 +24,9 @@ from skvae import VAETransformer
 # %%
 # A table with a column of images
 # -------------------------------
-# 1,797 scanned digits of 8 x 8 pixels, in seventeen grey levels: each cell of the last column is an array. Beside it stand
-# the digit that was meant, and three numbers that are computed from the image: how much ink there is (the mean grey level),
-# how wide it spreads (its standard deviation, in pixels), and how far the stroke leans to the right (in degrees).
+# 1,797 scanned digits of 8 x 8 pixels, in seventeen grey levels: each cell of the last column is an array. The other columns
+# are the label and three numbers computed from the image: the amount of ink (the mean grey level), the width (the horizontal
+# standard deviation of the ink, in pixels), and the slant to the right (in degrees).
 
 digits = load_digits()
 images = digits.images.astype(np.uint8)
@@ -61,7 +61,7 @@ def pixels(frame):
 # %%
 # Digits of a class
 # -----------------
-# Are they what was asked for? A support vector machine that learned from the real images decides.
+# Do the samples show the given digit? A support vector machine that was trained on the real images decides.
 
 judge = SVC().fit(pixels(seen).reshape(len(seen), -1), seen["label"])
 
@@ -73,7 +73,7 @@ def judged(frame):
 drawn = vae.sample(100, given=pd.DataFrame({"label": range(10)}), random_state=0)
 asked = drawn["label"].astype(int)
 agreement = (judged(drawn) == asked).groupby(asked).mean()
-print("How often a support vector machine that learned from real images reads the label")
+print("How often a support vector machine trained on real images recognises the label")
 print(f"  of unseen images {np.mean(judged(unseen) == unseen['label'].astype(int)):.0%}")
 print(
     f"  of images drawn given the label {agreement.mean():.0%}, least often of a {agreement.idxmin()}: {agreement.min():.0%}"
@@ -82,8 +82,8 @@ print(
 # %%
 # The label of an image
 # ---------------------
-# All but the image is missing. `impute` fills in the most probable label, and `conditional_proba` says how probable each is.
-# Latents know the image alone here too: neighbours vote on them.
+# Everything except the image is missing. `impute` fills in the most probable label, and `conditional_proba` returns the
+# probability of each. For comparison, a nearest-neighbour classifier uses the latents, also of the image alone.
 
 
 def image_only(frame):
@@ -103,7 +103,7 @@ print(f"  {surest.mean():.0%} are more than 90 % probable, and {right_label[sure
 # %%
 # Images of a kind
 # ----------------
-# Numbers can be given beside the label. Does the image have what was asked for? It can be computed again.
+# Numbers can be given together with the label. Do the sampled images match them? They can be computed from the images.
 
 heavier = np.quantile(seen.loc[seen["label"] == 7, "ink"], np.linspace(0.03, 0.97, 7)).round(2)
 sevens = vae.sample(50, given=pd.DataFrame({"label": 7, "ink": heavier}), random_state=0)
@@ -114,9 +114,9 @@ print("  " + "".join(f"{ink:7.2f}" for ink in heavier))
 print("  " + "".join(f"{ink:7.2f}" for ink in pixels(sevens).reshape(7, -1).mean(1)))
 
 # %%
-# Rows of which something is missing
-# ----------------------------------
-# Of some rows the image is missing, of others the label; both are filled in at once, and what is there is left as it is.
+# Rows with missing values
+# ------------------------
+# Some rows lack the image, others the label. `impute` fills in both at once, and leaves all other cells unchanged.
 
 holed = unseen.copy()
 no_image = np.arange(len(unseen)) % 2 == 0

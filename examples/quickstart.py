@@ -4,10 +4,10 @@ Quickstart
 
 What can one estimator do with images and with a table of mixed columns?
 
-A map of the digits, the number of latents chosen by held-out log-likelihood, new digits, and a table of numbers, strings,
-booleans and missing cells.
+The example shows a map of digits, the choice of the number of latents by held-out log-likelihood, new digits, and a table of
+numbers, strings, booleans and missing values.
 
-Writes `quickstart_map.png` and `quickstart_digits.png` into the folder that it is run from.
+Writes `quickstart_map.png` and `quickstart_digits.png` into the current folder.
 """
 
 import matplotlib.pyplot as plt
@@ -21,13 +21,13 @@ from sklearn.pipeline import Pipeline
 from skvae import VAETransformer
 
 # %%
-# Digits in two dimensions, and a classifier on what is left of them
-# ------------------------------------------------------------------
+# Digits in two dimensions, and a classifier of the latents
+# ---------------------------------------------------------
 
 X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
 
-# where only latents and scores are wanted, generator="latent" saves most of the time, and these are the same
+# generator="latent" skips the training of the generator, and the latents and scores are the same
 options = {"image_shape": (8, 8), "generator": "latent", "random_state": 0}
 maps, accuracies = {}, {}
 for name, reduce in {"PCA": PCA(2), "VAE": VAETransformer(2, **options)}.items():
@@ -48,8 +48,8 @@ figure.suptitle("Held-out digits in two dimensions")
 figure.savefig("quickstart_map.png", dpi=120)
 
 # %%
-# How many latents? Ask the held-out log-likelihood; no y is needed
-# -----------------------------------------------------------------
+# The number of latents, chosen by held-out log-likelihood without y
+# ------------------------------------------------------------------
 
 search = GridSearchCV(VAETransformer(max_iter=50, **options), {"latent_dim": [2, 8, 16]}, cv=2).fit(X_train)
 print("\nDigits: held-out log-likelihood by latent_dim, in nats per image")
@@ -74,8 +74,8 @@ axes[2, 0].set_title("Sampled", loc="left")
 figure.savefig("quickstart_digits.png", dpi=120)
 
 # %%
-# A table of numbers, words, booleans and missing cells goes in as it is
-# ----------------------------------------------------------------------
+# A table of numbers, strings, booleans and missing values, without preprocessing
+# -------------------------------------------------------------------------------
 
 wine = load_wine(as_frame=True)
 table = wine.data[["alcohol", "malic_acid", "color_intensity", "proline"]].round(1)

@@ -2,11 +2,11 @@
 Relations between columns
 =========================
 
-What always holds between the columns of a table, and do new rows keep it?
+Which relations hold between the columns of a table, and do sampled rows keep them?
 
-Trips with times, fares and zones: relations are found, kept and explained, and one is added by hand.
+The table holds trips with times, fares and zones. `fit` finds relations, samples keep them, and one is added by hand.
 
-Writes `relations.png` into the folder that it is run from.
+Writes `relations.png` into the current folder.
 """
 
 import matplotlib.pyplot as plt
@@ -16,10 +16,11 @@ import pandas as pd
 from skvae import VAETransformer, quality_report
 
 # %%
-# A table with rules that nobody tells
-# ------------------------------------
-# A trip ends after it begins, a zone lies in one borough, only cards pay tips, and the total is the sum of its parts and one
-# of two surcharges; but for one trip in twenty, which has some other charge.
+# A table with rules
+# ------------------
+# The rules are not given to the model. A trip ends after it begins, a zone lies in one borough, tips are paid only by card,
+# and the total is the sum of its parts and one of two surcharges. One trip in twenty breaks the sum, as it has another
+# charge.
 
 rng = np.random.default_rng(0)
 n = 3000
@@ -44,10 +45,10 @@ trips = pd.DataFrame(
 real, holdout = trips[:2000], trips[2000:]
 
 # %%
-# Found, and kept
-# ---------------
-# `relations_` says what was found, and how many rows keep it. What all keep, every draw keeps; the sum, which some rows
-# break, is broken as often.
+# Relations that are found and kept
+# ---------------------------------
+# `relations_` lists the relations that were found, and the share of rows that keep them. A relation that all rows keep is
+# kept by all samples. The sum, which some rows break, is broken as often.
 
 vae = VAETransformer(latent_dim=8, random_state=0).fit(real)
 print(vae.relations_.to_string(index=False, columns=["relation", "kind", "share"]))
@@ -57,10 +58,10 @@ report = quality_report(real, synthetic, holdout, random_state=0)
 print("\n" + report.relations.drop(columns="columns").round(3).to_string(index=False))
 
 # %%
-# In every direction
-# ------------------
-# Given a total, its parts add up to it; given a borough, only its zones are drawn. Values that contradict a relation are
-# refused.
+# Conditions in every direction
+# -----------------------------
+# Given a total, its parts add up to it. Given a borough, only its zones are sampled. Values that contradict a relation raise
+# an error.
 
 asked = vae.sample(1000, given={"total": 30.0, "borough": "east"}, random_state=0)
 print(f"\nTrips of 30.00 in the east: {sorted(asked['zone'].unique())}")
@@ -71,10 +72,10 @@ except ValueError as error:
     print(error)
 
 # %%
-# One relation by hand, and none
-# ------------------------------
-# No tip exceeds its fare. That is no law that the table shows, as no tip comes near; whoever knows it can say it. Densities
-# say what relations are worth, in nats per held-out row.
+# A relation added by hand, and no relations
+# ------------------------------------------
+# No tip exceeds its fare. `fit` does not find this rule, because all tips are far below the fare, but it can be stated. The
+# log-density of held-out rows shows how much the relations help.
 
 by_hand = VAETransformer(latent_dim=8, relations=["fare >= tip"], random_state=0).fit(real)
 without = VAETransformer(latent_dim=8, relations=None, random_state=0).fit(real)

@@ -2,10 +2,10 @@
 A model in a file, and on the command line
 ==========================================
 
-How does a fitted model reach another machine, or somebody who writes no Python?
+How can a fitted model be used on another machine, or without Python?
 
-One file holds it, without training rows; `skvae.load` opens it, and so does the command `skvae`. All files of this example
-are written into a temporary folder.
+One file holds the model, without training rows. `skvae.load` and the command `skvae` read it. This example writes all files
+into a temporary folder.
 """
 
 import pickle
@@ -22,7 +22,7 @@ import skvae
 # %%
 # A table as it comes from a file
 # -------------------------------
-# Postal codes begin with zeros, dates are written as people write them, and some prices are missing.
+# Postal codes start with zeros, dates are text, and some prices are missing.
 
 rng = np.random.default_rng(0)
 n = 400
@@ -48,12 +48,12 @@ vae = skvae.VAETransformer(2, max_iter=20, random_state=0).fit(table)
 skvae.save(vae, model)
 again = skvae.load(model)
 same = vae.sample(3, random_state=0).equals(again.sample(3, random_state=0))
-print(f"The file holds {model.stat().st_size / 1000:.0f} kB, a pickle {len(pickle.dumps(vae)) / 1000:.0f} kB.")
-print(f"The model that was loaded draws the same rows: {same}")
+print(f"The file has {model.stat().st_size / 1000:.0f} kB, a pickle {len(pickle.dumps(vae)) / 1000:.0f} kB.")
+print(f"The loaded model samples the same rows: {same}")
 
 # %%
-# The same without Python
-# -----------------------
+# The same on the command line
+# ----------------------------
 
 
 def run(*arguments):

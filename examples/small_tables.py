@@ -2,9 +2,9 @@
 Small tables and rare classes
 =============================
 
-Are 89 wines enough to draw new ones, and is a class of 2 % of the rows drawn as it is?
+Are 89 rows enough to sample new ones, and are samples of a class with 2 % of the rows realistic?
 
-Writes `small_tables.png` into the folder that it is run from.
+Writes `small_tables.png` into the current folder.
 """
 
 import matplotlib.pyplot as plt
@@ -18,8 +18,8 @@ from skvae import VAETransformer, quality_report
 # %%
 # Half of a small table, and new rows
 # -----------------------------------
-# The generator starts in closed form: logistic regressions of categories, then ridge regressions of numbers on them, and a
-# normal distribution of what remains. What training adds is kept only where held-out rows gain by it.
+# The generator starts in closed form, with logistic regressions for categories, ridge regressions for numbers, and a normal
+# distribution for the residuals. Training is kept only if it improves the held-out score.
 
 wine = load_wine(as_frame=True)
 table = wine.data.assign(cultivar=pd.Categorical.from_codes(wine.target, ["A", "B", "C"]))
@@ -32,8 +32,8 @@ print(f"Wine, {len(real)} rows: {report.verdict}")
 # %%
 # A rare class
 # ------------
-# `given` draws rows as if free draws had been filtered. Here are as many of the rare kind as of the other one, to train a
-# classifier on.
+# With `given`, rows are distributed as if unconditional samples had been filtered. Here the rare class is sampled until both
+# classes have the same size, for example to train a classifier.
 
 rng = np.random.default_rng(0)
 fraud = rng.random(3000) < 0.02
@@ -43,7 +43,7 @@ payments = pd.DataFrame(
 payments["fraud"] = fraud
 model = VAETransformer(latent_dim=2, random_state=0).fit(payments)
 more = model.sample(int((~fraud).sum() - fraud.sum()), given={"fraud": True}, random_state=0)
-print("\nFraud in the data and as drawn: medians")
+print("\nFraud in the data and in samples: medians")
 print(pd.DataFrame({"data": payments[fraud].median(), "drawn": more.median()}).drop("fraud").round(2))
 
 # %%
@@ -55,9 +55,9 @@ for cultivar, colour in zip("ABC", ("tab:red", "tab:blue", "tab:green"), strict=
     for rows, marker in ((real, "o"), (synthetic, "x")):
         some = rows[rows["cultivar"] == cultivar]
         axes[0].scatter(some["flavanoids"], some["proline"], s=22, marker=marker, color=colour, alpha=0.7)
-axes[0].set(xlabel="flavanoids", ylabel="proline", title="Wine by cultivar: data o, drawn x")
+axes[0].set(xlabel="flavanoids", ylabel="proline", title="Wine by cultivar: data o, sampled x")
 axes[1].scatter(more["hour"][:300], more["amount"][:300], s=22, marker="x", label="drawn", color="tab:orange")
 axes[1].scatter(payments["hour"][fraud], payments["amount"][fraud], s=22, label="data", color="tab:blue")
-axes[1].set(xlabel="hour", ylabel="amount", yscale="log", title=f"{fraud.sum()} cases of fraud, and 300 drawn")
+axes[1].set(xlabel="hour", ylabel="amount", yscale="log", title=f"{fraud.sum()} cases of fraud, and 300 sampled")
 axes[1].legend()
 figure.savefig("small_tables.png", dpi=150)

@@ -2,9 +2,9 @@
 A synthetic table and its report
 ================================
 
-How good are new rows of a table, as they come, and of a kind that is rare?
+How good are synthetic rows of a table, and of a rare class in it?
 
-Writes `synthesize.png` and `synthesize.html` into the folder that it is run from.
+Writes `synthesize.png` and `synthesize.html` into the current folder.
 """
 
 import matplotlib
@@ -28,10 +28,10 @@ real, holdout = train_test_split(table, test_size=0.5, random_state=0)
 vae = VAETransformer(latent_dim=4, random_state=0).fit(real)
 
 # %%
-# Rows as they come, and rows of a kind
+# Unconditional and conditional samples
 # -------------------------------------
-# The same columns, dtypes, categories and decimals; cells are missing as often as in the data. `given` fixes some cells, and
-# the others follow: so a rare class is made as large as the others.
+# Samples have the same columns, dtypes, categories and rounding as the data, and as many missing values. `given` fixes some
+# cells, and the others are sampled given these. Here it makes a rare class as large as the others.
 
 synthetic = vae.sample(len(real))
 print(synthetic.head())
@@ -47,15 +47,15 @@ balanced = pd.concat([real, more], ignore_index=True)
 print(balanced["target"].value_counts().to_string())
 
 # %%
-# The cells that are missing, filled in
-# -------------------------------------
+# Imputation of missing values
+# ----------------------------
 
 filled = vae.impute(holdout)
 print(f"\nMissing cells: {int(holdout.isna().sum().sum())} before, {int(filled.isna().sum().sum())} after")
 
 # %%
-# How good are they?
-# ------------------
+# A quality report
+# ----------------
 
 report = quality_report(real, synthetic, holdout, target="target", random_state=0)
 print(f"\n{report}")

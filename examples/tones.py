@@ -1,10 +1,10 @@
 """
-Sounds beside what is known of them
-===================================
+Sounds with pitch and instrument
+================================
 
-Do latents find the pitch of a tone, and can a tone be drawn given its pitch?
+Do latents encode the pitch of a tone, and can tones be sampled given a pitch?
 
-Writes `tones.png` into the folder that it is run from. To hear the tones that are drawn, give it the name of a file:
+Writes `tones.png` into the current folder. To hear the sampled tones, pass the name of a file to write:
 ``python tones.py scale.wav``.
 """
 
@@ -26,12 +26,12 @@ from skvae import VAETransformer
 # %%
 # Tones, and pictures of them
 # ---------------------------
-# 1,200 tones of 0.8 seconds. Instruments differ by their overtones, and by how they begin and end. Pitch is in semitones
-# as MIDI counts them: 69 is the A of 440 Hz, and 12 more are an octave. A picture of a tone has a row for each of 24 bands
-# of frequency, up to 1500 Hz, and a column for each of 10 moments; its levels are half decibels above silence.
+# 1,200 tones of 0.8 seconds. Instruments differ in their overtones, and in how tones begin and end. Pitch is a MIDI number,
+# in semitones: 69 is A at 440 Hz, and 12 more are an octave. The picture of a tone is a spectrogram with 24 frequency bands
+# up to 1500 Hz and 10 points in time; its levels are half decibels above silence.
 
-RATE, WINDOW, HOP = 8000, 128, 32  # samples: in a second, in a window, from one window to the next
-N_BANDS, N_MOMENTS, EVERY = 24, 10, 19  # of the windows every nineteenth is kept
+RATE, WINDOW, HOP = 8000, 128, 32  # samples per second, in a window, and between windows
+N_BANDS, N_MOMENTS, EVERY = 24, 10, 19  # every nineteenth window is kept
 OVERTONES = {"flute": (1, 0.15, 0.05), "organ": (1, 0.6, 0.25, 0.5), "plucked": (1, 0.7, 0.5, 0.35, 0.25, 0.2)}
 ATTACK = {"flute": 0.12, "organ": 0.01, "plucked": 0.003}  # seconds
 DECAY = {"flute": np.inf, "organ": np.inf, "plucked": 0.25}
@@ -72,9 +72,9 @@ seen, unseen = tones[:1000], tones[1000:]
 vae = VAETransformer(latent_dim=8, random_state=0).fit(seen)
 
 # %%
-# What do the latents know?
-# -------------------------
-# Everything but the picture is removed, and neighbours in the eight latents are asked for what was removed.
+# Information in the latents
+# --------------------------
+# Everything except the picture is removed, and predicted from the nearest neighbours in the eight latents.
 
 
 def picture_only(frame):
@@ -93,8 +93,8 @@ print(f"  most probable instrument: {np.mean(proba.idxmax(axis=1) == unseen['ins
 # %%
 # From a picture to a sound
 # -------------------------
-# A picture says how strong each frequency is, but not where its waves begin. Griffin and Lim (1984) find that: turn windows
-# into a sound and the sound into windows again and again, and each time set their strengths to what they must be.
+# The picture holds the magnitude of each frequency but not its phase. The algorithm of Griffin and Lim (1984) estimates the
+# phase: it converts windows to a sound and back repeatedly, and each time resets the magnitudes to those of the picture.
 
 
 def sound_of(image, n_rounds=60):
@@ -102,7 +102,7 @@ def sound_of(image, n_rounds=60):
     moments = np.arange(N_MOMENTS * EVERY)
     decibels = np.array([np.interp(moments, EVERY * np.arange(N_MOMENTS), band / 2 - 60) for band in image])
     strength = np.zeros((WINDOW // 2 + 1, len(moments)))
-    strength[:N_BANDS] = np.where(decibels > -54, 10 ** (decibels / 20), 0)  # what is fainter is noise
+    strength[:N_BANDS] = np.where(decibels > -54, 10 ** (decibels / 20), 0)  # anything fainter is noise
     directions = np.exp(2j * np.pi * np.random.default_rng(0).random(strength.shape))
     for _ in range(n_rounds):
         sound = signal.istft(strength * directions, nperseg=WINDOW, noverlap=WINDOW - HOP)[1]
@@ -122,10 +122,10 @@ def heard(sound):
 
 
 # %%
-# Tones drawn given their pitch
-# -----------------------------
-# Each instrument plays two octaves, each semitone once, all equally loud. Is the pitch that is heard the one that was
-# given? A hundred cents are a semitone. Beside it, what is lost on the way from a sound to its picture and back.
+# Tones sampled given their pitch
+# -------------------------------
+# Each instrument plays each semitone of two octaves once, all equally loud. Is the measured pitch the given one? A hundred
+# cents are a semitone. For comparison, the error of converting a sound to its picture and back.
 
 
 def cents_off(sounds, pitches):

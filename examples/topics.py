@@ -2,12 +2,12 @@
 Topics of texts
 ===============
 
-What is a text about, and which others are like it?
+What is a text about, and which other texts are similar?
 
-Counts of words go in, and latents come out.
+The model reduces word counts to latents.
 
-The texts are the documentation of the functions and classes of NumPy, SciPy and scikit-learn. Writes `topics.png` into the
-folder that it is run from.
+The texts are the docstrings of the functions and classes of NumPy, SciPy and scikit-learn. Writes `topics.png` into the
+current folder.
 """
 
 import importlib
@@ -28,8 +28,8 @@ from sklearn.pipeline import make_pipeline
 from skvae import VAETransformer
 
 # %%
-# Texts that an installed package ships
-# -------------------------------------
+# Docstrings of installed packages
+# --------------------------------
 
 MODULES = """numpy numpy.linalg numpy.fft numpy.random numpy.polynomial scipy.stats scipy.linalg scipy.optimize scipy.signal
 scipy.sparse scipy.sparse.linalg scipy.spatial scipy.special scipy.ndimage scipy.integrate scipy.interpolate scipy.fft
@@ -50,8 +50,8 @@ names, texts = np.array(list(texts.values())), list(texts)
 # %%
 # From words to latents
 # ---------------------
-# With likelihood="multinomial" the estimator takes the sparse counts as they are. Given the length of a text, the shares of
-# its words are a softmax of what its latents decode to.
+# With likelihood="multinomial" the estimator accepts sparse counts. Given the length of a text, the proportions of its words
+# are a softmax of the decoder's output.
 
 words = CountVectorizer(token_pattern=r"\b[a-z]{3,}\b", stop_words="english", min_df=10, max_df=0.3)
 vae = VAETransformer(latent_dim=8, likelihood="multinomial", random_state=0)
@@ -63,8 +63,8 @@ print(f"{len(texts)} texts, {len(vocabulary)} words, {counts.nnz / np.prod(count
 # %%
 # Topics
 # ------
-# Topics are where texts lie dense. The words that the centre of a cluster raises most above their shares in all texts, on
-# the scale of square roots, where chance is alike for rare and for frequent words.
+# Clusters of latents are topics. The words of a topic are those whose expected counts at the centre of the cluster exceed
+# their average most. Square roots make the random variation of rare and frequent words comparable.
 
 clusters = KMeans(10, n_init=10, random_state=0).fit(latents)
 raised = np.sqrt(vae.inverse_transform(clusters.cluster_centers_)) - np.sqrt(np.asarray(counts.mean(axis=0)))
@@ -72,19 +72,19 @@ for k, order in enumerate(raised.argsort(axis=1)[:, ::-1]):
     print(f"  {np.sum(clusters.labels_ == k):4d} texts: {' '.join(vocabulary[order[:9]])}")
 
 # %%
-# What a latent means
-# -------------------
-# Along a latent, expected counts change: here from one side of the origin to the other.
+# The meaning of a latent
+# -----------------------
+# Expected counts change along a latent, here from one side of the origin to the other.
 
 down, up = vae.inverse_transform(np.array([[-1.5], [1.5]]) * np.eye(1, vae.latent_dim))
 order = (np.sqrt(up) - np.sqrt(down)).argsort()
-print(f"\nThe first latent tells {vae.explained_information_[0]:.1f} nats of a text")
+print(f"\nThe first latent carries {vae.explained_information_[0]:.1f} nats of information about a text")
 print(f"  from: {' '.join(vocabulary[order[:9]])}\n  to:   {' '.join(vocabulary[order[:-10:-1]])}")
 
 # %%
 # Nearest texts
 # -------------
-# Texts that are about the same lie near each other. A new text is reduced by the same pipeline.
+# Texts about similar things are near each other. The same pipeline reduces a new text.
 
 neighbours = NearestNeighbors(n_neighbors=4).fit(latents)
 print()
@@ -96,19 +96,19 @@ _, [near] = neighbours.kneighbors(pipe.transform([query]))
 print(f"'{query}': {', '.join(names[near])}")
 
 # %%
-# Which words are odd
-# -------------------
-# `score_cells` says of each word by how much its count is likelier, or less likely, than the model expected.
+# Unusual words
+# -------------
+# `score_cells` returns how likely the count of each word is under the model.
 
 at = int(np.flatnonzero(names == "sklearn.cluster.KMeans")[0])
 cells = vae.score_cells(counts[at])[0]
-print(f"\nOdd words of {names[at]}: {' '.join(vocabulary[cells.argsort()[:8]])}")
+print(f"\nUnusual words of {names[at]}: {' '.join(vocabulary[cells.argsort()[:8]])}")
 
 # %%
 # Picture
 # -------
-# Each text by the two latents that tell most, coloured by its cluster. At the middle of a cluster stand the two words that
-# it raises most.
+# Each text by its first two latents, which carry most information, coloured by cluster. Each cluster is labelled with its
+# two most typical words.
 
 figure, axis = plt.subplots(figsize=(9, 7), layout="constrained")
 axis.scatter(*latents[:, :2].T, c=clusters.labels_, cmap="tab10", s=8, alpha=0.6)

@@ -1,4 +1,4 @@
-"""The variational autoencoder of the scikit-learn ecosystem."""
+"""A variational autoencoder for scikit-learn."""
 
 import random as _random
 from importlib import import_module as _import_module

@@ -33,7 +33,7 @@ KINDS_OF_ARRAYS = "biufcmMSU"
 
 
 class Unreadable(Exception):
-    """Why bytes are no file of `skvae.save`, in words that go on after its name."""
+    """Why bytes are not a file of `skvae.save`. The message continues a sentence that starts with the file name."""
 
 
 def pack_archive(content: Any, arrays: Sequence[np.ndarray]) -> bytes:
@@ -63,7 +63,7 @@ def unpack_archive(data: bytes) -> tuple[Any, list[np.ndarray]]:
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise Unreadable(f"is damaged: its description cannot be read ({_words_of(error)})") from None
     if HEADER.size + n_deflated + sum(stored for *_, stored in sizes) != len(data):
-        raise Unreadable("is damaged: its arrays have other lengths than it declares")
+        raise Unreadable("is damaged: the lengths of its arrays differ from the declared ones")
     arrays, at = [], HEADER.size + n_deflated
     for dtype, shape, stored in sizes:
         arrays.append(_array(memoryview(data)[at : at + stored], dtype, shape))
@@ -74,16 +74,18 @@ def unpack_archive(data: bytes) -> tuple[Any, list[np.ndarray]]:
 def _checked_header(data: bytes) -> tuple[int, int]:
     """The lengths of the description, after what comes first was found in order."""
     if data[: len(MAGIC)] != MAGIC[: len(data)] or not data:
-        pickled = "looks like a pickle. Open it with joblib.load or pickle.load if you trust who wrote it"
-        reason = pickled if data[:1] == b"\x80" else "was not written by it" if data else "is empty"
-        raise Unreadable(f"is no file of skvae.save: it {reason}")
+        pickled = ": it looks like a pickle. Load it with joblib.load or pickle.load if you trust its author"
+        reason = pickled if data[:1] == b"\x80" else "" if data else ": it is empty"
+        raise Unreadable(f"was not written by skvae.save{reason}")
     if len(data) < HEADER.size:
         raise Unreadable("is damaged: it ends within its header")
     _, layout, checksum, n_deflated, n_inflated = HEADER.unpack_from(data)
     if layout != LAYOUT:
-        raise Unreadable(f"has layout {layout}, while this version of skvae reads {LAYOUT}. Install a newer version")
+        raise Unreadable(
+            f"has file layout {layout}, but this version of skvae reads layout {LAYOUT}. Install a newer version"
+        )
     if hashlib.sha256(memoryview(data)[SEALED:]).digest() != checksum:
-        raise Unreadable("is damaged: its checksum does not agree with what it holds")
+        raise Unreadable("is damaged: its checksum does not match its content")
     return n_deflated, n_inflated
 
 
@@ -96,7 +98,7 @@ def _checked_entry(entry: dict) -> tuple[np.dtype, tuple[int, ...], int]:
     if dtype.kind not in KINDS_OF_ARRAYS or dtype.itemsize == 0 or len(shape) > 32:
         raise ValueError(f"an array has dtype {name[:20]}")
     if math.prod(shape) * dtype.itemsize > MOST_INFLATED * stored:
-        raise ValueError("an array is declared larger than its bytes can be")
+        raise ValueError("the declared size of an array is larger than its bytes can hold")
     return dtype, tuple(shape), stored
 
 
@@ -110,14 +112,14 @@ def _deflated(array: np.ndarray) -> bytes:
 def _inflated(data: memoryview, size: int) -> bytes:
     """Deflated bytes, which must be of a size."""
     if size > MOST_INFLATED * len(data):
-        raise ValueError("it is declared larger than its bytes can be")
+        raise ValueError("its declared size is larger than its bytes can hold")
     inflater = zlib.decompressobj()
     try:
         inflated = inflater.decompress(data, size + 1)
     except zlib.error:
         raise ValueError("it cannot be inflated") from None
     if len(inflated) != size or not inflater.eof or inflater.unused_data:
-        raise ValueError("it has another length than is declared")
+        raise ValueError("its length differs from the declared one")
     return inflated
 
 
@@ -129,7 +131,7 @@ def _array(data: memoryview, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndar
     try:
         by_place = _inflated(data, size)
     except ValueError as error:
-        raise Unreadable(f"is damaged: of one of its arrays, {error}") from None
+        raise Unreadable(f"is damaged: one of its arrays is wrong ({error})") from None
     raw = np.frombuffer(by_place, np.uint8).reshape(dtype.itemsize, -1).T.copy()
     return raw.reshape(-1).view(dtype).reshape(shape)
 

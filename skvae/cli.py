@@ -1,4 +1,4 @@
-"""The command line, `skvae` and `python -m skvae`: what is asked for. `skvae.commands` does it, imported only then."""
+"""The command line, `skvae` or `python -m skvae`. It parses arguments; `skvae.commands`, imported later, runs commands."""
 
 import argparse
 import os
@@ -8,14 +8,16 @@ from collections.abc import Sequence
 
 from skvae._version import __version__
 
-TABLES = "CSV, CSV.gz or Parquet, by its ending; - for CSV from or to a pipe"
-Subparsers = argparse._SubParsersAction  # of argparse; it has no public name
+TABLES = "CSV, CSV.gz or Parquet, by the file extension"
+SOURCE, TARGET = f"{TABLES}; - reads CSV from stdin", f"{TABLES}; - writes CSV to stdout, the default"
+MODEL = "a file that skvae fit or skvae.save wrote"
+Subparsers = argparse._SubParsersAction  # argparse has no public name for it
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command. Returns 0, 1 after an error (one line on stderr), or 130 after Ctrl-C; argparse exits with 2.
 
-    argv : what follows the name of the program; None for that of this process.
+    argv : the arguments after the program name; None for those of this process.
     """
     arguments = parser().parse_args(argv)
     try:
@@ -27,11 +29,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             getattr(commands, arguments.command)(arguments)
         return 0
-    except BrokenPipeError:  # who reads has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor is what is left over written at the end
+    except BrokenPipeError:  # the reader of the pipe has closed it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python must not write the rest at exit
         return 0
     except KeyboardInterrupt:
-        _tell("stopped; nothing was written")
+        _tell("interrupted; nothing was written")
         return 130
     except OSError as error:
         named = f"{error.filename}: " if error.filename else ""
@@ -53,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
     top = argparse.ArgumentParser(
         prog="skvae",
-        description="Learn a table, and draw, complete, score and reduce rows: a variational autoencoder.",
+        description="Fit a variational autoencoder to a table, then sample, impute, score or reduce rows with it.",
         epilog="example: skvae fit data.csv -o model.skvae && skvae sample model.skvae -n 1000 -o new.csv",
     )
     top.add_argument("--version", action="version", version=f"skvae {__version__}")
@@ -75,24 +77,32 @@ def _add_output(parser: argparse.ArgumentParser, what: str, default: str | None 
 
 
 def _add_fit(commands: Subparsers) -> None:
-    fit = _add(commands, "fit", "learn a table", "skvae fit data.csv -o model.skvae --max-iter 50 --likelihood age=poisson")
-    fit.add_argument("data", help=f"the table: {TABLES}")
+    example = "skvae fit data.csv -o model.skvae --max-iter 50 --likelihood age=poisson"
+    fit = _add(commands, "fit", "fit a model to a table", example)
+    fit.add_argument("data", help=f"the table: {SOURCE}")
     _add_output(fit, "where to write the model", default=None)
     option = fit.add_argument
     option("--latent-dim", type=int, metavar="N", help="number of latent variables (default: 2)")
-    option("--hidden-layer-sizes", type=_sizes, metavar="N,N", help="widths of the encoder's layers, such as 256,256")
-    option("--generator", metavar="NAME", help='"auto", "autoregressive" or "latent": what rows are drawn from')
-    option("--prior", metavar="NAME", help='"auto", "normal", "mixture", "flow" or "vamp": distribution of the latents')
+    option("--hidden-layer-sizes", type=_sizes, metavar="N,N", help="widths of the encoder's layers (default: 256,256)")
+    option("--generator", metavar="NAME", help='the model to sample from: "auto", "autoregressive" or "latent"')
+    option("--prior", metavar="NAME", help='distribution of the latents: "auto", "normal", "mixture", "flow" or "vamp"')
     option("--beta", type=float, metavar="X", help="weight of the KL divergence (default: 1)")
-    option("--max-iter", type=int, metavar="N", help="epochs at most")
-    option("--likelihood", action="append", metavar="[COLUMN=]NAME", help="of a column, or of all; may be repeated")
-    option("--category", action="append", metavar="COLUMN", help="a column of numbers that are categories; may be repeated")
+    option("--max-iter", type=int, metavar="N", help="maximum number of epochs")
     option(
-        "--relations", action="append", metavar="TEXT", help='such as "total = a + b", "not a -> b", or "none"; repeatable'
+        "--likelihood", action="append", metavar="[COLUMN=]NAME", help="likelihood of a column or of all; may be repeated"
     )
-    option("--device", metavar="NAME", help='"auto", "cpu" or "cuda"')
-    option("--seed", type=int, metavar="N", help="makes the model, and what it draws, reproducible")
-    option("-q", "--quiet", action="store_true", help="no progress, also on a terminal")
+    option(
+        "--category", action="append", metavar="COLUMN", help="a column of numbers to treat as categories; may be repeated"
+    )
+    option(
+        "--relations",
+        action="append",
+        metavar="TEXT",
+        help='a relation to add ("total = a + b") or to remove ("not a -> b"), or "none" for no relations; may be repeated',
+    )
+    option("--device", metavar="NAME", help='where to compute: "auto", "cpu" or "cuda"')
+    option("--seed", type=int, metavar="N", help="random seed, which makes the model and its samples reproducible")
+    option("-q", "--quiet", action="store_true", help="show no progress")
 
 
 def _sizes(text: str) -> tuple[int, ...]:
@@ -101,52 +111,59 @@ def _sizes(text: str) -> tuple[int, ...]:
 
 def _add_sample(commands: Subparsers) -> None:
     example = "skvae sample model.skvae -n 1000 --given sex=Female --given age=40 -o new.csv"
-    sample = _add(commands, "sample", "draw new rows", example)
-    sample.add_argument("model", help="a file of skvae fit or skvae.save")
-    sample.add_argument("-n", "--rows", type=int, default=1000, metavar="N", help="how many rows (default: 1000)")
+    sample = _add(commands, "sample", "sample new rows", example)
+    sample.add_argument("model", help=MODEL)
+    sample.add_argument("-n", "--rows", type=int, default=1000, metavar="N", help="number of rows (default: 1000)")
     sample.add_argument(
-        "--given", action="append", default=[], metavar="COLUMN=VALUE", help="only rows with this value; may be repeated"
+        "--given",
+        action="append",
+        default=[],
+        metavar="COLUMN=VALUE",
+        help="sample rows with this value only; may be repeated",
     )
     sample.add_argument(
-        "--seed", type=int, metavar="N", help="the same rows each time; without it those of the model's seed"
+        "--seed",
+        type=int,
+        metavar="N",
+        help="random seed (default: one stored in the model, so that every run writes the same rows)",
     )
-    _add_output(sample, f"where to write the rows: {TABLES} (default: -)")
+    _add_output(sample, f"where to write the rows: {TARGET}")
 
 
 def _add_of_rows(commands: Subparsers) -> None:
-    """Commands that take a model and a table, and give a table."""
-    transform = _add(commands, "transform", "reduce rows to latents", "skvae transform model.skvae data.csv -o latents.csv")
-    impute = _add(commands, "impute", "fill in missing cells", "skvae impute model.skvae data.csv -o full.csv --draws 5")
-    score = _add(commands, "score", "score rows, the odd ones low", "skvae score model.skvae data.csv -o scores.csv")
+    """Commands that read a model and a table, and write a table."""
+    transform = _add(
+        commands, "transform", "reduce rows to latent variables", "skvae transform model.skvae data.csv -o latents.csv"
+    )
+    impute = _add(commands, "impute", "fill in missing values", "skvae impute model.skvae data.csv -o full.csv --draws 5")
+    score = _add(commands, "score", "score rows: unusual rows score low", "skvae score model.skvae data.csv -o scores.csv")
     score.description = (
-        "The score of each row, its log-likelihood in nats, and the cells that explain it best: those furthest below the "
-        "median of their column, with what score_cells says of them."
+        "Write the log-likelihood of each row in nats, and the cells that best explain a low score: those whose own score "
+        "is furthest below the median of their column."
     )
     for one in (transform, impute, score):
-        one.add_argument("model", help="a file of skvae fit or skvae.save")
-        one.add_argument("data", help=f"the rows: {TABLES}")
-        _add_output(one, f"where to write the result: {TABLES} (default: -)")
-    impute.add_argument("--draws", type=int, metavar="M", help="M completed tables, one below the other, numbered by `draw`")
-    impute.add_argument("--seed", type=int, metavar="N", help="of the draws")
-    score.add_argument("--cells", type=int, default=3, metavar="N", help="how many cells explain a row (default: 3)")
+        one.add_argument("model", help=MODEL)
+        one.add_argument("data", help=f"the rows: {SOURCE}")
+        _add_output(one, f"where to write the result: {TARGET}")
+    impute.add_argument("--draws", type=int, metavar="M", help="write M completed tables, numbered in the column draw")
+    impute.add_argument("--seed", type=int, metavar="N", help="random seed of --draws")
+    score.add_argument("--cells", type=int, default=3, metavar="N", help="number of cells that explain a row (default: 3)")
 
 
 def _add_report(commands: Subparsers) -> None:
     example = "skvae report real.csv synthetic.csv --holdout h.csv -o report.html"
     report = _add(commands, "report", "compare synthetic rows with real ones", example)
-    report.add_argument("real", help=f"the rows that the model learned: {TABLES}")
-    report.add_argument("synthetic", help="the rows to judge")
-    report.add_argument("--holdout", metavar="FILE", help="real rows that nothing was fitted to")
+    report.add_argument("real", help=f"the rows that the model was fitted to: {SOURCE}")
+    report.add_argument("synthetic", help="the rows to evaluate")
+    report.add_argument("--holdout", metavar="FILE", help="real rows that the model has not seen")
     report.add_argument("--target", metavar="COLUMN", help="a column to predict from the others")
-    report.add_argument("--seed", type=int, default=0, metavar="N", help="of folds and classifiers (default: 0)")
-    report.add_argument(
-        "-o", "--output", metavar="FILE", help="a page to write, .html; without it only the summary is printed"
-    )
+    report.add_argument("--seed", type=int, default=0, metavar="N", help="random seed of folds and classifiers (default: 0)")
+    report.add_argument("-o", "--output", metavar="FILE", help="an HTML page to write (default: only print the summary)")
 
 
 def _add_info(commands: Subparsers) -> None:
-    info = _add(commands, "info", "tell what a model holds", "skvae info model.skvae")
-    info.add_argument("model", help="a file of skvae fit or skvae.save")
-    relations = _add(commands, "relations", "tell what holds between the columns of a table", "skvae relations data.csv")
-    relations.add_argument("data", help=f"the table: {TABLES}")
-    _add_output(relations, "where to write them, as a table (default: in words to stdout)", default="")
+    info = _add(commands, "info", "describe a model", "skvae info model.skvae")
+    info.add_argument("model", help=MODEL)
+    relations = _add(commands, "relations", "find relations between columns", "skvae relations data.csv")
+    relations.add_argument("data", help=f"the table: {SOURCE}")
+    _add_output(relations, f"where to write them as a table: {TABLES} (default: print them as text)", default="")

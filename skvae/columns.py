@@ -463,9 +463,9 @@ class CategoricalColumn(AbstractColumn):
         found = pd.unique(values)
         if len(found) > MAX_CATEGORIES:
             raise ValueError(
-                f"Column {self.name!r} holds {len(found)} different values, more than the {MAX_CATEGORIES} that are "
+                f"Column {self.name!r} holds {len(found)} distinct values, more than the {MAX_CATEGORIES} that can be "
                 f"modelled as categories. Drop it (X.drop(columns=[{self.name!r}])), group its rare values, or, if it "
-                f"names rows, say so: likelihood={{{self.name!r}: 'identifier'}}."
+                f"identifies rows, set likelihood={{{self.name!r}: 'identifier'}}."
             )
         in_order = self._in_order(found)
         self.categories = np.fromiter(in_order, dtype=values.dtype, count=len(in_order))

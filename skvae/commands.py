@@ -1,4 +1,4 @@
-"""What the commands of `skvae.cli` do, each given its parsed arguments."""
+"""The commands of `skvae.cli`: a function for each, which takes the parsed arguments."""
 
 import sys
 from argparse import Namespace
@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from skvae.archive import replacing, unpack_archive
-from skvae.table_files import read_cell, read_table, write_table
+from skvae.table_files import read_cell, read_table, type_of, write_table
 
-FORMS = "_file_forms"  # the attribute of an estimator that says in which form its table was written
+FORMS = "_file_forms"  # the attribute of an estimator that stores the text format of each column of its table
 
 
 def fit(arguments: Namespace) -> None:
@@ -94,11 +94,11 @@ def info(arguments: Namespace) -> None:
     if not vae.__sklearn_is_fitted__():
         print("not fitted")
         return
-    print(f"{vae.n_features_in_} columns, {vae._n_features_out} latents, generator {vae.generator_}, prior {vae.prior_}")
-    print(f"epochs: {vae.n_iter_}, training bound: {-vae.loss_curve_[-1]:.4g} nats a row", end="")
+    print(f"{vae.n_features_in_} columns, {vae._n_features_out} latents, generator: {vae.generator_}, prior: {vae.prior_}")
+    print(f"epochs: {vae.n_iter_}, training bound: {-vae.loss_curve_[-1]:.4g} nats per row", end="")
     best = vae.best_validation_score_
     print("" if best is None else f", held-out bound: {best:.4g}")
-    print("latents, in nats: " + ", ".join(f"{nats:.3g}" for nats in vae.explained_information_))
+    print("information in each latent, in nats: " + ", ".join(f"{nats:.3g}" for nats in vae.explained_information_))
     columns = pd.DataFrame(list(_described(vae, forms)), columns=["column", "dtype", "likelihood"])
     print("\n" + columns.to_string(index=False, justify="left"))
     relations = vae.relations_
@@ -118,14 +118,14 @@ def relations(arguments: Namespace) -> None:
     if arguments.output:
         write_table(found.assign(columns=[", ".join(map(str, one)) for one in found["columns"]]), arguments.output)
         return
-    print(_in_words(found) if len(found) else "no relation was found")
+    print(_in_words(found) if len(found) else "no relations found")
 
 
 # --- arguments -------------------------------------------------------------------------------------------------------
 
 
 def _parameters(arguments: Namespace) -> dict[str, Any]:
-    """The parameters of the estimator that were given."""
+    """The parameters of the estimator that the arguments set."""
     names = ("latent_dim", "hidden_layer_sizes", "generator", "prior", "beta", "max_iter", "device")
     found = {name: getattr(arguments, name) for name in names}
     found["random_state"] = arguments.seed
@@ -142,7 +142,7 @@ def _parameters(arguments: Namespace) -> dict[str, Any]:
 
 
 def _check_folder(path: str) -> None:
-    """Refuse a path that nothing can be written to, before anything is computed."""
+    """Refuse a path in a folder that does not exist, before anything is computed."""
     if not Path(path).absolute().parent.is_dir():
         raise FileNotFoundError(2, "No such folder", str(Path(path).parent))
 
@@ -153,7 +153,7 @@ def _likelihood(texts: list[str]) -> str | dict:
     for text in texts:
         if "=" not in text:
             raise ValueError(
-                f"--likelihood is one name for all columns, or COLUMN=NAME for each. Got {text!r} beside others."
+                f"--likelihood is one NAME for all columns, or COLUMN=NAME for each. Got {text!r} among several."
             )
     return {text.rpartition("=")[0]: text.rpartition("=")[2] for text in texts}
 
@@ -169,29 +169,33 @@ def _check_columns(names: list, frame: pd.DataFrame, path: str) -> None:
 
 
 def _condition(text: str, vae: Any, forms: dict) -> tuple[Any, Any]:
-    """The column and the value of COLUMN=VALUE, of which each may hold an = itself."""
+    """The column and the value of COLUMN=VALUE; both may contain "="."""
     columns = vae._schema._column_names
     for at, letter in enumerate(text):
         for column in columns if letter == "=" else ():
             if str(column) == text[:at]:
                 dtype = vae._schema.dtypes[columns.index(column)]
                 return column, _value(text[at + 1 :], forms.get("columns", {}).get(column), dtype, text)
-    raise ValueError(f"--given is COLUMN=VALUE of a column of the model: {', '.join(map(str, columns))}. Got {text!r}.")
+    raise ValueError(
+        f"--given must be COLUMN=VALUE with a column of the model: {', '.join(map(str, columns))}. Got {text!r}."
+    )
 
 
 def _value(text: str, form: dict | None, dtype: Any, whole: str) -> Any:
     try:
         return read_cell(text, form, dtype)
     except (ValueError, KeyError):
-        kind = form["kind"] if form else str(dtype)
-        raise ValueError(f"--given {whole}: {text!r} is no value of that column, which is of kind {kind}.") from None
+        kind = type_of(form) if form else str(dtype)
+        raise ValueError(
+            f"--given {whole}: {text!r} is not a valid value for this column, which holds values of type {kind}."
+        ) from None
 
 
 # --- models and rows -------------------------------------------------------------------------------------------------
 
 
 def _opened(path: str) -> tuple[Any, dict]:
-    """The estimator of a file, and the forms of the table that it was fitted to."""
+    """The estimator in a file, and the text formats of the table that it was fitted to."""
     from skvae.files import load
 
     vae = load(path)
@@ -205,7 +209,7 @@ def _opened_with_rows(arguments: Namespace) -> tuple[Any, pd.DataFrame, dict]:
 
 
 def _as_frame(rows: Any, vae: Any) -> pd.DataFrame:
-    """Rows of whatever container as a frame of pandas."""
+    """Rows in any container as a pandas DataFrame."""
     if isinstance(rows, pd.DataFrame):
         return rows
     if hasattr(rows, "to_pandas"):
@@ -223,8 +227,8 @@ def _described(vae: Any, forms: dict) -> Any:
             variable = getattr(column, "variable", None)
             likelihoods[getattr(column, "name", None)] = getattr(variable, "likelihood", "identifier")
     for name, dtype in zip(vae._schema._column_names, vae._schema.dtypes, strict=True):
-        kind = forms.get("columns", {}).get(name, {}).get("kind")
-        yield str(name), str(dtype) if kind is None else f"{dtype} ({kind})", likelihoods.get(name, "")
+        form = forms.get("columns", {}).get(name)
+        yield str(name), str(dtype) if form is None else f"{dtype} ({type_of(form)})", likelihoods.get(name, "")
 
 
 def _in_words(relations: pd.DataFrame) -> str:
@@ -238,7 +242,7 @@ def on_a_terminal() -> bool:
 
 
 class ProgressLine:
-    """A callback of scikit-learn that keeps one line of stderr up to date."""
+    """A scikit-learn callback that shows progress on one line of stderr."""
 
     def setup(self, estimator: Any, context: Any) -> None:
         self._n_epochs = 0

@@ -14,7 +14,7 @@ from skvae.containers import Cells, as_frame, check_frame, read_cells, to_floats
 
 MIN_ROWS = 3  # one for each fold of the two-sample test
 NUMERIC = ("number", "date", "duration")
-ARRAYS, IDENTIFIERS = "holds arrays", "names rows"  # why a column is not compared
+ARRAYS, IDENTIFIERS = "holds arrays", "is an identifier"  # why a column is not compared
 # what a column is to the report, by what its cells are
 KINDS = {
     **dict.fromkeys(("integer", "float", "decimal"), "number"),

@@ -144,7 +144,7 @@ class Counts(AbstractModality):
         self.in_columns = not self.is_sparse and not isinstance(X, np.ndarray)
         totals = _totals(csr)
         if not totals.any():
-            raise ValueError(f"Every count of the {len(totals)} rows is zero. At least one must be above.")
+            raise ValueError(f"Every count of the {len(totals)} rows is zero. At least one must be positive.")
         dtypes = [X.dtype] if isinstance(X, ARRAYS) else X.dtypes
         self.greatest = np.array([greatest_number(dtype) for dtype in dtypes])
         self.of_objects = [*dtypes] == [object]
@@ -167,7 +167,7 @@ class Counts(AbstractModality):
             rows = rows_of(X if isinstance(X, ARRAYS) or is_sparse_frame(X) else _as_array(X))
         csr = csr_array(rows.csr, copy=False)
         if csr.dtype.kind not in "biuf":
-            raise TypeError(f"X has dtype {csr.dtype}, but counts are whole numbers from 0 up. Convert X to numbers.")
+            raise TypeError(f"X has dtype {csr.dtype}, but counts are non-negative integers. Convert X to numbers.")
         wrong = ~((csr.data >= 0) & (np.floor(csr.data) == csr.data) & (csr.data < np.inf))
         if wrong.any():
             _refuse(csr, int(wrong.argmax()), X, self.likelihood)
@@ -213,7 +213,7 @@ class Counts(AbstractModality):
         return dtypes if isinstance(values, SparseRows) else [float] * len(dtypes)
 
     def fill(self, X: Any, values: np.ndarray) -> list[Cells]:
-        raise ValueError("counts have no missing cells that could be filled")
+        raise ValueError("counts have no missing cells to fill in")
 
     def check_gaps(self) -> None:
         raise ValueError("impute fills missing cells, and counts have none: a cell without an entry is a zero.")
@@ -259,7 +259,7 @@ def _numbers(X: np.ndarray) -> np.ndarray:
         row, column = next(at for at in places if not isinstance(X[at], kinds))
         raise TypeError(
             f"X holds {shown(X[row, column])}, a {type(X[row, column]).__name__}, in row {row} of column {column}, but "
-            "counts are whole numbers from 0 up. Convert X to numbers."
+            "counts are non-negative integers. Convert X to numbers."
         )
     try:
         return np.where(missing, np.nan, X).astype(float)
@@ -279,6 +279,6 @@ def _refuse(csr: csr_array, at: int, X: Any, likelihood: str) -> None:
     else:
         advice = "Give the counts themselves (CountVectorizer, not TfidfVectorizer)"
     raise ValueError(
-        f"Negative or fractional values in data passed to VAETransformer: likelihood={likelihood!r} takes whole numbers "
-        f"from 0 up, got {value:g} in row {row} of column {name}. {advice}."
+        f"Negative or fractional values in data passed to VAETransformer: likelihood={likelihood!r} takes non-negative "
+        f"integers, got {value:g} in row {row} of column {name}. {advice}."
     )

@@ -1,4 +1,4 @@
-"""The public face: `VAETransformer`, under scikit-learn's contract. Public methods, validation, tags and pickling."""
+"""`VAETransformer`, an estimator in the sense of scikit-learn: public methods, validation, tags and pickling."""
 
 import math
 from collections.abc import Callable
@@ -65,291 +65,306 @@ CELL_SCORES: dict[str, tuple[Callable, int, bool]] = {
 class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Variational autoencoder for tables, images and counts.
 
-    Two models of rows in one estimator:
+    The estimator fits two separate models to the same rows:
 
-    - The **autoencoder**, p(x) = ∫ p(z) p(x | z) dz, with a few latent variables z [1]_. It reduces (`transform`,
-      `inverse_transform`), draws latents (`sample_latents`) and scores (`score_samples`, `score`, `score_cells`). Its scores
-      depend on `latent_dim`, `beta` and the layers: `GridSearchCV` chooses these by `score`.
-    - The **generator**, which `sample`, `impute`, `log_density` and `conditional_proba` use. For a table it is a chain over
-      the cells, each given those before it, in any order [7]_, with an exact density. For images it is a second
-      autoencoder, whose decoder draws pixel after pixel, each given latents and the pixels near it that came before [12]_,
-      so that images are sharp. For counts, and tables that are very wide, it is the autoencoder itself.
+    - The **autoencoder**, p(x) = ∫ p(z) p(x | z) dz, explains each row by a few latent variables z [1]_. It reduces rows
+      (`transform`, `inverse_transform`), samples latents (`sample_latents`) and scores rows (`score_samples`, `score`,
+      `score_cells`). Its scores depend on `latent_dim`, `beta` and the layers, which `GridSearchCV` can choose by `score`.
+    - The **generator** provides `sample`, `impute`, `log_density` and `conditional_proba`. For a table it is an
+      autoregressive model: each cell depends on the cells before it, in any order [7]_, and the density is exact. For images
+      it is a second autoencoder whose decoder is autoregressive: each pixel depends on the latents and on nearby pixels that
+      come before it [12]_, which makes the images sharp. For counts, and for very wide tables, the autoencoder itself is the
+      generator.
 
-    What always holds between the columns of a table holds in every row that is drawn, without being told: sums, orders, what
-    determines what (`relations`).
+    Relations that hold between the columns of a table in every row (sums, orders, columns that determine others) are found
+    by `fit`, and every sampled row keeps them: see `relations`.
 
-    A table goes in as it is: numbers, booleans, strings, categories, dates and missing cells, in a pandas or polars
-    DataFrame or an array; and rows come out in the same container, with the same columns, dtypes, categories, decimals and
-    bounds. A column of a frame may also hold arrays, all of one shape: of two or more axes, images (or spectrograms, or
-    series of several channels), of one axis, vectors (such as embeddings). They are encoded, drawn and completed together
-    with the other columns: sevens given the label 7, or the label given an image.
+    Tables need no preprocessing. They may hold numbers, booleans, strings, categories, dates and missing values, in a pandas
+    or polars DataFrame or an array. Rows are returned in the same container, with the same columns, dtypes, categories,
+    rounding and bounds. A column of a DataFrame may also hold arrays of one shape. Arrays with two or more axes are images
+    (or spectrograms, or multichannel time series), and arrays with one axis are vectors, for example embeddings. They are
+    modelled jointly with the other columns, so that images can be sampled given a label, or a label given an image.
 
-    Encoder and decoder each have a linear path that starts at the closed-form optimum of probabilistic PCA [2]_, beside a
-    network that starts near zero: training begins where PCA ends.
+    Encoder and decoder each consist of a linear path, which starts at the closed-form solution of probabilistic PCA [2]_,
+    and a network that starts near zero. Training therefore begins where PCA ends.
 
     Parameters
     ----------
     latent_dim : int, default=2
-        Number of latent variables: the columns of `transform`.
+        Number of latent variables, which is the number of columns that `transform` returns.
 
     hidden_layer_sizes : "auto", int or tuple of int, default="auto"
-        Widths of the encoder's hidden layers; the decoder has the same in reverse. "auto": (256, 256); and for images of
-        more than 256 numbers residual convolutions [13]_ over patches, before and after layers of that width. Sizes that
-        are given make perceptrons of images too. An empty tuple gives a linear model: probabilistic PCA with a noise
-        variance for every column, where all columns are continuous. The autoregressive generator has widths of its own.
+        Widths of the encoder's hidden layers. The decoder has the same widths in reverse order. "auto" is (256, 256); images
+        with more than 256 values also get residual convolutions [13]_ over patches, before and after layers of that width.
+        Explicit sizes give a multilayer perceptron for images too. An empty tuple gives a linear model, which is
+        probabilistic PCA with a noise variance for each column if all columns are continuous. The autoregressive generator
+        has widths of its own.
 
     activation : {"gelu", "relu", "silu", "softplus", "tanh"}, default="silu"
         Activation of the hidden layers.
 
     likelihood : str or dict, default="auto"
-        Distribution of a cell given the latents: a name for every column that can take it (the others remain on "auto"),
-        or a dict of names by column (by "x0", "x1", ... for an array). "auto" is the choice that won on held-out score over
-        many tables:
+        Distribution of a cell given the latents. A name applies to every column that can take it, and the other columns stay
+        at "auto". A dict maps columns to names (the columns of an array are "x0", "x1", ...). "auto" is the choice with the
+        best held-out score over many tables:
 
-        - floats, and of tables of fewer than 1,000 rows integers, dates and durations on a fine grid: "normal_scores";
-        - other integers, dates, durations, and any numbers of which there are few, or of which one is much heavier than
-          those beside it: "histogram" (of fewer than 200 integers on a coarse grid: "gaussian");
-        - number columns of which fit sees 0 and 1 only, and booleans: "bernoulli";
-        - strings, categories, and the columns of `categorical_features`: "categorical"; but strings that are nearly all
-          different (from 50 rows on) are "identifier";
-        - images: "bernoulli" if their pixels have two values, else "gaussian", discrete where pixels lie on at most 256
-          levels (bytes, floats that count them, bytes over 255). In the autoregressive generator of images "gaussian" is a
-          mixture of logistic distributions, discrete in the same way [4]_. "bernoulli" for grey pixels, as shares of white,
-          is the classic example of autoencoders: no distribution of them, so that images are drawn black and white, by the
-          autoencoder.
+        - floats: "normal_scores". In a table of fewer than 1,000 rows, also integers, dates and durations on a fine grid,
+          with a spacing of at most 0.2 standard deviations;
+        - other integers, dates and durations, numbers with few distinct values, and numbers with one value that is much more
+          frequent than its neighbours: "histogram" (on a coarse grid in a table of fewer than 200 rows: "gaussian");
+        - booleans, and numbers that are only 0 or 1, neither of them very rare: "bernoulli";
+        - strings, categories, and the columns in `categorical_features`: "categorical". Strings that are nearly all distinct
+          are "identifier" (from 50 rows on);
+        - images: "bernoulli" if pixels have two values, and otherwise "gaussian", which is discrete if pixels have at most
+          256 levels (bytes, whole floats, or bytes divided by 255). In the autoregressive generator of images, "gaussian" is
+          a mixture of logistic distributions, discrete in the same cases [4]_. "bernoulli" for grey pixels is common for
+          autoencoders, but it is not a distribution of grey levels: the autoencoder then samples black and white images.
 
         For numbers:
 
-        - "normal_scores": a smooth rising curve takes numbers to normal scores [11]_, which are nearly normal (Student's t,
-          its degrees of freedom learned; in the autoregressive generator of 1,000 rows and more one that tilts a mixture of
-          logistic distributions [4]_);
-        - "gaussian": normal with a scale learned for every column; of an integer, the probability of its cell [4]_;
-        - "student_t": robust to outliers; scale and degrees of freedom are learned;
-        - "log_normal": positive numbers, whose logarithm is normal;
-        - "histogram": a softmax over quantile bins, uniform in a bin (in the autoregressive generator one that tilts a
-          mixture of logistic distributions); heavy values are bins of their own;
-        - "bernoulli": numbers between 0 and 1 as shares of yes; their score is the expected log-probability, and `sample`
-          draws 0 or 1;
-        - "continuous_bernoulli": numbers between 0 and 1, with a density [5]_;
-        - "poisson", "negative_binomial", "zero_inflated_negative_binomial": whole numbers from 0 up.
+        - "normal_scores": a smooth increasing function maps the numbers to normal scores [11]_, which follow a Student's t
+          distribution with learned degrees of freedom, close to normal. In the autoregressive generator of 1,000 rows or
+          more, they follow a reweighted mixture of logistic distributions [4]_;
+        - "gaussian": normal, with a scale learned for each column. An integer has the probability of its rounding
+          interval [4]_;
+        - "student_t": robust to outliers, with learned scale and degrees of freedom;
+        - "log_normal": for positive numbers with a normal logarithm;
+        - "histogram": a softmax over quantile bins, uniform within a bin. Frequent values have bins of their own. In the
+          autoregressive generator, the softmax reweights a mixture of logistic distributions;
+        - "bernoulli": for numbers between 0 and 1, taken as the probability of 1. Their score is the expected
+          log-probability, and `sample` returns 0 or 1;
+        - "continuous_bernoulli": a density for numbers between 0 and 1 [5]_;
+        - "poisson", "negative_binomial", "zero_inflated_negative_binomial": for non-negative integers.
 
-        For rows of counts, such as words of documents or molecules of genes in cells, which may be sparse (a matrix or array
-        of scipy, or a DataFrame whose columns all are Sparse; as other likelihoods do not take sparse rows), given the total
-        of a row, and with the shares of its things a softmax of what the decoder puts out: so latents tell what a row is
-        made of, and not how much of it there is. All scores are given the total.
+        For rows of counts, for example words in documents or molecules in cells. The rows may be sparse (a SciPy matrix or
+        array, or a DataFrame with only Sparse columns), which the other likelihoods do not accept. The total N of a row is
+        taken as given, and the decoder's output, after a softmax, gives the expected proportions p_j. Latents therefore
+        describe the composition of a row and not its total. All scores are conditional on the total.
 
-        - "multinomial": N! / prod x_j! prod p_j^x_j, a topic model whose topics mix in log-odds [14]_; also of dense rows,
-          arrays and DataFrames of whole numbers from 0 up;
-        - "poisson": of mean N p_j; "negative_binomial": of that mean m and variance m + m² / r_j, the shape r_j learned for
-          every column; "zero_inflated_negative_binomial": also a zero with a learned probability [15]_. Of dense rows these
-          are likelihoods of single columns, as above.
+        - "multinomial": N! / prod x_j! prod p_j^x_j, a topic model that mixes topics in log-odds [14]_. It also takes dense
+          rows, arrays and DataFrames, of non-negative integers;
+        - "poisson": with mean N p_j; "negative_binomial": with that mean m and variance m + m² / r_j, where r_j is learned
+          for each column; "zero_inflated_negative_binomial": also zero with a learned probability [15]_. For dense rows
+          these names are likelihoods of single columns, as above.
 
-        For categories: "categorical", or "ordinal" where their order (of the dtype, else sorted) means something [6]_.
+        For categories: "categorical", or "ordinal" if their order is meaningful (that of the dtype, or else sorted) [6]_.
 
-        For integers and strings, in a dict: "identifier", names of rows. They are not modelled; new ones are made in kind,
-        and never the same twice.
+        For integers and strings, only in a dict: "identifier". Identifiers are not modelled; `sample` makes new ones in the
+        same format and never repeats one.
 
     generator : {"auto", "autoregressive", "latent"}, default="auto"
-        What rows are drawn from. "latent": the autoencoder itself, given whose latents cells are independent.
-        "autoregressive": a model of its own, trained after the autoencoder, which depends on no parameter of the latter. In
-        that of a table each cell depends on those before it, in any order [7]_, and the density is exact. In that of images
-        each pixel depends on 32 latents and on pixels near it that come before, row by row from the top, and a pixel's
-        channels on those before them [12]_; the density is a bound. Where a frame holds arrays beside other columns, these
-        are drawn by a chain as any table, then latents of the arrays given them, and then the arrays given both [16]_; where
-        arrays are known, cells are drawn given a summary of these, 16 numbers that are trained to tell the cells. "auto":
-        autoregressive for images, and tables of up to 192 variables (columns, and again those with missing cells), else
-        latent. Where only latents are wanted, "latent"
-        saves the generator's part of the fit, and changes neither them nor any score.
+        The model that rows are sampled from.
+
+        - "latent": the autoencoder itself. Given the latents, cells are independent.
+        - "autoregressive": a separate model that is trained after the autoencoder and shares no parameters with it. For a
+          table, each cell depends on those before it, in any order [7]_, and the density is exact. For images, each pixel
+          depends on 32 latents and on nearby pixels that come before it, row by row from the top, and each channel on the
+          channels before it [12]_; the density is a bound. For a DataFrame with arrays, the other columns are sampled as a
+          table, then latents of the arrays given these columns, and then the arrays given both [16]_. If arrays are given,
+          the other columns depend on a summary of the arrays: 16 numbers that are trained to predict these columns.
+        - "auto": "autoregressive" for images and for tables with up to 192 variables (columns, where columns with missing
+          values count twice), and otherwise "latent".
+
+        If only latents and scores are needed, "latent" saves the time to fit the generator, and changes neither.
 
     prior : {"auto", "normal", "mixture", "flow", "vamp"}, default="auto"
-        Distribution p(z) of the latents, under which `score_samples` scores, and from which `sample_latents` draws, and
-        `sample` with generator="latent". All but
-        "vamp" train the bound under the standard normal; "mixture" and "flow" are then fitted to draws of the posteriors,
-        which leaves `transform` as it is and raises the bound [8]_.
+        Distribution p(z) of the latents. `score_samples` scores under it, and `sample_latents` draws from it, as does
+        `sample` with generator="latent". Except for "vamp", the bound is trained under the standard normal, and "mixture"
+        and "flow" are then fitted to samples of the posteriors. This leaves `transform` unchanged and raises the bound [8]_.
 
-        - "normal": standard normal;
-        - "mixture": mixture of normals, with as many components as held-out draws are likeliest under;
-        - "flow": autoregressive flow, the conditionals of which are mixtures of normals [9]_;
-        - "vamp": mixture of normals learned together with the encoder. As in the VampPrior [10]_ the bound draws it to the
-          aggregate posterior, but its means and scales are free parameters, not the encoder's of pseudo-inputs;
-        - "auto": "normal", unless "mixture", or from 5,000 rows on "flow", makes held-out draws likelier by more than 0.03
-          nats and two standard errors.
+        - "normal": the standard normal distribution;
+        - "mixture": a mixture of normals, with the number of components that is best on held-out samples;
+        - "flow": an autoregressive flow whose conditionals are mixtures of normals [9]_;
+        - "vamp": a mixture of normals that is learned together with the encoder. As in the VampPrior [10]_, the bound pulls
+          it towards the aggregate posterior, but its means and scales are free parameters rather than the encodings of
+          pseudo-inputs;
+        - "auto": "normal", unless "mixture" (or "flow", from 5,000 rows on) raises the log-density of held-out samples by
+          more than 0.03 nats plus two standard errors.
 
-        The smaller `beta`, the more the choice matters. Without early stopping, every tenth row is held out of it.
+        The choice matters more for smaller `beta`. Without early stopping, a tenth of the rows is held out of this choice.
 
     beta : float, default=1.0
-        Weight of the KL divergence in the objective [3]_. 1 is the evidence lower bound; below, reconstructions
-        are closer and latents tell more; above, latents are fewer. `score_samples` always scores with 1.
+        Weight of the KL divergence in the objective [3]_. 1 gives the evidence lower bound. With smaller values,
+        reconstructions are closer and latents carry more information; with larger values, fewer latents are used.
+        `score_samples` always uses 1.
 
     relations : "auto", None or list of str, default="auto"
-        What holds between the columns of a table. "auto": what `fit` finds on all rows, if chance, were columns independent,
-        would not show it in so many: of a hundred tables of independent columns less than one has a relation found. A list
-        changes that, in the words in which `relations_` prints: a text adds a relation, one that begins with "not " removes
-        it, and one that begins with "mostly " may be broken by some rows. None: nothing is looked for. Names that are not
-        plain words stand between backticks. The kinds:
+        Relations between the columns of a table. "auto" uses those that `fit` finds. A relation is found only if independent
+        columns would not show it in so many rows by chance: on fewer than one in a hundred tables with independent columns,
+        any relation is found. A list changes what was found. Its strings have the form in which `relations_` prints them: a
+        string adds a relation, one that starts with "not " removes it, and one that starts with "mostly " allows some rows
+        to break it. None turns the search off. Names that are not plain words are written in backticks. The kinds are:
 
-        - "total = fare + tip + 2.5", also with "-", whole factors ("100 * hour + minute"), and "+ one of 0, 1, 2.5"; within
-          the rounding of the left side; of numbers, or of dates and durations;
+        - "total = fare + tip + 2.5", also with "-", integer factors ("100 * hour + minute") and "+ one of 0, 1, 2.5"; it
+          holds within the rounding of the left side, for numbers or for dates and durations;
         - "amount = quantity * price";
-        - "end >= start", of numbers or dates;
-        - "zone -> borough": every value of one column goes with one of the other, which may also be "`x` missing" or
-          "x > 0"; "a <-> b": both ways;
-        - "combinations of a and b": values that never occur together, though each is frequent, are not drawn together;
-        - "a missing only where b missing", and "a missing where b missing": both ways;
-        - "exactly one of a, b, c" and "at most one of a, b, c", of columns of yes or no.
+        - "end >= start", for numbers or dates;
+        - "zone -> borough": each value of the first column occurs with one value of the second, which may also be
+          "`x` missing" or "x > 0"; "a <-> b" is the same in both directions;
+        - "combinations of a and b": values that are each frequent but never occur together are not sampled together;
+        - "a missing only where b missing"; "a missing where b missing" is the same in both directions;
+        - "exactly one of a, b, c" and "at most one of a, b, c", for boolean columns.
 
-        What all rows keep, all draws keep; a sum that some rows break is kept as often. `log_density` knows them: a cell
-        that follows from others has a probability of one, or that with which it follows; a row that breaks what none of n
-        rows broke fails with probability 1 / (n + 2). Integers of at most 64 values of which single values matter are
-        modelled as categories.
+        A relation that all rows keep is kept by all samples, and a sum that some rows break is broken as often.
+        `log_density` uses the relations: a cell that follows from others has probability one, or the probability with which
+        it follows. A row that breaks a relation that none of n rows broke does so with probability 1 / (n + 2). Integers
+        with at most 64 distinct values, in relations about single values, are modelled as categories.
 
     categorical_features : "from_dtype", None or array-like of {bool, int, str}, default="from_dtype"
-        Columns to take as categories although they hold numbers: a mask, indices or names, beside the columns of strings
-        and of a categorical dtype, which always are categories. "from_dtype" and None: those only.
+        Columns of numbers to treat as categories: a mask, indices or names. Columns of strings and of a categorical dtype
+        are always categories; with "from_dtype" and None, they are the only ones.
 
     image_shape : tuple of int, default=None
-        Shape of the images when X holds them flat. Arrays with more than two axes are images already: (height, width),
-        (height, width, channels), or (channels, height, width) where the first size is 1, 3 or 4 and the last is not.
-        Series of equal length are images too: (n_samples, n_times) with ``image_shape=(n_times,)``, or several at a time,
-        (n_samples, n_times, n_series): they are drawn time after time.
+        Shape of the images if X holds them as flat rows. Arrays with more than two axes are always images: (height, width),
+        (height, width, channels), or (channels, height, width) if the first size is 1, 3 or 4 and the last is not. Time
+        series of equal length are images too: (n_samples, n_times) with ``image_shape=(n_times,)``, or multichannel series
+        (n_samples, n_times, n_series). They are sampled in order of time.
 
     max_iter : int or "auto", default="auto"
-        Number of epochs at most, of the autoencoder and of the generator each. "auto": 100, and fewer of many rows. The
-        autoencoder of a table sees half a million rows (or 12 million cells), that of images half a million (or 400 million
-        pixels), at least 5 epochs (perceptrons: 3 million, at least 10), and the autoregressive generator 700,000 (or 11
-        million cells), that of images 450,000 (grey and colour fewer), but each at least 3 epochs; beyond two million rows
-        fewer again, so that it sees about 20 million. The learning rate decays over this budget. More epochs make the
-        generator of images better for long.
+        Maximum number of epochs, of the autoencoder and of the generator each. "auto" is 100, and fewer if there are many
+        rows. It limits the rows that a model sees in training to the following numbers, but not below a minimum of epochs:
+
+        - autoencoder of a table: 500,000 rows or 12 million cells; at least 3 epochs;
+        - autoencoder of images: 450,000 rows or 400 million pixels; at least 5 epochs (multilayer perceptron: 3 million
+          rows; at least 10 epochs);
+        - autoencoder of counts: 500,000 rows or 400 million counts; at least 10 epochs;
+        - autoregressive generator of a table: 700,000 rows or 11 million cells; at least 3 epochs;
+        - autoregressive generator of images: 450,000 rows, fewer for grey and colour images; at least 3 epochs.
+
+        The minimum is lower where it would take more than 20 million rows. The learning rate decays over these epochs.
+        Longer training keeps improving the generator of images.
 
     batch_size : int or "auto", default="auto"
-        Rows a step. "auto": the square root of the number of rows, up to a power of two, and twice as many for an
-        autoencoder of up to 2^18 weights, between 128 and 2048; the autoregressive generator of many columns takes fewer,
-        down to 128, so that its layers stay in the processor's cache; never more than there are rows.
+        Rows in a step. "auto" is the square root of the number of rows, rounded up to a power of two, between 128 and 2048;
+        for an autoencoder with up to 2^18 weights it is twice that. The autoregressive generator of many columns takes
+        fewer, at least 128, so that its layers fit into the processor's cache. There are never more than rows.
 
     learning_rate_init : float, default=0.003
-        Largest step of the optimiser (Adam with Nesterov's momentum) where gradients are noise; where they agree, steps are
-        up to 2.1 times as long; those of the generator are twice as long. It warms up briefly and decays along a line to
-        zero.
+        Largest step of the optimiser (Adam with Nesterov momentum) where gradients are noise. Where gradients agree, steps
+        are up to 2.1 times as long. The generator takes steps twice as long. The learning rate warms up briefly and then
+        decays linearly to zero.
 
     early_stopping : bool, default=True
         Whether to hold out `validation_fraction` of the rows, to stop when their bound no longer improves, and to restore
-        the weights of the best epoch. Otherwise all rows train for `max_iter` epochs.
+        the weights of the best epoch. Otherwise all rows are trained on for `max_iter` epochs.
 
     validation_fraction : float, default=0.1
-        Share of rows held out for early stopping, at least one. Ignored when `X_val` is given to `fit`.
+        Fraction of the rows held out for early stopping; at least one row. Ignored if `X_val` is passed to `fit`.
 
     n_iter_no_change : int, default=20
-        Epochs without an improvement by `tol` after which training stops. The autoregressive generator waits no longer than
-        3 epochs (or 500 steps) for one by 0.0003 nats per variable: longer, it would learn rows by heart.
+        Training stops after this many epochs without an improvement by `tol`. The autoregressive generator stops after at
+        most 6 epochs (with few rows, 500 steps, but at most 10 epochs) without an improvement by 0.0001 nats per variable,
+        so that it does not memorise rows.
 
     tol : float, default=1e-4
         Smallest improvement of the held-out bound that counts, in nats per row.
 
     warm_start : bool, default=False
-        Whether `fit` goes on from the previous solution. Columns, categories and scalings remain those of the first fit.
+        Whether `fit` continues from the previous solution. Columns, categories and scalings stay those of the first fit.
 
     device : str, default="auto"
-        Where to compute: "auto" takes CUDA if there is such a device, else the CPU; or any name that torch knows.
+        Where to compute: "auto" uses CUDA if it is available and otherwise the CPU. Any other name is passed to torch.
 
     random_state : int, RandomState instance or None, default=None
-        Seeds the weights, the held-out rows, the order of rows, the noise of training and the draws of `sample`. An int
+        Seeds the weights, the held-out rows, the order of rows, the noise of training and the samples of `sample`. An int
         makes `fit` reproducible.
 
     verbose : int, default=0
-        Print a line every so many epochs: what is trained, the epoch of how many, the score in training and held out (nats
-        per row, the greater the better), and how long it may still take; 0 prints nothing.
+        Print a line after every `verbose` epochs, with the model, the epoch, the training and held-out score (nats per row,
+        higher is better) and the remaining time at most. 0 prints nothing.
 
     Attributes
     ----------
     module_ : torch.nn.Module
         Both fitted models, `module_.autoencoder` and `module_.generator`, in float32. `module_.autoencoder.encoder` is a
-        module by itself, from packed cells to means and log-scales of latents.
+        module that maps encoded cells to means and log-scales of the latents.
 
     prior_ : {"normal", "mixture", "flow", "vamp"}
-        The prior that latents are drawn from: what "auto" chose.
+        The prior in use, which is what "auto" chose.
 
     generator_ : {"autoregressive", "latent"}
-        What rows are drawn from: what "auto" chose.
+        The generator in use, which is what "auto" chose.
 
     relations_ : DataFrame of shape (n_relations, 4)
-        What holds between columns: `relation`, in the words that `relations` takes, `kind`, the `share` of rows that keep
-        it, and `columns`. Empty of images.
+        The relations between columns: `relation`, in the form that `relations` takes, `kind`, `share` (the fraction of rows
+        that keep it) and `columns`. Empty for images.
 
     ignored_features_ : list
-        Names of the columns that are not modelled, as they name rows.
+        Names of the columns that are not modelled because they are identifiers.
 
     n_iter_ : int
-        Number of epochs of the autoencoder that ran.
+        Number of epochs that the autoencoder was trained for.
 
     loss_curve_ : list of float
-        The autoencoder's objective on the training rows, negative bound in nats per row and in the data's own units, by
-        epoch.
+        The autoencoder's objective on the training rows after each epoch: the negative bound, in nats per row and in the
+        units of the data.
 
     validation_scores_ : list of float or None
-        The bound on the held-out rows, in nats per row and in the data's own units (its KL weighted by `beta`), by epoch.
-        None without early stopping.
+        The bound on the held-out rows after each epoch, in nats per row and in the units of the data, with its KL divergence
+        weighted by `beta`. None without early stopping.
 
     best_validation_score_ : float or None
-        The greatest of them, or of the starting point: that of the restored weights, before a prior is fitted to them.
+        The largest of these, or that of the starting point. It belongs to the restored weights, before a prior is fitted.
 
     generator_loss_curve_ : list of float or None
-        The negative log-likelihood of the generator on the training rows, in nats per row and in the data's own units, by
-        epoch. None where the autoencoder generates; empty where training gained nothing on held-out rows beside the closed
-        form that it starts from, which then is the generator.
+        The negative log-likelihood of the generator on the training rows after each epoch, in nats per row and in the units
+        of the data. None if the autoencoder is the generator. Empty if training did not improve the held-out score, in which
+        case the generator stays at its closed-form start.
 
     explained_information_ : ndarray of shape (latent_dim,)
-        Mean KL divergence of each latent from N(0, 1) on the training rows (of more than 50,000, on as many of them),
-        whatever the prior, in nats, descending. A latent near 0 is not used.
+        Mean KL divergence of the posterior of each latent from N(0, 1), whatever the prior, on the training rows (at most
+        50,000 of them), in nats, in descending order. A latent near 0 is not used.
 
     n_features_in_ : int
         Number of columns, or of pixels, seen during `fit`.
 
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns seen during `fit`, where they are all strings.
+        Names of the columns seen during `fit`, if they are all strings.
 
     device_ : str
-        Where `fit` computed.
+        The device that `fit` used.
 
     See Also
     --------
-    sklearn.decomposition.PCA : Its linear ancestor, with the same kind of score.
-    sklearn.mixture.GaussianMixture : Density of continuous columns, to be compared with `log_density`.
-    sklearn.neighbors.KernelDensity : The same, without parameters.
+    sklearn.decomposition.PCA : Its linear counterpart, with a comparable score.
+    sklearn.mixture.GaussianMixture : Density of continuous columns, comparable with `log_density`.
+    sklearn.neighbors.KernelDensity : Nonparametric density of continuous columns.
 
     Notes
     -----
-    A missing cell is left out of the likelihood, and the encoder sees it as missing. A column in which `fit` saw missing
-    cells gets a yes-or-no variable of its own, so that `sample` generates missing cells where the data have them. Rows
-    with a missing cell in a column that was complete during `fit` are scored by an encoder that never saw such a row: the
-    bound is looser there.
+    A missing cell is left out of the likelihood, and the encoder sees it as missing. Each column with missing cells during
+    `fit` gets an additional binary variable for being missing, so that `sample` returns missing cells as often as in the
+    data. If a column was complete during `fit`, the encoder has not learned to handle missing cells in it, and the bound of
+    rows with such cells is looser.
 
-    Images of whole numbers have probabilities: ``-score / (n_pixels * log(2))`` are the bits per dimension of the
-    literature, with all channels counted among the pixels.
+    Images with integer pixels have probabilities: ``-score / (n_pixels * log(2))`` are bits per dimension as in the
+    literature, where `n_pixels` counts all channels.
 
-    A category that `fit` did not see is encoded as missing, and scored no higher than the rarest that it saw, with one
-    warning a column. Texts that are nearly all different (more than nine in ten, from 50 rows on) are names of rows: they
-    are not modelled, listed in `ignored_features_`, and new ones are made in kind; where some of them repeat, `fit` warns. A
-    column of more than 10,000 different texts that repeat is refused. Dates and durations are counted from the earliest in
-    the coarsest unit that writes them all, and integers beyond 2**53 from the least; a range of more than 2**50 such units
-    is rounded. A column of Python objects is what all of its cells are: booleans, numbers, decimals, dates or strings.
+    A category that `fit` did not see is encoded as missing and scored no higher than the rarest category, with one warning
+    for each column. String columns with more than nine distinct values in ten rows (from 50 rows on) are identifiers: they
+    are not modelled, are listed in `ignored_features_`, and new ones are made in the same format; `fit` warns if some of
+    them repeat. Other string columns may have at most 10,000 distinct values. Dates and durations are counted from the
+    earliest, in the coarsest unit that represents them exactly, and integers beyond 2**53 from the smallest; a range of more
+    than 2**50 such units is rounded. A column of Python objects takes the type that all of its cells have: booleans,
+    numbers, decimals, dates or strings.
 
-    Sparse counts remain sparse in memory, and become dense a batch at a time. `inverse_transform` gives the expected counts
-    of a row of the mean total, dense; `sample` first draws a row's total, from a smooth distribution that is fitted to the
-    totals (a monotone spline between their logarithms and a normal variable, and the share of empty rows), and gives back
-    rows of the kind, sparse or dense, that `fit` saw. An empty row is legal: its posterior is the prior, and `fit` learns
-    nothing from it but how frequent such rows are. The words of a topic are those of which expected counts rise most at the
-    centre of a cluster of latents (``vae.inverse_transform(centres)``), those of a latent where they change most along it.
+    Sparse counts stay sparse in memory, and one batch at a time is made dense. `inverse_transform` returns the expected
+    counts of a row with the mean total, dense. `sample` first draws the total of a row from a smooth distribution that is
+    fitted to the totals (a monotone spline between their logarithms and a normal variable, and the fraction of empty rows),
+    and returns sparse or dense rows, as `fit` saw. Empty rows are allowed: their posterior is the prior, and `fit` learns
+    only how frequent they are. The words of a topic are those whose expected counts rise most at the centre of a cluster of
+    latents (``vae.inverse_transform(centres)``), and the words of a latent are those whose counts change most along it.
 
-    Arrays may be larger than memory (`numpy.memmap`): they are read in parts, and kept as float32 for training. From
-    200,000 rows of 100 columns on (20 million cells), columns and scalings of an array are learned from as many cells: rows
-    drawn at random, and those that hold the extremes of a column.
+    Arrays may be larger than memory (`numpy.memmap`). They are read in parts, and kept as float32 for training. If an array
+    has more than 20 million cells and 100,000 rows, columns and scalings are learned from about that many: a random sample
+    of rows, and the rows with the extremes of each column.
 
-    Large layers are multiplied in bfloat16 while training, where the processor has instructions for it (AVX512-BF16, or
-    CUDA from Ampere on); weights remain float32, and what a fitted model computes is float32 or float64 throughout.
+    Large layers are multiplied in bfloat16 during training if the processor has instructions for it (AVX512-BF16, or CUDA
+    from Ampere on). Weights stay float32, and a fitted model computes in float32 or float64.
 
-    Callbacks of `sklearn.callback` are called for every epoch, and may end the fit: `set_callbacks(ProgressBar())`.
+    Callbacks of `sklearn.callback` are called after every epoch and can end the fit: `set_callbacks(ProgressBar())`.
 
-    Results on the CPU are the same bits for the same `random_state`, versions of libraries and number of threads.
+    Results on the CPU are bit-for-bit reproducible with the same `random_state`, library versions and number of threads.
 
     References
     ----------
@@ -474,18 +489,17 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         X : {array-like, sparse matrix, DataFrame} of shape (n_samples, n_features), or images of shape (n_samples, height, \
                 width), (n_samples, height, width, channels) or (n_samples, channels, height, width)
             At least two rows. Columns hold numbers, booleans, strings, categories, dates or durations, or arrays of one
-            shape (NumPy arrays in a column of Python objects, polars' Array, Arrow's lists of fixed size); cells may be
-            missing.
-            Sparse rows hold counts, by a `likelihood` of these.
+            shape (NumPy arrays in a column of Python objects, polars' Array, Arrow's fixed-size lists); cells may be
+            missing. Sparse rows must hold counts, with a `likelihood` for rows of counts.
 
         y : None
             Ignored.
 
         sample_weight : array-like of shape (n_samples,), default=None
-            Weight of each row in the objective; a row of weight zero is as good as removed.
+            Weight of each row in the objective. A row with weight zero has the same effect as a removed row.
 
         X_val : like X, default=None
-            Rows for early stopping, in place of a share of X.
+            Rows for early stopping, instead of a fraction of X.
 
         Returns
         -------
@@ -494,25 +508,26 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         Raises
         ------
         ValueError
-            If X is empty, has one row, duplicate column names or infinite cells, or if a parameter is out of range; if
-            `relations` states one that cannot be read, that rows break, or that cannot hold beside the others; if counts are
-            negative, fractional or missing, or all are zero.
+            If X is empty, has only one row, duplicate column names or infinite cells; if a parameter is out of range; if
+            `relations` holds a relation that cannot be parsed, that rows break, or that contradicts the others; if counts
+            are negative, fractional, missing or all zero.
         TypeError
-            If X is sparse and `likelihood` takes no sparse rows, or a column holds anything else.
+            If X is sparse and `likelihood` does not accept sparse rows, or if a column holds values of another kind.
         KeyboardInterrupt
-            After Ctrl-C: the estimator is left fitted, both models at their best so far, with a warning that says whether
-            the generator was trained; then the interrupt goes on, so that a search or a loop over fits ends too. A callback
-            that stops the fit raises nothing, and the generator is still trained, however briefly.
+            After Ctrl-C. The estimator is left fitted, with the best weights so far, and a warning says whether the
+            generator was trained. The interrupt is raised again, so that it also ends a search or a loop over fits. If a
+            callback stops the fit, nothing is raised and the generator is still trained briefly.
         """
         return self._restore_if_failed(self._fit, X, y, sample_weight, X_val)
 
     def partial_fit(self, X: Any, y: Any = None, *, sample_weight: Any = None) -> "VAETransformer":
-        """Go on fitting with a part of a stream: one pass over its rows.
+        """Continue training with one pass over a batch of rows from a stream.
 
-        The first call, or a `fit` before it, decides columns, categories, bounds and scalings: make it a sample that shows
-        them. The step is `learning_rate_init` for a thousand steps of `batch_size` rows, and then falls with the square root
-        of their number, as the end of a stream is not known. No rows are held out. A prior that is fitted after training
-        remains that of the `fit` before, else the standard normal; "vamp" is learned further.
+        The first call, or a `fit` before it, determines columns, categories, bounds and scalings, so its rows should be a
+        representative sample. The learning rate is `learning_rate_init` for the first thousand steps of `batch_size` rows
+        and then falls with the square root of the number of steps, because the end of a stream is not known. No rows are
+        held out. A prior that is fitted after training stays that of the previous `fit`, or the standard normal if there was
+        none; "vamp" is trained further.
 
         Parameters
         ----------
@@ -523,12 +538,12 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
             Ignored.
 
         sample_weight : array-like of shape (n_samples,), default=None
-            Weight of each row among those of the call.
+            Weight of each row of this call.
 
         Returns
         -------
         self : VAETransformer
-            `n_iter_` counts the calls beside the epochs of `fit`, and `loss_curve_` has an entry for each.
+            Each call adds one to `n_iter_` and one entry to `loss_curve_`.
         """
         return self._restore_if_failed(self._partial_fit, X, y, sample_weight)
 
@@ -619,8 +634,8 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         for name, value in self._model_parameters().items():
             if name != "beta" and value != (former := self._architecture[name]):
                 raise ValueError(
-                    f"warm_start=True goes on with the fitted model, whose {name} is {former!r}. Got {value!r} instead: "
-                    "set it back, or fit with warm_start=False."
+                    f"Training continues the fitted model, whose {name} is {former!r}. Got {value!r} instead: set it back, "
+                    "or call fit with warm_start=False."
                 )
 
     def _new_module(self, rows, stream):
@@ -647,7 +662,8 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
     def transform(self, X: Any) -> np.ndarray:
         """Reduce rows to the means of their latents.
 
-        Deterministic, and independent of the other rows. A row with every cell missing is at the origin, the prior's mean.
+        The result is deterministic and does not depend on the other rows. A row in which all cells are missing is mapped
+        to the origin, the mean of the prior.
 
         Parameters
         ----------
@@ -656,7 +672,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         Returns
         -------
         Z : ndarray of shape (n_samples, latent_dim)
-            float32 if X holds nothing but float32 or float16, else float64. A DataFrame under `set_output`.
+            float32 if X holds only float32 or float16, and otherwise float64. A DataFrame if `set_output` asks for one.
         """
         check_is_fitted(self)
         X = self._validate(X)
@@ -666,11 +682,11 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
             return joined(means, len(X), self._schema.precision(X))[0]
 
     def inverse_transform(self, Z: Any) -> Any:
-        """Decode what `transform` returns to the centre of its rows: the mean of numbers, the most probable category.
+        """Decode latents to rows: the mean of numbers, and the most probable category.
 
-        The means of posteriors are shrunk towards the prior's, where rows leave their latents uncertain; decoding undoes
-        that, up to a factor of 2, so that reconstructions come as close as PCA's. Cells are missing where that is most
-        probable, as often as in the data.
+        If rows leave their latents uncertain, posterior means are shrunk towards the prior mean. Decoding undoes this
+        shrinkage, up to a factor of 2, so that reconstructions are as close as those of PCA. Cells are missing if that is
+        most probable, as often as in the data.
 
         Parameters
         ----------
@@ -679,8 +695,8 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         Returns
         -------
         X : {ndarray, DataFrame} like that of `fit`
-            The same container, columns, dtypes and shape of images; a pandas index is kept. Of counts, the expected ones,
-            floats, in a dense array or DataFrame, none above what the dtype of `fit` holds.
+            The same container, columns, dtypes and image shape; a pandas index is kept. Counts are expected counts: floats
+            in a dense array or DataFrame, none above the maximum of the dtype of `fit`.
 
         Raises
         ------
@@ -705,8 +721,8 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
     def sample_latents(self, n_samples: int = 1, *, random_state: Any = None) -> np.ndarray:
         """Draw latents from the fitted prior, `prior_`.
 
-        ``vae.inverse_transform(vae.sample_latents(9))`` are the centres of nine new rows, whatever the prior; for new rows
-        that are drawn, see `sample`.
+        ``vae.inverse_transform(vae.sample_latents(9))`` decodes nine samples of the prior to means and most probable
+        categories. For new rows with the variation of the data, use `sample`.
 
         Parameters
         ----------
@@ -719,8 +735,8 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         Returns
         -------
         Z : ndarray of shape (n_samples, latent_dim), float64
-            In the order of the columns of `transform`, and shrunk as much as its means are, which `inverse_transform`
-            undoes: it decodes exactly what was drawn.
+            In the order of the columns of `transform`, and shrunk like its means. `inverse_transform` undoes the shrinkage,
+            and so decodes exactly what was drawn.
 
         Raises
         ------
@@ -747,10 +763,10 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
     def score_samples(self, X: Any) -> np.ndarray:
         """Log-likelihood of each row under the autoencoder.
 
-        The bound of Burda et al. (2016, arXiv:1509.00519, eq. 8) with 64 samples from the posterior, the same quasi-random
-        noise for every row and every model: deterministic, and comparable between models. Its expectation never exceeds
-        log p(x), and comes closer with better posteriors. It depends on `latent_dim`, `beta`, the layers and the prior, and
-        not on the generator, whose density is `log_density`.
+        The bound of Burda et al. (2016, arXiv:1509.00519, eq. 8) with 64 samples from the posterior. The noise is
+        quasi-random and the same for every row and every model, so scores are deterministic and comparable between models.
+        The expectation of the bound never exceeds log p(x), and is closer to it for better posteriors. The score depends on
+        `latent_dim`, `beta`, the layers and the prior. It does not depend on the generator, whose density is `log_density`.
 
         Parameters
         ----------
@@ -759,9 +775,9 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         Returns
         -------
         log_likelihood : ndarray of shape (n_samples,)
-            In nats, and in the data's own units: the log of a density for continuous columns, of a probability for
-            integers, booleans and categories; a missing cell counts only whether it is missing, and a category that `fit`
-            did not see counts no more than the rarest that it saw. Comparable with the `score_samples` of `PCA`.
+            In nats and in the units of the data: a log-density for continuous columns, and a log-probability for integers,
+            booleans and categories. A missing cell contributes only the log-probability of being missing, and a category
+            that `fit` did not see contributes no more than the rarest one. Comparable with `PCA.score_samples`.
         """
         check_is_fitted(self)
         return self._log_likelihood(
@@ -798,31 +814,32 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         Returns
         -------
         score : float
-            In nats per row and in the data's own units; greater is better. `GridSearchCV` chooses `latent_dim`, `beta` and
-            the layers by it.
+            In nats per row and in the units of the data; higher is better. `GridSearchCV` uses it to choose `latent_dim`,
+            `beta` and the layers.
         """
         return float(self.score_samples(X).mean())
 
     def score_cells(self, X: Any, *, kind: str = "log_likelihood") -> Any:
-        """How likely each cell is under the autoencoder: the reasons of an anomaly.
+        """Score each cell under the autoencoder, which explains why a row is anomalous.
 
         Parameters
         ----------
         X : {array-like, DataFrame} of shape (n_samples, n_features), or images as in `fit`
 
         kind : {"log_likelihood", "log_p_value"}, default="log_likelihood"
-            - "log_likelihood": the mean of log p(cell | z) over the posterior of the latents z: they follow the bulk of a
-              row, so that an odd cell stands out, where a chain of conditionals would blame its neighbours. A row's cells
-              add up to its score plus what its latents tell, KL(p(z | x) || p(z)), which is not negative. Compares cells of
-              one column; between columns it does not, as densities have units.
-            - "log_p_value": log P(a cell of this column is at least as unlikely as this one | the row's other cells).
-              Compares across columns: the least of a row is the cell to look at.
+            - "log_likelihood": the mean of log p(cell | z) over the posterior of the latents z. The latents follow most of
+              the row, so an unusual cell stands out, whereas in an autoregressive model its neighbours would look unlikely
+              too. The cells of a row add up to its score plus KL(p(z | x) || p(z)), which is not negative. These values
+              compare the cells of one column; between columns they do not, because densities have units.
+            - "log_p_value": log P(a cell of this column is at least as unlikely as this one | the row's other cells). These
+              values compare cells across columns: the smallest of a row is the cell to look at.
 
         Returns
         -------
         scores : {ndarray, DataFrame} of the shape of X
-            In nats, at most 0 for "log_p_value"; log-likelihoods are in the data's own units. A missing cell is scored for
-            being missing, where `fit` saw missing cells in the column, else 0; so is a column that is not modelled.
+            In nats; at most 0 for "log_p_value", and in the units of the data for "log_likelihood". A missing cell is
+            scored for being missing if `fit` saw missing cells in its column, and is 0 otherwise. A column that is not
+            modelled is 0.
 
         Raises
         ------
@@ -831,15 +848,16 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
 
         Notes
         -----
-        A p-value is ∫ P(p(x' | z) <= p(x | z)) p(z | other cells) dz, a posterior predictive one (Gelman, Meng & Stern,
-        1996) of the posterior that leaves the cell out (Gelfand, Dey & Chang, 1992; Marshall & Spiegelhalter, 2003): 1 at
-        the mode, and small for a cell that is unlikely. Given the latents that a row was drawn with, it is uniform, or
-        greater where cells are discrete. For a category it is the probability of those that are no likelier; for a number
-        that of both tails, beyond it and as far on the other side ("histogram": of the bins that are no likelier); for a
-        count, and an integer by "gaussian", twice that of the nearer tail. Cells are left out in at most eight groups of
-        columns, one group after the other, with an integral over 16 quasi-random latents, importance-weighted.
-        A cell that is there where most are missing has both probabilities multiplied; a column of arrays has the sum of its
-        numbers' logarithms, which does not compare with other columns.
+        A p-value is ∫ P(p(x' | z) <= p(x | z)) p(z | other cells) dz, a posterior predictive p-value (Gelman, Meng & Stern,
+        1996) under the posterior that leaves the cell out (Gelfand, Dey & Chang, 1992; Marshall & Spiegelhalter, 2003). It
+        is 1 at the mode, and small for an unlikely cell. Given the latents that a row was sampled with, it is uniform, or
+        larger if cells are discrete. For a category it is the probability of all categories that are not more likely. For a
+        number it is the probability of both tails, beyond the number and as far on the other side ("histogram": of all bins
+        that are not more likely). For a count, and for an integer with "gaussian", it is twice the probability of the nearer
+        tail. Cells are left out in at most eight groups of columns, one group at a time, with an integral over 16
+        quasi-random, importance-weighted latents. In a column with missing cells, the p-value of a cell that is present is
+        multiplied by that of its being present. A column of arrays has the sum of the logarithms over its values, which does
+        not compare with other columns.
 
         Examples
         --------
@@ -871,41 +889,43 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
     # --- the generator -----------------------------------------------------------------------------------------------
 
     def sample(self, n_samples: int = 1, *, given: Any = None, random_state: Any = None) -> Any:
-        """Draw rows from the generator, optionally given values of some columns.
+        """Sample rows from the generator, optionally given values of some columns.
 
         Parameters
         ----------
         n_samples : int, default=1
-            Number of rows; for each of the rows of `given`, if that is a frame.
+            Number of rows. If `given` is a DataFrame, the number of rows for each of its rows.
 
         given : dict or DataFrame, default=None
-            Values of some columns: {"sex": "Female", "age": 40}, {"image": array}, or a frame with several such rows. None
-            or NaN stands for a missing cell. Other cells are drawn from their distribution given these: rows come out as if
-            free draws had been filtered, however rare the condition. In the autoregressive generator, categories of
-            few levels come first, then numbers. Where a given cell comes late in that order, candidates are drawn that know
-            it from the start, and taken by how likely they are (sampling-importance-resampling), until their effective
-            number suffices; the latent generator takes one of 64 latents, half of the encoder's and half of the prior's.
+            Values of some columns: {"sex": "Female", "age": 40}, {"image": array}, or a DataFrame with several such rows.
+            None or NaN stands for a missing cell. The other cells are drawn from their distribution given these, so the rows
+            are distributed as if unconditional samples had been filtered, however rare the condition. The autoregressive
+            generator orders columns: first categories with few levels, then numbers. If a given cell comes late in this
+            order, candidate rows are drawn that depend on it from the start, and one of them is chosen with probability
+            proportional to its importance weight (sampling-importance-resampling); the number of candidates grows until
+            their effective number is sufficient. The latent generator chooses among 64 latents, half from the encoder and
+            half from the prior.
 
         random_state : int, RandomState instance or None, default=None
-            None draws from a stream that `fit` seeded: calls differ, and a script with an int `random_state` of the
-            estimator repeats.
+            None continues a random stream that `fit` seeded: calls differ, and a script is reproducible if the estimator
+            has an int `random_state`.
 
         Returns
         -------
         X : {ndarray, DataFrame} like that of `fit`
-            The same container, columns, dtypes, categories, grids and signs; cells are missing as often as in the data.
-            With a frame of conditions, `n_samples` rows for its first row, and so on. Names of rows (`ignored_features_`) go
-            on counting from call to call, whatever the `random_state`.
+            The same container, columns, dtypes, categories, rounding and signs; cells are missing as often as in the data.
+            If `given` is a DataFrame, the first `n_samples` rows belong to its first row, and so on. Identifiers
+            (`ignored_features_`) continue counting from call to call, whatever the `random_state`.
 
         Raises
         ------
         ValueError
-            If `given` names a column that fit did not see, or has a value that fit did not see there: an unknown category, a
-            number beyond the least and greatest; if it contradicts a relation that every row keeps; or if rows are counts.
+            If `given` names an unknown column, or has an unknown category or a number outside the range of its column; if it
+            contradicts a relation that every row keeps; or if rows are counts.
 
         Notes
         -----
-        A rare class is oversampled by asking for it: ``pd.concat([X, vae.sample(1000, given={"fraud": True})])``.
+        To oversample a rare class, give it: ``pd.concat([X, vae.sample(1000, given={"fraud": True})])``.
         """
         check_is_fitted(self)
         _check_count(n_samples, "n_samples")
@@ -924,11 +944,11 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         return self._schema.unpack(values)
 
     def log_density(self, X: Any) -> np.ndarray:
-        """Log-density of each row under the generator: of what `sample` draws.
+        """Log-density of each row under the generator, from which `sample` draws.
 
-        Exact for the autoregressive generator of tables: the sum of log p(cell | cells before it). For that of images, and
-        the latent one, it is a bound as that of `score_samples`, of the latents of each; of rows of several parts the exact
-        density of the table and a bound for the arrays given it.
+        For the autoregressive generator of tables it is exact: the sum of log p(cell | cells before it). For the generator
+        of images and the latent generator, it is a bound like that of `score_samples`. For a table with columns of arrays,
+        it is the sum of the exact log-density of the other columns and of a bound for the arrays given these.
 
         Parameters
         ----------
@@ -937,8 +957,8 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         Returns
         -------
         log_density : ndarray of shape (n_samples,)
-            In nats, and in the data's own units, as in `score_samples`. Comparable with the `score_samples` of
-            `GaussianMixture` and `KernelDensity`.
+            In nats and in the units of the data, as in `score_samples`. Comparable with `GaussianMixture.score_samples` and
+            `KernelDensity.score_samples`.
 
         Examples
         --------
@@ -961,28 +981,28 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
     def conditional_proba(self, X: Any, column: Any) -> Any:
         """Probabilities of the values of a column given the rest of each row, under the generator.
 
-        By Bayes' rule, p(value | rest) = p(value, rest) / sum of p(other value, rest): the density at every value that the
-        column may have. Exact for the autoregressive generator, and from bounds for the latent one; where the row holds
-        arrays, given their summary.
+        By Bayes' rule, p(value | rest) is p(value, rest) divided by its sum over all values that the column may have. The
+        densities are exact for the autoregressive generator, and bounds for the latent one. If rows hold arrays, the
+        probabilities are given the summary of these.
 
         Parameters
         ----------
         X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Cells of the column count for nothing; those of others may be missing.
+            The cells of `column` are ignored. Cells of other columns may be missing.
 
         column : str or object
-            Name of a column of categories, booleans, or at most 20 different numbers ("x0", "x1", ... for an array).
+            Name of a column of categories, booleans, or at most 20 distinct numbers ("x0", "x1", ... for an array).
 
         Returns
         -------
         proba : {ndarray, DataFrame} of shape (n_samples, n_values)
-            One column for each value that `fit` saw, in the order of the categorical dtype, else sorted; rows add up to 1.
-            A DataFrame with the values as names where `fit` saw a frame.
+            One column for each value that `fit` saw, in the order of the categorical dtype, or else sorted. Rows add up to
+            1. A DataFrame with the values as column names if `fit` saw a DataFrame.
 
         Raises
         ------
         ValueError
-            If `column` is not one that `fit` saw, is not modelled, or holds more than 20 different numbers.
+            If `column` is unknown, is not modelled, or holds more than 20 distinct numbers.
 
         Examples
         --------
@@ -1015,45 +1035,46 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         return out if isinstance(X, np.ndarray) else figures_like(X, out, self._schema.as_names(values))
 
     def impute(self, X: Any, *, n_draws: int | None = None, random_state: Any = None) -> Any:
-        """Fill missing cells, given the row's other cells: with their centre, or with draws (multiple imputation).
+        """Fill in missing cells given the other cells of the row, once or several times (multiple imputation).
 
         Parameters
         ----------
         X : {array-like, DataFrame} of shape (n_samples, n_features), or images as in `fit`
 
         n_draws : int, default=None
-            Number of completed tables to draw. None fills in the centre instead: the best single guess of each cell, whose
-            spread is too small for what is estimated from it.
+            Number of completed tables to draw at random. None fills in the best single guess of each cell instead: the mean
+            of numbers and the most probable category. Guesses vary less than the data, which biases estimates from them.
 
         random_state : int, RandomState instance or None, default=None
-            Of the draws. None takes the stream that `fit` seeded, as `sample` does. The first tables of many are those of
-            few.
+            Seeds the draws. None continues the stream that `fit` seeded, as in `sample`. With the same seed, a larger
+            `n_draws` adds tables and leaves the first ones unchanged.
 
         Returns
         -------
         X : {ndarray, DataFrame} like that of `fit`, or list of `n_draws` of them
-            Means of numbers on their grid, and most probable categories, each cell by itself; or, with `n_draws`, draws: the
-            missing cells of a row follow each other as cells of the data do. Cells that are not missing are untouched, and
-            the pandas index is kept. Cells of columns that `fit` saw missing throughout, or that are not modelled, remain
-            missing.
+            Without `n_draws`, means of numbers, rounded as in the data, and most probable categories, for each cell
+            separately. With `n_draws`, the missing cells of a row are drawn jointly. Cells that are not missing stay
+            unchanged, and the pandas index is kept. Columns that were entirely missing during `fit`, and columns that are
+            not modelled, stay missing.
 
         Raises
         ------
         ValueError
-            If `n_draws` is not an int in the range [1, inf), or rows are counts, of which none can be missing.
+            If `n_draws` is not an int in the range [1, inf), or if rows are counts, which cannot be missing.
 
         Notes
         -----
-        Missing pixels are drawn row by row from the top, for 16 candidates at a time: candidates under which the next known
-        pixels are unlikely give way to the others (a particle filter). Without `n_draws`, the mean of eight such filters is
-        filled in.
+        Missing pixels are drawn row by row from the top, with 16 candidates at a time. Candidates that make the next known
+        pixels unlikely are replaced by copies of the others (a particle filter). Without `n_draws`, the mean of eight such
+        filters is filled in.
 
-        Cells count as missing at random (Rubin, 1976): a missing cell is distributed as it would be, were it there, given
-        the row's other cells and which others are missing.
+        Cells are assumed to be missing at random (Rubin, 1976): given the other cells of the row and which cells are
+        missing, a missing cell has the same distribution as one that is present.
 
-        Fit what you are after to each of the drawn tables. The mean of the estimates is the estimate, and its variance is
-        the mean of their variances plus (1 + 1 / n_draws) times the variance between them (Rubin, 1987). The draws come from
-        one fitted model, whose own uncertainty they leave out: on a few dozen rows, intervals are a little too narrow.
+        To estimate a quantity, estimate it from each of the completed tables. The mean of the estimates is the pooled
+        estimate, and its variance is the mean of their variances plus (1 + 1 / n_draws) times the variance between them
+        (Rubin, 1987). The draws come from one fitted model and do not include the uncertainty of its parameters: with a few
+        dozen rows, intervals are a little too narrow.
         """
         check_is_fitted(self)
         if n_draws is not None:
@@ -1194,7 +1215,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
 
     @property
     def relations_(self) -> pd.DataFrame:
-        """What always, or mostly, holds between columns: (n_relations, 4)."""
+        """Relations that hold between columns in all, or most, rows: (n_relations, 4)."""
         check_is_fitted(self)
         return as_table(self._schema.relations)
 
@@ -1260,7 +1281,7 @@ def _check_equal_shapes(X):
     """Refuse a sequence of arrays of unequal shapes, such as images as they come from files, and of arrays and frames."""
     if isinstance(X, list | tuple) and any(nw.dependencies.is_into_dataframe(one) for one in X):
         raise TypeError(
-            "X must be one array or frame. Got a sequence that holds a frame: put images into a column of it, "
+            "X must be one array or DataFrame. Got a sequence that holds a DataFrame: put images into a column of it, "
             "frame.assign(image=list(images))."
         )
     if (isinstance(X, np.ndarray) and X.dtype.kind != "O") or not isinstance(X, np.ndarray | list | tuple):
@@ -1268,7 +1289,7 @@ def _check_equal_shapes(X):
     shapes = {row.shape for row in X if isinstance(row, np.ndarray) and row.ndim > 1}
     if len(shapes) > 1:
         one, other = sorted(shapes)[:2]
-        raise ValueError(f"X holds images of unequal shapes, such as {one} and {other}. Crop or resize them to one shape.")
+        raise ValueError(f"X holds images of different shapes, {one} and {other}. Crop or resize them to one shape.")
 
 
 def _check_count(value, name, beside=""):
@@ -1289,7 +1310,7 @@ def _find_device(name, fallback=None):
         if fallback is not None:
             return fallback
         reason = str(error).splitlines()[0]
-        raise ValueError(f"device must be 'auto' or a device that torch finds here. Got {name!r}: {reason}") from None
+        raise ValueError(f"device must be 'auto' or a device that torch can use. Got {name!r}: {reason}") from None
     return name
 
 

@@ -24,28 +24,28 @@ CALLBACKS = "_skl_callbacks", "_parent_callback_ctx", "_callback_fit_ctx"  # of 
 def save(estimator: VAETransformer, path: str | os.PathLike) -> None:
     """Write an estimator to one file.
 
-    The file holds arrays and named values: no training rows, and no code. It is smaller than a pickle, opens on another
-    machine, device and version of Python, and is complete or not there at all: what is at `path` is replaced once all is
-    written.
+    The file holds arrays and named values, but no training rows and no code. It is smaller than a pickle, and can be read
+    on other machines, devices and Python versions. A file at `path` is replaced only after everything is written, so an
+    incomplete file never remains.
 
     Parameters
     ----------
     estimator : VAETransformer
-        Fitted or not. All comes back: the parameters, what was fitted, where the random streams are, `set_output`. Only
-        callbacks are left out.
+        Fitted or not. The file stores the parameters, the fitted attributes, the states of the random streams and the
+        setting of `set_output`. It does not store callbacks.
 
     path : str or os.PathLike
-        Where to write. Any name will do; ".skvae" is usual.
+        Where to write. Any name is accepted; the usual extension is ".skvae".
 
     Raises
     ------
     TypeError
-        If `estimator` is anything else than a `VAETransformer`, or a parameter or a dtype has no form in a file.
+        If `estimator` is not a `VAETransformer`, or if a parameter or a dtype cannot be stored.
 
     See Also
     --------
     load : Read the file.
-    joblib.dump : For a `Pipeline` with other estimators, as a pickle, which runs code when it is opened.
+    joblib.dump : Write a `Pipeline` with other estimators, as a pickle, which can run code when it is loaded.
 
     Examples
     --------
@@ -71,7 +71,7 @@ def save(estimator: VAETransformer, path: str | os.PathLike) -> None:
 def load(path: str | os.PathLike) -> VAETransformer:
     """Read an estimator from a file that `save` wrote.
 
-    No code of the file runs, whoever wrote it, and no memory is taken beyond what the file's length allows.
+    No code from the file is run, whoever wrote it, and the memory that is used is limited by the length of the file.
 
     Parameters
     ----------
@@ -81,15 +81,15 @@ def load(path: str | os.PathLike) -> VAETransformer:
     Returns
     -------
     estimator : VAETransformer
-        As it was saved: it transforms, scores and draws the same, bit for bit on the same machine. It computes on the device
-        that it was fitted on, or on the CPU where that is missing.
+        As it was saved: it transforms, scores and samples the same, bit for bit on the same machine. It computes on the
+        device that it was fitted on, or on the CPU if that device is not available.
 
     Raises
     ------
     FileNotFoundError
         If there is no file.
     ValueError
-        If the file is damaged, is of another kind, or was written by a version that this one cannot read.
+        If the file is damaged, was not written by `save`, or was written by a version that this one cannot read.
 
     See Also
     --------
@@ -113,8 +113,8 @@ def load(path: str | os.PathLike) -> VAETransformer:
 def _check_kind(estimator: Any) -> None:
     if isinstance(estimator, Pipeline):
         raise TypeError(
-            "save takes a VAETransformer, not a Pipeline: save its step, skvae.save(pipeline['vae'], path) where 'vae' is "
-            "the name of that, or write the whole with joblib.dump(pipeline, path)."
+            "save takes a VAETransformer, not a Pipeline. Save its step with skvae.save(pipeline['vae'], path), where 'vae' "
+            "is the name of the step, or write the whole pipeline with joblib.dump(pipeline, path)."
         )
     if type(estimator) is not VAETransformer:
         advice = " Write it with joblib.dump(estimator, path)." if hasattr(estimator, "get_params") else ""
@@ -122,19 +122,21 @@ def _check_kind(estimator: Any) -> None:
 
 
 def to_bytes(estimator: VAETransformer) -> bytes:
-    """The file of an estimator."""
+    """The content of the file of an estimator."""
     state = {name: value for name, value in estimator.__getstate__().items() if name not in CALLBACKS}
     encoder, content = Encoder(MORE), {}
     for name, value in state.items():
         try:
             content[name] = encoder.encode(value)
         except TypeError as error:
-            raise TypeError(f"The VAETransformer cannot be saved: of {name}, {error}. joblib.dump may.") from None
+            raise TypeError(
+                f"The VAETransformer cannot be saved: in {name}, {error}. Try joblib.dump(estimator, path)."
+            ) from None
     return pack_archive({"format": FORMAT, "version": __version__, "state": content}, encoder.arrays)
 
 
 def from_bytes(data: bytes, path: str = "The file") -> VAETransformer:
-    """The estimator of a file; path : its name in messages."""
+    """The estimator in the content of a file; path : its name in messages."""
     try:
         content, arrays = unpack_archive(data)
         return _restored(content, arrays)
@@ -169,15 +171,15 @@ def _check_version(content: Any) -> None:
         if type(found) is not int or not isinstance(state, dict) or not version.isprintable() or len(version) > 40:
             raise TypeError
     except (KeyError, TypeError):
-        raise Unreadable("is damaged: it says of no version") from None
+        raise Unreadable("is damaged: it does not state its version") from None
     if found > FORMAT:
         raise Unreadable(
-            f"was written by skvae {version}, in format {found}, newer than the format {FORMAT} that this version reads. "
+            f"was written by skvae {version} in format {found}, while this version reads format {FORMAT}. "
             f"Install skvae {version} or newer"
         )
     if found < FORMAT:
         raise Unreadable(
-            f"was written by skvae {version}, in a format that this version cannot read. Fit again, or open it with "
+            f"was written by skvae {version} in a format that this version cannot read. Fit again, or load it with "
             "the version that wrote it"
         )
 
@@ -187,8 +189,8 @@ def _words_of(error: Exception, content: dict) -> str:
     unknown = sorted(named - set(CLASSES) - {"dict"})
     if unknown:
         return (
-            f"holds a {unknown[0][:60]}, which is not known here. Import the module that defines it before the file is "
-            "opened, or install the version of skvae that wrote it"
+            f"holds an object of the unknown class {unknown[0][:60]}. Import the module that defines it before loading the "
+            "file, or install the version of skvae that wrote it"
         )
     reason = json.dumps(f"{type(error).__name__}: {error}".splitlines()[0][:100])[1:-1]
     return f"is damaged: it does not describe an estimator ({reason})"
@@ -285,14 +287,14 @@ SMALLEST_BOUND = 2**20  # numbers; small models make tables of constants beside 
 
 
 def _check_sizes(schema: Any, most: int) -> None:
-    """Refuse fields of the name "size", such as the bins of a histogram, that are beyond the numbers of a tensor."""
+    """Refuse fields named "size", for example the bins of a histogram, that exceed the numbers of a tensor."""
     waiting = [schema]
     while waiting:
         one = waiting.pop()
         if isinstance(one, dict):
             size = one.get("size", 0)
             if isinstance(size, int) and size > most:
-                raise ValueError("a size is larger than the arrays are")
+                raise ValueError("a size is larger than the arrays")
             waiting.extend(one.values())
         elif isinstance(one, list | tuple):
             waiting.extend(one)
@@ -308,5 +310,5 @@ class _Bounded(TorchFunctionMode):
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         if func in SIZES and SIZES[func](*args, **kwargs) > self._most:
-            raise ValueError("a tensor is declared larger than the arrays are")
+            raise ValueError("the declared size of a tensor is larger than the arrays")
         return func(*args, **kwargs)

@@ -403,8 +403,8 @@ class Fit:
         """Say so if latents tell nothing of rows of which a linear model could. information : (latent_dim,), in nats."""
         if self.told_at_start > TOLD and information.sum() < COLLAPSED:
             warnings.warn(
-                f"The latents tell nothing of the rows (explained_information_ adds up to {information.sum():.2g} nats): "
-                "transform returns nearly the same for all. Lower beta or learning_rate_init, or raise max_iter.",
+                f"The latents carry no information (explained_information_ adds up to {information.sum():.2g} nats): "
+                "transform returns nearly the same for all rows. Lower beta or learning_rate_init, or raise max_iter.",
                 UserWarning,
                 stacklevel=6,
             )

@@ -82,7 +82,7 @@ class KeptRelations(AbstractMeasure):
     title = "Relations that hold as often"
     meaning = (
         "How much of what always, or mostly, holds between real columns holds as often in synthetic rows: sums, orders, and "
-        "what determines what. Boosted trees do not see sums."
+        "functional dependencies. Boosted trees do not see sums."
     )
     ideal = 1.0
 
@@ -135,7 +135,7 @@ class UtilityRmse(AbstractUtility):
 
 class NearerShare(AbstractMeasure):
     title = "Nearer to a real than to a held-out row"
-    meaning = "Share of synthetic rows nearer to a real row than to a held-out row. Above 0.5: real rows are remembered."
+    meaning = "Share of synthetic rows nearer to a real row than to a held-out row. Above 0.5: real rows are memorised."
     ideal = 0.5
 
     def take(self, tables):
@@ -148,7 +148,7 @@ class Copies(AbstractMeasure):
     title = "Copies of real rows"
     meaning = (
         "Share of synthetic rows that equal a real row. More than among held-out rows, or than real rows equal one another: "
-        "real rows are remembered."
+        "real rows are memorised."
     )
 
     def take(self, tables):

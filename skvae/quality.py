@@ -208,7 +208,7 @@ class QualityReport:
     verdict : str
         A few sentences: how close single columns and pairs of columns are, and which are worst; whether what always holds
         between columns is kept; whether a classifier can tell the rows apart; with a target, whether a model learns as much
-        of the rows as of real ones; and whether real rows were remembered.
+        of the rows as of real ones; and whether real rows were memorised.
 
     summary : DataFrame
         One row a measure: `value`; beside it `ideal`, `real` and `independent`, the reference points (NaN where there is
@@ -231,7 +231,7 @@ class QualityReport:
         of rows that keep it, `real`, `synthetic` and, with held-out rows, `holdout`, and `columns`; the worst first.
 
     left_out : dict of str
-        Why a column is not compared, by its name: it "holds arrays", or it "names rows" (identifiers).
+        Why a column is not compared, by its name: it "holds arrays", or it "is an identifier".
 
     n_rows : dict of str to int
         Rows of each table: "real", "synthetic" and "holdout".

@@ -1,4 +1,4 @@
-"""A quality report as a page of HTML that needs nothing else. matplotlib is imported inside functions only."""
+"""The HTML page of a quality report, which is self-contained. matplotlib is imported inside functions."""
 
 import html
 import io
@@ -118,11 +118,10 @@ def not_compared(left_out: Mapping) -> str:
 
 def html_measures(summary: pd.DataFrame, has_holdout: bool) -> list[str]:
     """Parts of a page: the measures beside their reference points."""
-    real = "what held-out real rows score in their place" if has_holdout else "what real rows score, as far as known"
+    real = "that of held-out real rows in their place" if has_holdout else "that of real rows, as far as known"
     return [
-        f"<p>Beside the figure of the synthetic rows: {real} (usefulness: what real rows to learn from give), ",
-        "the best figure that there can be, and what real rows score once every column is shuffled by itself. ",
-        "–: not known.</p>",
+        f"<p>Next to the value of the synthetic rows: {real} (usefulness: that of a model trained on real rows), ",
+        "the best possible value, and that of real rows after shuffling each column independently. –: unknown.</p>",
         _measures(summary, has_holdout),
     ]
 
@@ -147,9 +146,9 @@ def html_columns(data: PlotData, columns: pd.DataFrame) -> list[str]:
         for m in shown
     ]
     greatest = ", ".join(f"{_clean(marginal.name)} {_percent(marginal.score)}" for marginal in worst[:3])
-    caption = f"{shape_title(worst)}. 0: real and synthetic cells are distributed alike."
+    caption = f"{shape_title(worst)}. 0: real and synthetic cells have the same distribution."
     shape = _figure(caption, f"Bars of the shape errors, the greatest: {greatest}", partial(draw_shape, marginals=worst))
-    of = f"The {len(shown)} worst of {len(worst)} columns" if len(shown) < len(worst) else "Distributions, the worst first"
+    of = f"The {len(shown)} worst of {len(worst)} columns" if len(shown) < len(worst) else "Distributions, worst first"
     return [
         _side_by_side([shape]),
         f"<h3>{of}</h3>",
@@ -157,7 +156,7 @@ def html_columns(data: PlotData, columns: pd.DataFrame) -> list[str]:
         _side_by_side(distributions),
         _folded(
             f"All columns ({len(columns)})",
-            "<p>A score of 1: real and synthetic cells are distributed alike. Missing: shares of the cells.</p>",
+            "<p>A score of 1: real and synthetic cells have the same distribution. Missing: share of the cells.</p>",
             _table(columns.reset_index()),
         ),
     ]
@@ -172,8 +171,8 @@ def html_pairs(data: PlotData, pairs: pd.DataFrame) -> list[str]:
     strengths = {"real": pairs["dependence_real"], "synthetic": pairs["dependence_synthetic"]}
     maps = [
         _figure(
-            f"{dependence_title(names)}: the correlation of two numbers without its sign, Cramér's V of "
-            "others. 0: none, 1: one decides the other. Where both tables are alike, the halves mirror one another.",
+            f"{dependence_title(names)}: the absolute correlation of two numbers, Cramér's V of other "
+            "pairs. 0: none, 1: one determines the other. If both tables agree, the map is symmetric.",
             "Map of the dependence of each pair of columns, real above the diagonal and synthetic below",
             partial(draw_dependence, names=names, **strengths),
             least_scale,
@@ -200,7 +199,7 @@ def _worst_pairs(joints, n_pairs):
         for joint in joints
     ]
     title = f"The {len(joints)} worst of {n_pairs:,} pairs, drawn" if len(joints) < n_pairs else "Pairs, drawn"
-    text = "<p>Shares of the rows by both columns; the darker, the more. Above real, below synthetic.</p>"
+    text = "<p>Shares of the rows by both columns; darker is more. Top: real, bottom: synthetic.</p>"
     return [f"<h3>{title}</h3>", text, _side_by_side(pictures)]
 
 
@@ -210,8 +209,8 @@ def _listed_pairs(pairs):
     renamed = {"real": "real correlation", "synthetic": "synthetic correlation"}
     return _folded(
         title if len(pairs) > 1 else "The pair of columns",
-        "<p>A score of 1: the dependence is the same in both tables. trend_error is what the mean score lacks of 1, in %, "
-        "trend_error_sdmetrics what that of sdmetrics lacks, which differs for a number beside a category.</p>",
+        "<p>A score of 1: the dependence is the same in both tables. trend_error is 1 minus the mean score, in %, and "
+        "trend_error_sdmetrics the same for sdmetrics, which scores pairs of a number and a category differently.</p>",
         _table(worst.rename(columns=renamed)),
     )
 
@@ -224,7 +223,7 @@ def html_relations(relations: pd.DataFrame) -> list[str]:
     tables = [table for table in ("real", "synthetic", "holdout") if table in relations]
     listed = relations[["relation", *tables, "kind"]].rename(columns={"holdout": "held-out"})
     broken, kept = listed[is_broken], listed[~is_broken]
-    parts = ["<p>What always, or mostly, holds between real columns, and the shares of the rows that keep it.</p>"]
+    parts = ["<p>Relations that all or most real rows keep, and the shares of the rows that keep them.</p>"]
     if len(broken):
         parts += [f'<h3 class="broken">Broken: {len(broken)} of {len(relations)}</h3>', _table(broken)]
     if len(kept):
@@ -238,23 +237,23 @@ def html_rows(data: PlotData) -> list[str]:
     rows = data.rows
     if rows is None:
         return []
-    how = "the darker, the more"
+    how = "darker is more"
     if isinstance(rows.places, Joint):
         draw, alt = partial(draw_joint, joint=rows.places), "Map of the rows, real above and synthetic below"
     else:
         draw, alt = partial(draw_marginal, marginal=rows.places), "Distribution of the rows, real and synthetic"
         how = _real_and_synthetic()
-    text = f"<p>Whole rows: where real rows lie, synthetic ones should, and as densely; {how}.</p>"
+    text = f"<p>Whole rows. Synthetic rows should lie where real rows lie, with the same density; {how}.</p>"
     return [text, _figure(rows.caption, alt, draw)]
 
 
 def html_privacy(sentence: str, summary: pd.DataFrame, has_holdout: bool) -> list[str]:
-    """Parts of a page: whether real rows were remembered, and what the page itself shows of them."""
+    """Parts of a page: whether real rows were memorised, and what the page itself shows of them."""
     return [
         f"<p>{html.escape(sentence)}</p>",
         _measures(summary.loc[[name for name in PRIVACY if name in summary.index]], has_holdout),
-        "<p>This page holds shares of rows in bins, no rows. A bar of a rare category, or a bin beside all others, ",
-        "can still tell that there is such a row.</p>",
+        "<p>This page holds shares of rows in bins, and no rows. A bar of a rare category, or an isolated bin, ",
+        "can still reveal that such a row exists.</p>",
     ]
 
 

@@ -1,4 +1,4 @@
-"""What the measures of a quality report say, in sentences. Knows plain frames only."""
+"""The verdict of a quality report: sentences on its measures, which are given as plain DataFrames."""
 
 import math
 
@@ -11,7 +11,7 @@ N_CLASSIFIER, N_GOOD_CLASSIFIER = 30, 300  # fewer rows teach a classifier nothi
 N_STANDARD_ERRORS = 3  # more of them are no chance
 WIDE = 0.3  # a share of rows that is known no better than this tells nothing
 # words for figures below a bound: shape_error, c2st, and what a model learns, as a share of what it learns of real rows
-DIFFERENCE = ((1, "very little"), (5, "little"), (15, "easily seen"), (math.inf, "much"))
+DIFFERENCE = ((1, "very little"), (5, "little"), (15, "a clear difference"), (math.inf, "a large difference"))
 TOLD_APART = ((0.2, "nearly always"), (0.6, "often"), (0.9, "sometimes"), (math.inf, "hardly"))
 LEARNED = (
     (0.1, "hardly at all, unlike"),
@@ -30,10 +30,10 @@ MODELS = {"utility_auc": ("classifier", "AUC", 0.5), "utility_r2": ("regression"
 
 
 def verdict_sentences(summary, columns, pairs, relations, n_rows, target=None, nearer_error=None):
-    """A few sentences: single columns, pairs, relations, two-sample test, utility if it was measured, and memory.
+    """Sentences on single columns, pairs, relations, the two-sample test, utility, and memorised rows.
 
-    Takes attributes of a `QualityReport`, and the standard error of `dcr_share`. Nothing is said of what was not measured.
-    Memory comes first where it is clear, as it flatters all the rest.
+    Takes attributes of a `QualityReport`, and the standard error of `dcr_share`. Measures that are missing have no sentence.
+    If rows were clearly memorised, that sentence comes first, because it makes all other measures look too good.
     """
     said = _figures(summary)
     scores, n_least = columns["score"].dropna(), min(n_rows["real"], n_rows["synthetic"])
@@ -123,11 +123,11 @@ def are_broken(relations):
 
 
 def _kept(value, held_out, independent):
-    """What is left of the dependence, beside that of held-out rows, which is all, and of shuffled columns, which is none."""
+    """How much of the dependence is left: held-out rows have all of it, shuffled columns none."""
     has_holdout = not math.isnan(held_out)
     least = held_out if has_holdout else 0.0
     if math.isnan(independent):
-        return "is not the real one"
+        return "differs from the real one"
     if value > 1.25 * max(independent, least) + SAME:
         return "is further from the real one than that of shuffled columns"
     if independent - least < 2 * SAME:
@@ -147,23 +147,23 @@ def _kept(value, held_out, independent):
 def _two_sample(c2st, n_rows):
     value, held_out, _ = c2st
     if n_rows < N_CLASSIFIER:
-        return "so few rows teach a classifier nothing of what tells synthetic rows from real ones"
+        return "there are too few rows for a classifier to learn to tell synthetic rows from real ones"
     beside = "1 where it never can" if math.isnan(held_out) else f"held-out real rows: {held_out:.2f}"
     if value >= held_out - 0.05:
-        text = "a classifier can tell synthetic rows from real ones no better than held-out real rows"
+        text = "a classifier confuses synthetic rows with real ones as often as it does held-out real rows"
     else:
         text = f"a classifier can {_word(value, TOLD_APART)} tell synthetic rows from real ones"
     text += f" (c2st {value:.2f}; {beside})"
-    return f"{text}, though it learns little of so few" if n_rows < N_GOOD_CLASSIFIER and value >= 0.6 else text
+    return f"{text}, but it learns little from so few rows" if n_rows < N_GOOD_CLASSIFIER and value >= 0.6 else text
 
 
 def _utility(utility, model, target, has_holdout):
     value, real, _ = utility
     kind, score, chance = model
     figures = f"({score} {value:,.2f} and {real:,.2f})"
-    caution = "" if has_holdout else "; without held-out rows this flatters"
+    caution = "" if has_holdout else "; without held-out rows this score is too good"
     if max(value, real) < chance + 0.1:
-        return f"neither synthetic nor real rows teach a {kind} much of {_quoted(target)} {figures}{caution}"
+        return f"a {kind} of {_quoted(target)} learns little from synthetic rows and from real ones {figures}{caution}"
     learned = _word((value - chance) / max(real - chance, 1e-9), LEARNED)
     trained = f"a {kind} of {_quoted(target)} trained on the synthetic rows predicts real ones"
     return f"{trained} {learned} one trained on real rows {figures}{caution}"
@@ -173,7 +173,7 @@ def _utility(utility, model, target, has_holdout):
 
 
 def _memory(copies, nearer, n_rows, nearer_error, among_others=True):
-    """A sentence, and whether rows were clearly remembered.
+    """A sentence, and whether rows were clearly memorised.
 
     nearer : dcr_share, or None without holdout; among_others : whether the other sentences of the verdict follow.
     """
@@ -183,16 +183,16 @@ def _memory(copies, nearer, n_rows, nearer_error, among_others=True):
     chance = _chance(value, among_real, n_rows["synthetic"], n_rows[n_others])
     # where real rows often equal one another, rows that are merely too typical equal them too
     evidence = _evidence(value - among_real, chance, 5 * among_real + 0.01)
-    judgement = "only with held-out rows could one tell whether real ones were remembered"
+    judgement = "held-out rows are needed to tell whether real rows were memorised"
     if nearer:
         chance = N_STANDARD_ERRORS * nearer_error
         evidence = max(evidence, _evidence(nearer[0] - 0.5, chance, 0.1))
-        give_or_take = f", give or take {min(chance, 0.5):.0%}" if chance > 0 else ""
-        facts += f", {nearer[0]:.0%} lie nearer to a real row than to a held-out one (by chance: 50%{give_or_take})"
+        margin = f" ± {min(chance, 0.5):.0%}" if chance > 0 else ""
+        facts += f", {nearer[0]:.0%} lie nearer to a real row than to a held-out one (expected by chance: 50%{margin})"
         judgement = _no_memory(nearer[0] - 0.5, chance)
-    judgement = (judgement, "real rows may have been remembered", "real rows were remembered")[evidence]
-    flatters = "; that flatters all that follows" if evidence == 2 and among_others else ""
-    return f"{judgement}: {facts}{flatters}", evidence == 2
+    judgement = (judgement, "real rows may have been memorised", "real rows were memorised")[evidence]
+    caution = "; this makes all other measures look too good" if evidence == 2 and among_others else ""
+    return f"{judgement}: {facts}{caution}", evidence == 2
 
 
 def _evidence(excess, chance, much):
@@ -207,11 +207,11 @@ def _chance(share, other, n, m):
 
 
 def _no_memory(excess, chance):
-    if not 0 < chance < WIDE:  # none, where all rows are as near to the ones as to the others
-        return "it cannot be told whether real rows were remembered"
+    if not 0 < chance < WIDE:  # chance is 0 if all rows are as near to real as to held-out ones
+        return "it cannot be told whether real rows were memorised"
     if excess < -chance:
-        return "synthetic rows are so near to held-out ones that it cannot be told whether real ones were remembered"
-    return "no sign that real rows were remembered"
+        return "synthetic rows are so near to held-out ones that it cannot be told whether real ones were memorised"
+    return "no sign that real rows were memorised"
 
 
 def _word(value, words):
@@ -227,7 +227,7 @@ def _error(percents):
 
 
 def _share(share):
-    """A share as text that is none, or all, only where it is."""
+    """A share as text, which is "none" or "all" only if that is exact."""
     if share in (0, 1):
         return "none" if share == 0 else "all"
     return "under 0.1%" if share < 0.0005 else "over 99.9%" if share > 0.9995 else f"{100 * share:.1f}%"

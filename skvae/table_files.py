@@ -1,7 +1,7 @@
-"""Tables in files: CSV, gzipped CSV and Parquet. A column of texts is read as what it writes, and written in the same form.
+"""Tables in files: CSV, gzipped CSV and Parquet. The type of a CSV column is inferred, and its text format is kept.
 
-Forms of columns are dicts of plain values, so that a model can hold them. `kind` is one of KINDS; `missing` is the text of
-missing cells.
+The format ("form") of a column is a dict of plain values, so that a model can store it. `kind` is a key of KINDS, and
+`missing` is the text of missing cells.
 """
 
 import gzip
@@ -18,23 +18,23 @@ import pandas as pd
 
 from skvae.archive import replacing
 
-# what pandas takes for missing, beside the empty text
+# texts that pandas reads as missing, among them the empty one
 MISSING = {"", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "<NA>", "#N/A", "-nan", "-NaN"}
 BOOLEANS = [("True", "False"), ("true", "false"), ("TRUE", "FALSE")]
 WHOLE = r"-?[1-9][0-9]{0,18}|0"
 DECIMAL = r"-?(?:0|[1-9][0-9]*)\.[0-9]+"
 FLOAT = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?[Ii]nf(?:inity)?"
-CODE = r"[+-]?0[0-9]+.*|[0-9]{19,}"  # such as of a post office, or longer than an integer: names, not numbers
+CODE = r"[+-]?0[0-9]+.*|[0-9]{19,}"  # postal codes and other digits that are not numbers, or too long for an integer
 DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 MOMENT = rf"({DATE})([T ])([0-9]{{2}}:[0-9]{{2}})(:[0-9]{{2}})?(\.[0-9]{{1,9}})?(Z|[+-][0-9]{{2}}:?[0-9]{{2}})?"
 DELIMITERS = ",;\t|"
 
 
 def read_table(path: str, forms: dict | None = None) -> tuple[pd.DataFrame, dict]:
-    """A table, and in which form its columns were written.
+    """A table, and the text formats of its columns.
 
-    path : a file, by its ending, or "-", CSV from stdin. forms : of a table read before, which columns of the same name are
-    expected to have.
+    path : a file, whose extension tells its type, or "-" for CSV from stdin. forms : the formats of a table that was read
+    before, which columns of the same name must have.
     """
     if path.lower().endswith((".parquet", ".pq")):
         return pd.read_parquet(path), {}
@@ -47,7 +47,7 @@ def read_table(path: str, forms: dict | None = None) -> tuple[pd.DataFrame, dict
 
 
 def write_table(frame: pd.DataFrame, path: str, forms: dict | None = None) -> None:
-    """Write a table by the ending of its path, "-" for CSV to stdout; a file is replaced once all is written."""
+    """Write a table; the extension of the path tells the type, and "-" is CSV to stdout. Files are replaced atomically."""
     if path.lower().endswith((".parquet", ".pq")):
         with replacing(path) as file:
             frame.to_parquet(file, index=False)
@@ -62,7 +62,7 @@ def write_table(frame: pd.DataFrame, path: str, forms: dict | None = None) -> No
         sys.stdout.flush()
         return
     with replacing(path) as file:
-        # no time of writing in it: the same rows are the same bytes
+        # without the time of writing, so that the same rows give the same bytes
         packed = gzip.GzipFile(filename="", fileobj=file, mode="wb", mtime=0) if path.lower().endswith(".gz") else file
         packed.write(texts.to_csv(index=False, **style).encode("utf-8"))
         if packed is not file:
@@ -70,24 +70,24 @@ def write_table(frame: pd.DataFrame, path: str, forms: dict | None = None) -> No
 
 
 def _read_texts(path: str) -> tuple[pd.DataFrame, dict]:
-    """The cells of a CSV file as they stand there, and what is between them and at the ends of lines."""
+    """The cells of a CSV file as texts, and its delimiter and line ends."""
     content = _content(path)
     first, _, _ = content.partition("\n")
     style = {"delimiter": ",", "line_end": "\r\n" if first.endswith("\r") else "\n"}
     first = first.rstrip("\r")
     if not first.strip():
-        raise ValueError(f"{_shown(path)} has no line of column names.")
+        raise ValueError(f"{_shown(path)} has no header line with column names.")
     style["delimiter"] = max(DELIMITERS, key=lambda one: (first.count(one), one == ","))
     try:
         table = pd.read_csv(io.StringIO(content), header=None, dtype=str, keep_default_na=False, sep=style["delimiter"])
     except pd.errors.ParserError as error:
         raise ValueError(
-            f"{_shown(path)} is no table: {str(error).removeprefix('Error tokenizing data. C error: ')}"
+            f"{_shown(path)} is not a table: {str(error).removeprefix('Error tokenizing data. C error: ')}"
         ) from None
     names = list(table.iloc[0])
     doubles = sorted(name for name, n in Counter(names).items() if n > 1)
     if doubles:
-        raise ValueError(f"{_shown(path)} has two columns of the name {doubles[0]!r}. Rename one.")
+        raise ValueError(f"{_shown(path)} has two columns named {doubles[0]!r}. Rename one.")
     return table.iloc[1:].set_axis(names, axis=1).reset_index(drop=True), style
 
 
@@ -99,7 +99,7 @@ def _content(path: str) -> str:
         with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
             return file.read()
     except UnicodeDecodeError:
-        raise ValueError(f"{path} is no text in UTF-8. Save it as CSV in UTF-8, or as Parquet.") from None
+        raise ValueError(f"{path} is not encoded in UTF-8. Save it as CSV in UTF-8, or as Parquet.") from None
 
 
 def _shown(path: str) -> str:
@@ -110,16 +110,16 @@ def _shown(path: str) -> str:
 
 
 class Kind(NamedTuple):
-    """How columns of a kind are recognised, read and written.
+    """How columns of a type are recognised, read and written.
 
     Attributes
     ----------
     form : callable
-        From distinct texts, none of them missing, to a form, or None where some are of another kind.
+        From distinct texts, none of them missing, to a format, or to None if some have another type.
     read : callable
-        From texts, and whether they are missing, and a form, to cells. ValueError where some are of another kind.
+        From texts, a mask of missing ones, and a format, to cells. Raises ValueError if some have another type.
     write : callable
-        From cells, none of them missing, and a form, to texts.
+        From cells, none of them missing, and a format, to texts.
     """
 
     form: Callable[[Sequence[str]], dict | None]
@@ -128,7 +128,7 @@ class Kind(NamedTuple):
 
 
 def read_column(texts: pd.Series, form: dict | None, path: str = "-") -> tuple[pd.Series, dict]:
-    """Cells of a column of texts, and their form: the expected one, where all texts have it."""
+    """The cells of a column of texts and their format, which is `form` if that is given."""
     values = texts.to_numpy(dtype=object)
     codes, distinct = pd.factorize(values)
     absent = np.array([text in MISSING for text in distinct], dtype=bool)
@@ -141,8 +141,8 @@ def read_column(texts: pd.Series, form: dict | None, path: str = "-") -> tuple[p
             return pd.Series(cells, name=texts.name), form | {"missing": word}
         except (ValueError, OverflowError):
             raise ValueError(
-                f"{_shown(path)} has a column {texts.name!r} of another kind than the model's, {form['kind']}: it holds "
-                f"{_odd_one(known, form)!r}."
+                f"{_shown(path)} has {_odd_one(known, form)!r} in column {texts.name!r}, which held values of type "
+                f"{type_of(form)} when the model was fitted."
             ) from None
     for name, kind in KINDS.items():
         found = kind.form(known) if known or name == "text" else None
@@ -150,11 +150,11 @@ def read_column(texts: pd.Series, form: dict | None, path: str = "-") -> tuple[p
             with suppress(ValueError, OverflowError):
                 form = {"kind": name, "missing": word} | found
                 return pd.Series(kind.read(values, missing, form), name=texts.name), form
-    raise AssertionError("every column is one of texts")
+    raise AssertionError("every column can be read as text")
 
 
 def _odd_one(known: list[str], form: dict) -> str:
-    """The first text that is of another kind."""
+    """The first text that has another type."""
     for text in known:
         try:
             KINDS[form["kind"]].read(np.array([text], dtype=object), np.array([False]), form)
@@ -164,7 +164,7 @@ def _odd_one(known: list[str], form: dict) -> str:
 
 
 def write_column(cells: pd.Series, form: dict | None) -> np.ndarray:
-    """Cells as texts, in a form, or in that which is usual for their dtype."""
+    """Cells as texts, in a format, or in the usual one of their dtype."""
     form = form or {"kind": _usual_kind(cells), "missing": ""}
     missing = cells.isna().to_numpy()
     out = np.full(len(cells), form["missing"], dtype=object)
@@ -261,7 +261,7 @@ def _write_dates(cells: pd.Series, form: dict) -> Any:
 
 
 def _moment_form(texts: Sequence[str]) -> dict | None:
-    """Of dates with a time: what stands between both, how exact it is, and the zone, where there is one for all."""
+    """Of dates with a time: the separator, the precision, and the time zone if there is one."""
     parts = _moment_parts(texts)
     if parts is None:
         return None
@@ -275,7 +275,7 @@ def _moment_form(texts: Sequence[str]) -> dict | None:
 
 
 def _moment_parts(texts: Sequence[str]) -> list[tuple] | None:
-    """Of each text the date, what follows it, the time, seconds, digits and zone; None where some are no such texts."""
+    """Date, separator, time, seconds, digits and zone of each text; None if some texts are not dates with a time."""
     matches = re.compile(MOMENT).fullmatch
     parts = []
     for match in map(matches, texts):
@@ -337,7 +337,7 @@ def _write_words(cells: pd.Series, form: dict) -> Any:
     return [str(value) for value in cells]
 
 
-# in this order, the first that all texts of a column are of
+# a column has the first type, in this order, that all of its texts have
 KINDS = {
     "boolean": Kind(_boolean_form, _read_booleans, _write_booleans),
     "integer": Kind(_integer_form, _read_integers, _write_integers),
@@ -348,8 +348,13 @@ KINDS = {
 }
 
 
+def type_of(form: dict) -> str:
+    """The type of a column in messages. Saved models hold the key of KINDS, which therefore stays."""
+    return "datetime" if form["kind"] == "moment" else form["kind"]
+
+
 def read_cell(text: str, form: dict | None, dtype: Any = None) -> Any:
-    """One cell, as a text, by the form of its column or else by its dtype; None where it is missing."""
+    """The value of one text, by the format of its column or else by its dtype; None if it is missing."""
     if text in MISSING:
         return None
     if form is not None:

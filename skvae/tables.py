@@ -123,8 +123,8 @@ class Table(AbstractModality):
         check_all_kept(relations, self.relations)
         if not self.variables:
             raise ValueError(
-                f"X has no column to model: {list(names)} hold texts that are nearly all different, which name rows. List "
-                "them in categorical_features, if they mean something, or drop them."
+                f"X has no column to model: the strings in {list(names)} are nearly all distinct, so they are taken as "
+                "identifiers. List these columns in categorical_features to model them."
             )
         return self
 
@@ -230,7 +230,7 @@ class Table(AbstractModality):
             at = self._place(name, "given has a column")
             place, indicator = self.value_at[at], self.indicator_at[at]
             if place is None:
-                raise ValueError(f"given has column {name!r}, which names rows and is not modelled. Leave it out.")
+                raise ValueError(f"given has column {name!r}, which is an identifier and is not modelled. Leave it out.")
             told[at], packed = _read_given(self.columns[at], dtypes[at], cells, series)
             missing = told[at].missing
             if indicator is not None:
@@ -255,11 +255,11 @@ class Table(AbstractModality):
         at = self._place(name, "column is")
         place, column = self.value_at[at], self.columns[at]
         if place is None:
-            raise ValueError(f"column is {name!r}, which names rows and is not modelled. Choose another column.")
+            raise ValueError(f"column is {name!r}, which is an identifier and is not modelled. Choose another column.")
         levels = column.levels()
         if levels is None:
             raise ValueError(
-                f"column is {name!r}, which holds more than {MAX_LEVELS} different numbers. Choose a column of categories, "
+                f"column is {name!r}, which holds more than {MAX_LEVELS} distinct numbers. Choose a column of categories, "
                 "booleans, or few numbers."
             )
         return place, self.indicator_at[at], *levels
@@ -431,7 +431,7 @@ def _series_of(column: AbstractColumn, dtype: Any, values: list, series: Any) ->
     if any(isinstance(value, collections) for value in values):
         raise TypeError("a condition is one value; give a DataFrame with a row for each, to draw rows of several.")
     if column.type.is_time and any(isinstance(value, int | float) for value in values):
-        raise TypeError("a number is no date and no duration.")
+        raise TypeError("a number is not a date or a duration.")
     return series(values, dtype, column.name)
 
 
@@ -454,9 +454,9 @@ def _warn_of_repeated_names(name: Any, values: np.ndarray) -> None:
     n_distinct = len(pd.unique(values))
     if n_distinct < len(values):
         warnings.warn(
-            f"Column {name!r} holds {n_distinct} different texts in {len(values)} rows: it is taken to name rows, and is "
-            f"not modelled. List it in categorical_features to model it, or say likelihood={{{name!r}: 'identifier'}} to be "
-            "silent.",
+            f"Column {name!r} holds {n_distinct} distinct strings in {len(values)} rows, so it is taken as an identifier "
+            f"and is not modelled. List it in categorical_features to model it, or set "
+            f"likelihood={{{name!r}: 'identifier'}} to silence this warning.",
             UserWarning,
             stacklevel=2,
         )

@@ -188,20 +188,20 @@ def test_files_are_replaced_only_by_whole_ones(run, monkeypatch):
     ("arguments", "message"),
     [
         (["sample", "none.skvae"], "none.skvae: No such file or directory"),
-        (["sample", "data.csv"], "data.csv is no file of skvae.save"),
+        (["sample", "data.csv"], "data.csv was not written by skvae.save"),
         (["fit", "none.csv", "-o", "x.skvae"], "none.csv: No such file"),
         (["fit", "data.csv", "-o", "none/x.skvae"], "none: No such folder"),
         (["fit", "data.csv", "-o", "x.skvae", "--likelihood", "what=poisson"], "data.csv has no column 'what'. It has id"),
-        (["fit", "data.csv", "-o", "x.skvae", "--likelihood", "poisson", "--likelihood", "a"], "is one name for all"),
+        (["fit", "data.csv", "-o", "x.skvae", "--likelihood", "poisson", "--likelihood", "a"], "is one NAME for all"),
         (["fit", "data.csv", "-o", "x.skvae", "--prior", "odd"], "The 'prior' parameter of VAETransformer must be"),
-        (["sample", "model.skvae", "--given", "what=1"], "--given is COLUMN=VALUE of a column of the model: id, sex"),
-        (["sample", "model.skvae", "--given", "age=old"], "'old' is no value of that column, which is of kind integer"),
+        (["sample", "model.skvae", "--given", "what=1"], "--given must be COLUMN=VALUE with a column of the model: id, sex"),
+        (["sample", "model.skvae", "--given", "age=old"], "'old' is not a valid value for this column, which"),
         (["sample", "model.skvae", "-n", "0"], "n_samples must be an int"),
-        (["transform", "model.skvae", "bad.csv"], "bad.csv has a column 'age' of another kind than the model's, integer"),
-        (["relations", "double.csv"], "double.csv has two columns of the name 'a'"),
-        (["relations", "ragged.csv"], "ragged.csv is no table: Expected 1 fields in line 2, saw 2"),
-        (["relations", "empty.csv"], "empty.csv has no line of column names"),
-        (["relations", "latin.csv"], "latin.csv is no text in UTF-8"),
+        (["transform", "model.skvae", "bad.csv"], "bad.csv has 'old' in column 'age', which held values of type int"),
+        (["relations", "double.csv"], "double.csv has two columns named 'a'"),
+        (["relations", "ragged.csv"], "ragged.csv is not a table: Expected 1 fields in line 2, saw 2"),
+        (["relations", "empty.csv"], "empty.csv has no header line with column names"),
+        (["relations", "latin.csv"], "latin.csv is not encoded in UTF-8"),
         (["relations", "cut.csv.gz"], "cut.csv.gz"),
     ],
 )  # fmt: skip
@@ -224,7 +224,7 @@ def test_an_interrupt_is_told_and_writes_nothing(run, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(skvae.VAETransformer, "fit", interrupt)
-    assert run("fit", "data.csv", "-o", "x.skvae") == (130, "", "skvae: stopped; nothing was written\n")
+    assert run("fit", "data.csv", "-o", "x.skvae") == (130, "", "skvae: interrupted; nothing was written\n")
     assert not Path("x.skvae").exists()
 
 

@@ -70,7 +70,7 @@ def test_rescaling_a_column_moves_the_score_by_the_log_jacobian(X):
     assert_allclose(other.score_samples(X * factor), one.score_samples(X) - np.log(factor).sum(), rtol=1e-9)
 
 
-@pytest.mark.filterwarnings("ignore:The latents tell nothing")  # of a large beta that is right
+@pytest.mark.filterwarnings("ignore:The latents carry no information")  # of a large beta that is right
 @pytest.mark.parametrize("beta", [0.1, 0.3, 1.0, 3.0])
 def test_scores_integrate_to_one_whatever_beta(beta):
     """Over a grid of the plane, within the error of one block of noise: so scores of models can be compared."""
@@ -576,7 +576,7 @@ def test_curves_count_the_units_of_observed_cells_only():
     assert -vae.loss_curve_[-1] == pytest.approx(vae.score(X[:400]), abs=0.3)
 
 
-@pytest.mark.filterwarnings("ignore:The latents tell nothing")  # of a large beta that is right
+@pytest.mark.filterwarnings("ignore:The latents carry no information")  # of a large beta that is right
 def test_beta_moves_information(X):
     information = [
         VAETransformer(2, beta=beta, max_iter=60, early_stopping=False, random_state=0).fit(X).explained_information_.sum()
@@ -595,7 +595,7 @@ def test_warm_start_goes_on(X):
 @pytest.mark.parametrize("params", [{"latent_dim": 3}, {"hidden_layer_sizes": (4,)}, {"activation": "relu"}])
 def test_warm_start_refuses_a_model_of_another_shape(X, params):
     vae = VAETransformer(max_iter=2, warm_start=True, random_state=0).fit(X).set_params(**params)
-    with pytest.raises(ValueError, match=f"goes on with the fitted model, whose {next(iter(params))} is"):
+    with pytest.raises(ValueError, match=f"continues the fitted model, whose {next(iter(params))} is"):
         vae.fit(X)
     assert vae.transform(X).shape == (150, 2)
 
@@ -754,7 +754,7 @@ WRONG_PARAMETERS = [
     ({"validation_fraction": 1.0}, "'validation_fraction' parameter"),
     ({"n_iter_no_change": -1}, "'n_iter_no_change' parameter"),
     ({"tol": -1e-3}, "'tol' parameter"),
-    ({"device": "gpu"}, "device must be 'auto' or a device that torch finds here. Got 'gpu'"),
+    ({"device": "gpu"}, "device must be 'auto' or a device that torch can use. Got 'gpu'"),
     ({"random_state": "seed"}, "'random_state' parameter"),
     ({"early_stopping": "yes"}, "'early_stopping' parameter"),
 ]

@@ -365,7 +365,7 @@ def test_bfloat16_reaches_the_bound_of_float32(likelihood, monkeypatch):
 def test_latents_that_tell_nothing_are_said_so():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(200, 1)) + 0.1 * rng.normal(size=(200, 6))
-    with pytest.warns(UserWarning, match=r"latents tell nothing .* Lower beta"):
+    with pytest.warns(UserWarning, match=r"latents carry no information .* Lower beta"):
         VAETransformer(1, beta=1e4, max_iter=100, generator="latent", early_stopping=False, random_state=0).fit(X)
 
 

@@ -81,7 +81,7 @@ REFUSED = {
     "text for a boolean": ({"member": "no"}, "'no' in column 'member', which is not a value of it"),
     "a number for a boolean": ({"member": 2}, "2 in column 'member', which is not a value of it"),
     "no date": ({"day": "tomorrow"}, "'tomorrow' in column 'day', which is not a value of it"),
-    "a number for a date": ({"day": 5}, "5 in column 'day', which is not a value of it: a number is no date"),
+    "a number for a date": ({"day": 5}, "5 in column 'day', which is not a value of it: a number is not a date"),
     "below the least": ({"age": -1}, "given has -1 in column 'age', beyond the 18 to 79 that fit saw"),
     "before the earliest": ({"day": pd.Timestamp("1999-12-31")}, "1999-12-31 .* in column 'day', beyond the 2020-01-0"),
     "longer than the longest": (
@@ -90,7 +90,7 @@ REFUSED = {
     ),
     "another constant": ({"constant": 8}, "8 in column 'constant', beyond the 7 to 7"),
     "a column never seen": ({"nothing": 1.0}, "1.0 in column 'nothing', of which fit saw no cell"),
-    "an identifier": ({"code": "r1"}, "column 'code', which names rows and is not modelled. Leave it out"),
+    "an identifier": ({"code": "r1"}, "column 'code', which is an identifier and is not modelled. Leave it out"),
     "no column": ({}, "must name at least one column"),
     "a frame without rows": (pd.DataFrame({"age": []}), r"0 sample\(s\) .*a minimum of 1 is required by sample, in given"),
     "a frame without columns": (pd.DataFrame(index=[0]), r"0 feature\(s\) .* by sample, in given"),

@@ -232,11 +232,11 @@ def test_measures_stand_beside_what_real_rows_score(holdout, head, tmp_path):
 def test_arrays_are_left_out_and_named(tmp_path):
     real, synthetic = FRAMES["arrays"]
     report = quality_report(real, synthetic, target="y", random_state=0)
-    assert report.left_out == {"image": "holds arrays", "vector": "holds arrays", "id": "names rows"}
+    assert report.left_out == {"image": "holds arrays", "vector": "holds arrays", "id": "is an identifier"}
     without = quality_report(real[["x", "id", "y"]], synthetic[["x", "id", "y"]], target="y", random_state=0)
     pd.testing.assert_frame_equal(report.summary, without.summary)
     for text in (written(report, tmp_path)[1], report._repr_html_()):
-        assert "Not compared: image (holds arrays), vector (holds arrays), id (names rows)." in text
+        assert "Not compared: image (holds arrays), vector (holds arrays), id (is an identifier)." in text
     assert "Not compared: image (holds arrays)" in repr(report)
 
 
@@ -250,7 +250,7 @@ def test_a_column_of_arrays_in_one_table_is_left_out():
     ("columns", "target", "message"),
     [
         (["image"], None, "real has no column to compare: 'image' holds arrays"),
-        (["image", "id"], None, "no column to compare: 'image' holds arrays, 'id' names rows"),
+        (["image", "id"], None, "no column to compare: 'image' holds arrays, 'id' is an identifier"),
         (["image", "x"], "image", "target 'image' holds arrays in real: it cannot be predicted"),
     ],
 )

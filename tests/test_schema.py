@@ -253,7 +253,9 @@ def test_the_kind_of_a_text_column_does_not_depend_on_which_rows_a_fold_got():
     names = np.array([f"{k} Smith" for k in range(200)], dtype=object)
     names[::40] = "0 Smith"
     frame = pd.DataFrame({"name": names, "x": RNG.normal(size=200)})
-    with pytest.warns(UserWarning, match="Column 'name' holds 196 different texts in 200 rows: it is taken to name rows"):
+    with pytest.warns(
+        UserWarning, match="Column 'name' holds 196 distinct strings in 200 rows, so it is taken as an identifier"
+    ):
         assert table(frame).ignored == ["name"]
     assert table(frame.iloc[1:40]).ignored == []  # too few to tell
     assert table(frame.iloc[81:160]).ignored == ["name"]
@@ -261,7 +263,7 @@ def test_the_kind_of_a_text_column_does_not_depend_on_which_rows_a_fold_got():
 
 def test_free_text_is_refused_with_advice():
     texts = [f"{k % 10_001} words" for k in range(20_100)]
-    with pytest.raises(ValueError, match=r"Column 'essay' holds 10001 different values, .*X.drop\(columns=\['essay'\]\)"):
+    with pytest.raises(ValueError, match=r"Column 'essay' holds 10001 distinct values, .*X.drop\(columns=\['essay'\]\)"):
         table(pd.DataFrame({"essay": texts}))
 
 
@@ -542,7 +544,7 @@ def test_dates_for_numbers_and_numbers_for_dates_are_refused(fitted, given):
 
 
 def test_a_table_of_identifiers_only_is_refused():
-    with pytest.raises(ValueError, match=r"no column to model: \['id'\]"):
+    with pytest.raises(ValueError, match=r"no column to model: the strings in \['id'\] are"):
         table(pd.DataFrame({"id": [f"{k} Smith" for k in range(100)]}))
 
 

@@ -99,8 +99,8 @@ def test_conditional_probabilities_come_in_the_container_of_the_rows():
     ("column", "message"),
     [
         ("z", r"column is 'z' that fit did not see. Columns: \['a', 'x', 'id'\]"),
-        ("x", "column is 'x', which holds more than 20 different numbers"),
-        ("id", "column is 'id', which names rows"),
+        ("x", "column is 'x', which holds more than 20 distinct numbers"),
+        ("id", "column is 'id', which is an identifier"),
     ],
 )
 def test_columns_without_conditional_probabilities(column, message):
