@@ -327,6 +327,7 @@ class NumericColumn(AbstractColumn):
         numbers = (counted - self.origin) / self.unit
         slack = OFF_GRID * (self.step or max(1.0, abs(self.upper), abs(self.lower)) * 1e-6)
         within = (numbers >= self.bounds[0] - slack) & (numbers <= self.bounds[1] + slack)
+        within &= np.abs(self.scaling.pack(np.where(within, numbers, np.nan))) <= FARTHEST
         if not self.step:
             return within
         steps = (numbers - self.offset) / self.step

@@ -35,6 +35,7 @@ from skvae.tails import (
 
 NEAREST_TO_END = 1e-3  # where a number on an interval counts as its end, which by itself has a probability of 0
 DF_AT_START, DF_TRIED = 50.0, (2.0, 3.0, 5.0, 8.0, 15.0, 30.0, 100.0)  # degrees of freedom, less one; unmeasured
+N_REDRAWS = 4  # of a normal score that is out of reach, before it is set to the end of it
 
 
 class _LocationScale(AbstractLikelihood):
@@ -177,9 +178,23 @@ class RobustNormal(StudentT):
         # rows that are many can tell any shape that a cell has given others
         return TiltedScores(variables) if relative and all(v.size for v in variables) else cls(variables, relative)
 
+    lower: Tensor
+    upper: Tensor
+
     def __init__(self, variables, relative=False):
         super().__init__(variables, relative)
         nn.init.constant_(self.log_df, math.log(DF_AT_START))
+        for name in ("lower", "upper"):
+            self.register_buffer(name, torch.tensor([float(getattr(v, name)) for v in variables]), persistent=False)
+
+    def sample(self, theta, rng):
+        """As `AbstractLikelihood.sample`, of scores within reach: others, which are rare, are drawn again."""
+        x = super().sample(theta, rng)
+        for _ in range(N_REDRAWS):
+            if not (beyond := (x < self.lower) | (x > self.upper)).any():
+                return x
+            x = torch.where(beyond, super().sample(theta, rng), x)
+        return x.clamp(self.lower, self.upper)
 
     def start(self, mean, loadings, noise):
         self.log_scale.copy_(noise.log() - self.least_scale / noise)

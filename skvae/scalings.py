@@ -22,6 +22,7 @@ from skvae.persistence import Saved
 FINE, LEAST_SCALE = 0.02, 0.01
 APART, MIN_ROWS_CHANCE = 5, 200  # median gaps that a value is apart; rows from which heaviness is no chance; unmeasured
 FARTHEST_SCORE = 100.0  # an edge that no normal score is beyond
+BEYOND = 0.1  # rows of which a normal distribution has as many beyond the greatest score that is drawn
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Variable(Saved):
     spacing : float
         Distance between neighbours on the lattice of discrete numbers, in packed units; 0 for a continuum.
     lower, upper : float
-        Ends of that lattice, in packed units.
+        Ends of that lattice, in packed units; of normal scores, the least and the greatest that are drawn.
     least_scale : float
         The smallest scale of a density, in packed units: it keeps repeated values from drawing the density to infinity.
     indicator : int
@@ -217,7 +218,7 @@ class NormalScoreScaling(AbstractScaling):
         n_bins = min(len(values) // self.rows_a_bin, self.max_bins)
         # a column that is normal may well be so given others
         in_bins = len(values) >= self.min_rows_bins and len(self.curve.values) > 1
-        self.variable = self._in_bins(n_bins, len(values)) if in_bins else Variable(self.likelihood)
+        self.variable = self._in_bins(n_bins, len(values)) if in_bins else self._within_reach(self.pack(values))
 
     def _heaps(self, values, weight):
         """The numbers that repeat (m,), and the scores between which their rows are (m, 2), of values (n,)."""
@@ -230,6 +231,15 @@ class NormalScoreScaling(AbstractScaling):
         upper = np.bincount(at, weight).cumsum() / weight.sum()
         scores = ndtri(np.column_stack([np.append(0.0, upper[:-1]), upper]).clip(0, 1))
         return found[repeated], scores[repeated]
+
+    def _within_reach(self, scores: np.ndarray) -> Variable:
+        """Of which no score is drawn that lies far beyond those of the rows (n,).
+
+        Student's t distribution of few degrees of freedom, which suits a cell that others nearly tell, would otherwise draw
+        one at a hundred standard deviations where they tell nothing.
+        """
+        reach = -ndtri(min(BEYOND / len(scores), 0.5))
+        return Variable(self.likelihood, lower=float(min(-reach, scores.min())), upper=float(max(reach, scores.max())))
 
     def _in_bins(self, n_bins: int, n_rows: int) -> Variable:
         """With bins of scores, which hold equal shares of a normal distribution; towards the ends ever smaller ones."""

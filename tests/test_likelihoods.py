@@ -445,3 +445,19 @@ def test_the_tails_of_bins_are_finite_whatever_is_drawn(monkeypatch):
     rng = torch.Generator()
     monkeypatch.setattr(torch, "rand", lambda shape, **rest: torch.zeros(shape))  # zero is one of its draws
     assert torch.isfinite(likelihood.sample(torch.zeros(5, likelihood.n_params), rng)).all()
+
+
+@torch.no_grad()
+def test_no_normal_score_is_drawn_far_beyond_those_of_the_rows():
+    """However few degrees of freedom a cell has given others, and wherever a network puts it."""
+    scaling = SCALINGS["normal_scores"]("x", "normal_scores", 0.0, False)
+    values = np.random.default_rng(0).gamma(2, size=500)
+    scaling.fit(values, np.ones(500))
+    likelihood = LIKELIHOODS["normal_scores"].of([scaling.variable], relative=True)
+    likelihood.log_df.fill_(math.log(0.5))
+    rng = torch.Generator().manual_seed(0)
+    reach = scaling.pack(values).max()
+    usual = likelihood.sample(torch.zeros(50_000, 2), rng)
+    assert usual.max() < 1.3 * reach
+    assert (usual > reach).any()
+    assert_allclose(likelihood.sample(torch.full((9, 2), 1e9), rng), likelihood.upper.expand(9, 1))

@@ -410,6 +410,12 @@ def test_a_cell_of_an_array_that_is_beyond_a_line_is_refused_as_that_of_a_column
         schema.pack(X)
 
 
+@pytest.mark.parametrize("likelihood", ["gaussian", "normal_scores", "student_t"])
+def test_an_amount_that_could_not_be_packed_is_none_that_a_cell_can_hold(likelihood):
+    (column,) = table(RNG.normal(size=(200, 1)), {"x0": likelihood}).columns
+    assert_array_equal(column.can_hold(np.array([0.5, 1e30, -1e300]), ""), [True, False, False])
+
+
 def test_a_pixel_beyond_the_bounds_is_refused_in_any_precision():
     X = np.where(RNG.random((20, 4)) < 0.5, 0.1, 0.7)
     schema = images(X, "bernoulli", (2, 2))
