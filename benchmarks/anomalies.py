@@ -29,7 +29,7 @@ from sklearn.metrics import average_precision_score
 from sklearn.neighbors import LocalOutlierFactor
 from sklearn.preprocessing import StandardScaler
 
-from skvae import VAEOutlierDetector
+from skvae import VAEOutlierDetector, VAETransformer
 
 FOLDER = Path(os.environ.get("SKVAE_DATA", Path(__file__).parents[2] / "shared" / "data"))
 N_ROWS, SHARE = 3000, 0.1
@@ -190,7 +190,8 @@ def by_pyod(frame, seed):
 
 MODELS = {
     "skvae": by_skvae(),
-    "skvae, worst_cell": by_skvae(worst_cell=True),
+    "skvae, one fit": by_skvae(support_fraction=1.0),
+    "skvae, layers": by_skvae(estimator=VAETransformer(8, generator="latent", likelihood="student_t")),
     "IsolationForest": by_forest,
     "LocalOutlierFactor": by_neighbours,
 }

@@ -144,6 +144,14 @@ class AbstractLikelihood(nn.Module, ABC):
             rarer, least = rarer + (drawn <= own), torch.minimum(least, drawn)
         return (rarer / (N_DRAWS_P_VALUE + 1)).log() + (own - least).clamp(max=0.0)
 
+    def log_p_value_of_mixture(self, x: Tensor, theta: Tensor, log_share: Tensor) -> Tensor:
+        """As `log_p_value`, of a mixture of k distributions.
+
+        By default the mean of theirs, which suits cells without an order. x : (n, n_variables); theta : (k, n, n_params);
+        log_share : (k, n, 1), logarithms of shares; returns (n, n_variables).
+        """
+        return (log_share + self.log_p_value(x, theta)).logsumexp(0).clamp(max=0.0)
+
     def codes(self, x: Tensor) -> Tensor:
         """Which of `n_codes` codes a cell has: the only one, for numbers. x : (..., n_variables); returns the same."""
         return torch.zeros_like(x, dtype=torch.long)
@@ -273,6 +281,21 @@ class Softmax(AbstractLikelihood):
             return draw_index(log_probs.exp(), rng)
 
         return self._by_bucket(theta, draw).to(theta.dtype)
+
+
+class WithTails(AbstractLikelihood):
+    """What the likelihoods of numbers share: the p-value is that of the nearer tail, doubled."""
+
+    @abstractmethod
+    def log_tails(self, x: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
+        """log P(x' <= x) and log P(x' >= x), both (..., n_variables). x, theta : as in `log_prob`."""
+
+    def log_p_value(self, x, theta):
+        return log_two_sided(*self.log_tails(x, theta))
+
+    def log_p_value_of_mixture(self, x, theta, log_share):
+        """Of the tails of the mixture: far from some of its narrow parts, a number may be in the midst of all."""
+        return log_two_sided(*((log_share + tail).logsumexp(0) for tail in self.log_tails(x, theta)))
 
 
 def log_of_no_likelier(codes: Tensor, log_probs: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Generator, Tensor, nn
 
 from skvae.contexts import own_context
 from skvae.decoders import FactorisedDecoder
+from skvae.laplace import NormalPosterior, laplace
 from skvae.networks import MLP
 from skvae.priors import PRIORS, Latents, Posterior, normal_kl
 from skvae.rows import Part, Rows
@@ -17,9 +18,10 @@ from skvae.sizes import N_NUMBERS_AT_ONCE, N_ROWS_IN_CACHE
 from skvae.views import AbstractView, PartEmbedding
 
 N_IMPORTANCE_SAMPLES = 64  # of `Autoencoder.log_likelihood` (benchmarks/density.py); documented in the estimator
-# of p-values of cells: draws for each group of variables that are hidden, and how many groups. On four tables the cell that
-# is wrong was the worst of its row as often with four groups as with one for each column, and with 16 draws as with 64
-N_SAMPLES_P_VALUE, N_GROUPS_HIDDEN = 16, 8
+# of p-values of cells: latents for each group of variables that are hidden, and how many groups. On four tables the cell
+# that is wrong was the worst of its row as often with four groups as with one for each column
+N_SAMPLES_P_VALUE, N_GROUPS_HIDDEN = 128, 8
+MANY_VARIABLES = 192  # from which on the posterior of a row that lacks cells is the encoder's; unmeasured
 # the linear start looks at so many rows, and cells: its cost is rows times squared columns; unmeasured
 N_ROWS_START, N_CELLS_START = 100_000, 5_000_000
 # from so many features on, the start looks at so many rows: their spectrum is enough, and the cost stays below d³
@@ -323,10 +325,10 @@ class Autoencoder(nn.Module):
         out = [torch.zeros_like(part.x) for part in parts]
         for group in self._groups():
             seen = [_without(part, hidden) for part, hidden in zip(parts, group, strict=True)]
-            z, _, log_weights = self._weighted(seen, noise)
+            z, _, log_weights = self._weighted(seen, noise, self.posterior(seen))
             log_share, z = log_weights.log_softmax(0).unsqueeze(-1), self.unorder(z)
             for at, hidden in enumerate(group):
-                log_p = (log_share + self.decoders[at].log_p_value(parts[at], z)).logsumexp(0).clamp(max=0.0)
+                log_p = self.decoders[at].log_p_value(parts[at], z, log_share)
                 out[at] = torch.where(hidden, log_p, out[at])
         return out
 
@@ -343,11 +345,13 @@ class Autoencoder(nn.Module):
 
         At draws of q, that noise (n_samples, latent_dim) stands for.
         """
-        return self._weighted(parts, noise)[1:]
+        return self._weighted(parts, noise, self.proposal(parts))[1:]
 
-    def _weighted(self, parts: Sequence[Part], noise: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
-        """The draws themselves, (n_samples, n, latent_dim), by what latents tell, and what `_importance` returns."""
-        proposal = self.proposal(parts)
+    def _weighted(self, parts: Sequence[Part], noise: Tensor, proposal: Any) -> tuple[Tensor, list[Tensor], Tensor]:
+        """The draws themselves, (n_samples, n, latent_dim), by what latents tell, and what `_importance` returns.
+
+        proposal : a distribution of latents, such as a Posterior, in the place of q.
+        """
         z = proposal.at(noise[:, None])
         cells = self.log_cells(parts, self.unorder(z))
         return z, cells, _total(cells) + self.log_prior(z) - proposal.log_prob(z)
@@ -357,16 +361,27 @@ class Autoencoder(nn.Module):
         centre, scale = (part[self.encoder.order] for part in (self.prior.centre, self.prior.scale))
         return self.encode(parts).at_beta_one(self.beta, centre, scale)
 
+    def posterior(self, parts: Sequence[Part]) -> Posterior | NormalPosterior:
+        """As `proposal`, but near to the posteriors of rows that lack any cells, which the encoder seldom saw.
+
+        Where two columns nearly copy each other, and one is hidden, the posterior is narrow across what the other one says:
+        independent latents, or a mean that is a little off, miss it. Rows of many variables have the encoder's.
+        """
+        proposal = self.proposal(parts)
+        if sum(self.widths) > MANY_VARIABLES:
+            return proposal
+        return laplace(lambda z: _total(self.log_cells(parts, self.unorder(z))) + self.log_prior(z), proposal.mean)
+
     def candidates(self, parts: Sequence[Part], n: int, rng: Generator) -> tuple[Tensor, Tensor]:
         """n latents (n even) for each of m rows, (n, m, latent_dim), and log(p(z) / q(z)) up to a constant, (n, m).
 
-        Half of them are the encoder's and half the prior's: an encoder that sees a cell or two is on strange ground.
+        Half of them are from `posterior` and half from the prior.
         """
         x = parts[0].x
         shape = n // 2, len(x), self.latent_dim
         noise = torch.randn(shape, generator=rng, dtype=x.dtype, device=x.device)
         drawn = self.sample_latents(math.prod(shape[:2]), rng).view(shape)
-        proposal = self.proposal(parts)
+        proposal = self.posterior(parts)
         z = torch.cat([proposal.at(noise), drawn])
         prior = self.log_prior(z)
         return z, prior - torch.logaddexp(proposal.log_prob(z), prior)

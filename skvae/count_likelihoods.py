@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from skvae.abstract_likelihood import AbstractLikelihood, log_two_sided
+from skvae.abstract_likelihood import WithTails
 from skvae.counts import MOST, CountsSpec, Totals
 from skvae.scalings import Variable
 from skvae.sparse_tensors import SparseTensor
@@ -43,7 +43,7 @@ class RootShares(nn.Module):
         return (x * (ROW_NORM**2 / x.sum(-1, keepdim=True).clamp(min=1.0))).sqrt()
 
 
-class AbstractCounts(AbstractLikelihood):
+class AbstractCounts(WithTails):
     """What likelihoods of rows of counts share.
 
     Parameters
@@ -63,14 +63,6 @@ class AbstractCounts(AbstractLikelihood):
     def log_means(self, x: Tensor, theta: Tensor) -> Tensor:
         """Logarithms of expected counts, given the totals of x. x : (n, n_variables); theta : (..., n, n_variables)."""
         return theta.log_softmax(-1) + _total(x).clamp(min=1e-30).log()
-
-    def log_p_value(self, x, theta):
-        """Of the nearer tail of a count, given the row's total."""
-        return log_two_sided(*self.log_tails(x, theta))
-
-    def log_tails(self, x: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
-        """log P(x' <= x) and log P(x' >= x), (..., n, n_variables). x : (n, n_variables); theta : (..., n, n_params)."""
-        raise NotImplementedError(f"{type(self).__name__} has no tails")
 
     def centre(self, theta):
         """Expected counts in a row whose total is the mean."""

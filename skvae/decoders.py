@@ -164,9 +164,13 @@ class FactorisedDecoder(AbstractDecoder):
         """Nats of each cell, zero where it is missing. part : n rows; z : (..., n, latent_dim)."""
         return self._figures(part, self.theta(z), lambda likelihood, x, theta: likelihood.log_prob(x, theta))
 
-    def log_p_value(self, part: Part, z: Tensor) -> Tensor:
-        """Log-probability of a cell at least as unlikely, zero where it is missing. part, z : as in `log_prob`."""
-        return self._figures(part, self.theta(z), lambda likelihood, x, theta: likelihood.log_p_value(x, theta))
+    def log_p_value(self, part: Part, z: Tensor, log_share: Tensor) -> Tensor:
+        """Log-probability of a cell at least as unlikely, zero where it is missing: (n, n_variables).
+
+        part : n rows; z : (k, n, latent_dim), of which a row has shares, with logarithms log_share (k, n, 1).
+        """
+        log_p = self._figures(part, self.theta(z), lambda one, x, theta: one.log_p_value_of_mixture(x, theta, log_share))
+        return (log_share + log_p).logsumexp(0).clamp(max=0.0)  # an unseen category has a probability for each z
 
     def _figures(self, part: Part, theta: Tensor, figure: Callable[[AbstractLikelihood, Tensor, Tensor], Tensor]) -> Tensor:
         """A figure of each cell, zero where it is missing or follows from others. theta : (..., n, n_params)."""

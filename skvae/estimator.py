@@ -1208,7 +1208,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
     def _computing(self, n_rows):
         """While a fitted model computes so many rows: no gradients, and as many threads as that is worth."""
         n_products = self.module_.n_weights * min(n_rows, N_ROWS_AT_ONCE)
-        with own_context(), threads_for(n_products), torch.inference_mode():
+        with own_context(), threads_for(n_products), torch.no_grad():
             yield
 
     # --- scikit-learn's hooks ----------------------------------------------------------------------------------------

@@ -16,10 +16,10 @@ from skvae.abstract_likelihood import (
     HALF_LOG_2PI,
     AbstractLikelihood,
     Softmax,
+    WithTails,
     draw_index,
     log_mass_of_logistic,
     log_of_no_likelier,
-    log_two_sided,
     match_shares,
     normal_like,
 )
@@ -38,7 +38,7 @@ DF_AT_START, DF_TRIED = 50.0, (2.0, 3.0, 5.0, 8.0, 15.0, 30.0, 100.0)  # degrees
 N_REDRAWS = 4  # of a normal score that is out of reach, before it is set to the end of it
 
 
-class _LocationScale(AbstractLikelihood):
+class _LocationScale(WithTails):
     """What a location and a scale share. Without `relative`, theta is the location, and scales are parameters."""
 
     takes_base = takes_mixture = True
@@ -120,13 +120,13 @@ class Gaussian(_LocationScale):
         gap = torch.special.log_ndtr(left.clamp(-far, far)) - log_right
         return log_right + torch.log(-torch.expm1(gap.clamp(max=-1e-7)))
 
-    def log_p_value(self, x, theta):
+    def log_tails(self, x, theta):
         loc, scale = self._loc_scale(theta)
         half, far = 0.5 * self.spacing, math.inf
         # of a density, or on a lattice of cells up to their outer edges, the outermost of which are at the end of the line
         above = torch.special.log_ndtr(-torch.where((self.spacing > 0) & (x <= self.lower), -far, (x - half - loc) / scale))
         below = torch.special.log_ndtr(torch.where((self.spacing > 0) & (x >= self.upper), far, (x + half - loc) / scale))
-        return log_two_sided(below, above)
+        return below, above
 
     def sample(self, theta, rng):
         loc, scale = self._loc_scale(theta)
@@ -151,9 +151,12 @@ class StudentT(_LocationScale):
         tail = 0.5 * (df + 1) * torch.log1p(((x - loc) / scale).square() / df)
         return torch.lgamma(0.5 * (df + 1)) - torch.lgamma(0.5 * df) - 0.5 * (math.pi * df).log() - scale.log() - tail
 
-    def log_p_value(self, x, theta):
+    def log_tails(self, x, theta):
         loc, scale = self._loc_scale(theta)
-        return log_p_value_of_t((x - loc) / scale, 1 + self.log_df.exp())
+        deviation = (x - loc) / scale
+        nearer = log_p_value_of_t(deviation, 1 + self.log_df.exp()) - math.log(2)
+        farther = torch.log1p(-nearer.exp())
+        return torch.where(deviation > 0, farther, nearer), torch.where(deviation > 0, nearer, farther)
 
     def sample(self, theta, rng):
         loc, scale = self._loc_scale(theta)
@@ -311,7 +314,7 @@ class ContinuousBernoulli(AbstractLikelihood):
         return 12 * torch.atanh((mean - 0.5).clamp(-0.45, 0.45)), 12 * loadings
 
 
-class _Count(AbstractLikelihood):
+class _Count(WithTails):
     """What counts share: the rate is exp(theta), the encoder sees log(1 + x) standardised."""
 
     chain_rank = 1
@@ -338,8 +341,8 @@ class Poisson(_Count):
     def log_prob(self, x, theta):
         return x * theta.clamp(max=30) - self._rate(theta) - torch.lgamma(x + 1)
 
-    def log_p_value(self, x, theta):
-        return log_two_sided(*log_tails_of_poisson(x, self._rate(theta), self.log_prob(x, theta)))
+    def log_tails(self, x, theta):
+        return log_tails_of_poisson(x, self._rate(theta), self.log_prob(x, theta))
 
     def sample(self, theta, rng):
         return torch.poisson(self._rate(theta), generator=rng)
@@ -358,11 +361,7 @@ class NegativeBinomial(_Count):
         ways = torch.lgamma(x + shape) - torch.lgamma(shape) - torch.lgamma(x + 1)
         return ways + shape * (self.log_shape - log_total) + x * (theta - log_total)
 
-    def log_p_value(self, x, theta):
-        return log_two_sided(*self.log_tails(x, theta))
-
-    def log_tails(self, x: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
-        """log P(x' <= x) and log P(x' >= x). x, theta, and both that are returned : (..., n_variables)."""
+    def log_tails(self, x, theta):
         return log_tails_of_negative_binomial(x, self._rate(theta), self.log_shape.exp(), self.log_prob(x, theta))
 
     def sample(self, theta, rng):
@@ -383,9 +382,9 @@ class ZeroInflatedNegativeBinomial(_Count):
         rate, zero = theta.chunk(2, -1)
         return log_prob_with_more_zeros(x, zero, self.counts.log_prob(x, rate))
 
-    def log_p_value(self, x, theta):
+    def log_tails(self, x, theta):
         rate, zero = theta.chunk(2, -1)
-        return log_two_sided(*with_more_zeros(x, zero, *self.counts.log_tails(x, rate)))
+        return with_more_zeros(x, zero, *self.counts.log_tails(x, rate))
 
     def sample(self, theta, rng):
         rate, zero = theta.chunk(2, -1)

@@ -145,6 +145,8 @@ class Table(AbstractModality):
                 )
             wanted = "auto"
         values = cells.values[~cells.missing]
+        if not isinstance(self.likelihood, dict) and len(pd.unique(values)) <= 2:
+            wanted = "auto"  # no density is that of two values
         column.fit(values, weight[~cells.missing], wanted)
         column.empty = len(values) == 0
         if column.variable is None and wanted == "auto":

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_array_equal
 from sklearn.base import clone, is_outlier_detector
 from sklearn.datasets import load_iris
 from sklearn.metrics import average_precision_score
@@ -119,11 +119,26 @@ def test_containers(container):
     assert set(detector.predict(container(X))) <= {-1, 1}
 
 
-def test_the_worst_cell_counts_on_request(planted, detector):
-    frame, _, _ = planted
-    both = clone(detector).set_params(worst_cell=True).fit(frame)
-    log_p = both.estimator_.score_cells(frame, kind="log_p_value").min(axis=1)
-    assert_allclose(both.score_samples(frame), both.estimator_.score_samples(frame) + log_p)
+def test_the_second_fit_leaves_rows_out_that_are_unlikely():
+    """Of which a first one makes a part of what is normal: every fifth row is of a kind of its own."""
+    frame, rng = mixed(), np.random.default_rng(0)
+    wrong = np.arange(len(frame)) % 5 == 0
+    frame.loc[wrong, "metres"] = rng.normal(0.5, 0.02, wrong.sum())
+    frame.loc[wrong, "rate"] = rng.lognormal(3.5, 0.3, wrong.sum())
+    precision = {
+        fraction: average_precision_score(
+            wrong, -VAEOutlierDetector(support_fraction=fraction, random_state=0).fit(frame).score_samples(frame)
+        )
+        for fraction in (0.7, 1.0)
+    }
+    assert precision[0.7] > max(0.99, precision[1.0])
+
+
+def test_all_rows_support_one_fit():
+    X = load_iris().data
+    once = VAEOutlierDetector(FAST, support_fraction=1, random_state=0).fit(X)
+    plain = clone(FAST).set_params(random_state=0).fit(X)
+    assert_array_equal(once.score_samples(X), plain.score_samples(X))
 
 
 def test_contamination_is_the_share_of_outliers():
