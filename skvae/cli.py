@@ -76,6 +76,17 @@ def _add_output(parser: argparse.ArgumentParser, what: str, default: str | None 
     parser.add_argument("-o", "--output", default=default, required=default is None, metavar="FILE", help=what)
 
 
+def _add_missing(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--missing",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="a further text of missing cells in CSV; may be repeated. Empty cells are missing; NA, NaN, null and the like are "
+        "missing in columns of numbers, booleans or dates, and categories in columns of text. A model remembers TEXT",
+    )
+
+
 def _add_fit(commands: Subparsers) -> None:
     example = "skvae fit data.csv -o model.skvae --max-iter 50 --likelihood age=poisson"
     fit = _add(commands, "fit", "fit a model to a table", example)
@@ -100,6 +111,7 @@ def _add_fit(commands: Subparsers) -> None:
         metavar="TEXT",
         help='a relation to add ("total = a + b") or to remove ("not a -> b"), or "none" for no relations; may be repeated',
     )
+    _add_missing(fit)
     option("--device", metavar="NAME", help='where to compute: "auto", "cpu" or "cuda"')
     option("--seed", type=int, metavar="N", help="random seed, which makes the model and its samples reproducible")
     option("-q", "--quiet", action="store_true", help="show no progress")
@@ -145,6 +157,7 @@ def _add_of_rows(commands: Subparsers) -> None:
         one.add_argument("model", help=MODEL)
         one.add_argument("data", help=f"the rows: {SOURCE}")
         _add_output(one, f"where to write the result: {TARGET}")
+        _add_missing(one)
     impute.add_argument("--draws", type=int, metavar="M", help="write M completed tables, numbered in the column draw")
     impute.add_argument("--seed", type=int, metavar="N", help="random seed of --draws")
     score.add_argument("--cells", type=int, default=3, metavar="N", help="number of cells that explain a row (default: 3)")
@@ -157,6 +170,7 @@ def _add_report(commands: Subparsers) -> None:
     report.add_argument("synthetic", help="the rows to evaluate")
     report.add_argument("--holdout", metavar="FILE", help="real rows that the model has not seen")
     report.add_argument("--target", metavar="COLUMN", help="a column to predict from the others")
+    _add_missing(report)
     report.add_argument("--seed", type=int, default=0, metavar="N", help="random seed of folds and classifiers (default: 0)")
     report.add_argument("-o", "--output", metavar="FILE", help="an HTML page to write (default: only print the summary)")
 
@@ -166,4 +180,5 @@ def _add_info(commands: Subparsers) -> None:
     info.add_argument("model", help=MODEL)
     relations = _add(commands, "relations", "find relations between columns", "skvae relations data.csv")
     relations.add_argument("data", help=f"the table: {SOURCE}")
+    _add_missing(relations)
     _add_output(relations, f"where to write them as a table: {TABLES} (default: print them as text)", default="")

@@ -19,7 +19,7 @@ def fit(arguments: Namespace) -> None:
     from skvae.files import save
 
     _check_folder(arguments.output)
-    frame, forms = read_table(arguments.data)
+    frame, forms = read_table(arguments.data, missing=arguments.missing)
     parameters = _parameters(arguments)
     _check_columns(
         [*parameters.get("categorical_features", []), *_keys(parameters.get("likelihood"))], frame, arguments.data
@@ -76,9 +76,9 @@ def report(arguments: Namespace) -> None:
 
     if arguments.output is not None:
         _check_folder(arguments.output)
-    real, forms = read_table(arguments.real)
-    synthetic, _ = read_table(arguments.synthetic, forms)
-    holdout = None if arguments.holdout is None else read_table(arguments.holdout, forms)[0]
+    real, forms = read_table(arguments.real, missing=arguments.missing)
+    synthetic, _ = read_table(arguments.synthetic, forms, arguments.missing)
+    holdout = None if arguments.holdout is None else read_table(arguments.holdout, forms, arguments.missing)[0]
     found = quality_report(real, synthetic, holdout, target=arguments.target, random_state=arguments.seed)
     if arguments.output is not None:
         with replacing(arguments.output) as file:
@@ -111,7 +111,7 @@ def relations(arguments: Namespace) -> None:
     from skvae.relations import as_table
     from skvae.schema import Schema
 
-    frame, _ = read_table(arguments.data)
+    frame, _ = read_table(arguments.data, missing=arguments.missing)
     check_frame(frame, 2, "skvae relations", arguments.data)
     parameters = {"likelihood": "auto", "categorical_features": "from_dtype", "relations": "auto", "image_shape": None}
     found = as_table(Schema().fit(frame, np.broadcast_to(1.0, len(frame)), parameters).relations)
@@ -204,7 +204,7 @@ def _opened(path: str) -> tuple[Any, dict]:
 
 def _opened_with_rows(arguments: Namespace) -> tuple[Any, pd.DataFrame, dict]:
     vae, forms = _opened(arguments.model)
-    frame, own = read_table(arguments.data, forms)
+    frame, own = read_table(arguments.data, forms, arguments.missing)
     return vae, frame, forms or own
 
 

@@ -1,7 +1,8 @@
 """Tables in files: CSV, gzipped CSV and Parquet. The type of a CSV column is inferred, and its text format is kept.
 
-The format ("form") of a column is a dict of plain values, so that a model can store it. `kind` is a key of KINDS, and
-`missing` is the text of missing cells.
+The format ("form") of a column is a dict of plain values, so that a model can store it. `kind` is a key of KINDS,
+`missing` is the text that missing cells are written as, and `also_missing`, if it is there, lists texts that the user says
+are missing.
 """
 
 import gzip
@@ -9,7 +10,7 @@ import io
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ import pandas as pd
 
 from skvae.archive import replacing
 
-# texts that pandas reads as missing, among them the empty one
+# texts that pandas reads as missing, among them the empty one; but words are categories in columns of texts (NA: Namibia)
 MISSING = {"", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "<NA>", "#N/A", "-nan", "-NaN"}
 BOOLEANS = [("True", "False"), ("true", "false"), ("TRUE", "FALSE")]
 WHOLE = r"-?[1-9][0-9]{0,18}|0"
@@ -30,11 +31,11 @@ MOMENT = rf"({DATE})([T ])([0-9]{{2}}:[0-9]{{2}})(:[0-9]{{2}})?(\.[0-9]{{1,9}})?
 DELIMITERS = ",;\t|"
 
 
-def read_table(path: str, forms: dict | None = None) -> tuple[pd.DataFrame, dict]:
+def read_table(path: str, forms: dict | None = None, missing: Sequence[str] = ()) -> tuple[pd.DataFrame, dict]:
     """A table, and the text formats of its columns.
 
     path : a file, whose extension tells its type, or "-" for CSV from stdin. forms : the formats of a table that was read
-    before, which columns of the same name must have.
+    before, which columns of the same name must have. missing : further texts of missing cells in CSV.
     """
     if path.lower().endswith((".parquet", ".pq")):
         return pd.read_parquet(path), {}
@@ -42,7 +43,7 @@ def read_table(path: str, forms: dict | None = None) -> tuple[pd.DataFrame, dict
     known = (forms or {}).get("columns", {})
     columns, found = {}, {}
     for name in texts.columns:
-        columns[name], found[name] = read_column(texts[name], known.get(name), path)
+        columns[name], found[name] = read_column(texts[name], known.get(name), path, missing)
     return pd.DataFrame(columns, index=texts.index), style | {"columns": found}
 
 
@@ -120,41 +121,63 @@ class Kind(NamedTuple):
         From texts, a mask of missing ones, and a format, to cells. Raises ValueError if some have another type.
     write : callable
         From cells, none of them missing, and a format, to texts.
+    missing : set of str
+        The texts that are missing cells in columns of the type.
     """
 
     form: Callable[[Sequence[str]], dict | None]
     read: Callable[[np.ndarray, np.ndarray, dict], Any]
     write: Callable[[pd.Series, dict], Any]
+    missing: Collection[str] = MISSING
 
 
-def read_column(texts: pd.Series, form: dict | None, path: str = "-") -> tuple[pd.Series, dict]:
-    """The cells of a column of texts and their format, which is `form` if that is given."""
-    values = texts.to_numpy(dtype=object)
-    codes, distinct = pd.factorize(values)
-    absent = np.array([text in MISSING for text in distinct], dtype=bool)
-    missing = absent[codes] if len(values) else np.zeros(0, bool)
-    known = [text for text, out in zip(distinct, absent, strict=True) if not out]
-    word = Counter(values[missing]).most_common(1)[0][0] if missing.any() else (form or {}).get("missing", "")
+def read_column(texts: pd.Series, form: dict | None, path: str = "-", missing: Sequence[str] = ()) -> tuple[pd.Series, dict]:
+    """The cells of a column of texts and their format, which is `form` if that is given.
+
+    path : names the file in messages. missing : further texts of missing cells.
+    """
     if form is not None:
+        form = _with_missing(form, missing)
         try:
-            cells = KINDS[form["kind"]].read(values, missing, form)
-            return pd.Series(cells, name=texts.name), form | {"missing": word}
+            return _read_as(form, texts)
         except (ValueError, OverflowError):
             raise ValueError(
-                f"{_shown(path)} has {_odd_one(known, form)!r} in column {texts.name!r}, which held values of type "
+                f"{_shown(path)} has {_odd_one(texts, form)!r} in column {texts.name!r}, which held values of type "
                 f"{type_of(form)} when the model was fitted."
             ) from None
+    distinct = texts.unique()
     for name, kind in KINDS.items():
+        form = _with_missing({"kind": name, "missing": ""}, missing)
+        known = [text for text in distinct if text not in _missing_texts(form)]
         found = kind.form(known) if known or name == "text" else None
         if found is not None:
             with suppress(ValueError, OverflowError):
-                form = {"kind": name, "missing": word} | found
-                return pd.Series(kind.read(values, missing, form), name=texts.name), form
+                return _read_as(form | found, texts)
     raise AssertionError("every column can be read as text")
 
 
-def _odd_one(known: list[str], form: dict) -> str:
+def _with_missing(form: dict, missing: Sequence[str]) -> dict:
+    also = sorted({*form.get("also_missing", ()), *missing})
+    return form | ({"also_missing": also} if also else {})
+
+
+def _missing_texts(form: dict) -> set[str]:
+    """The texts of missing cells in columns of a format."""
+    return {*KINDS[form["kind"]].missing, *form.get("also_missing", ())}
+
+
+def _read_as(form: dict, texts: pd.Series) -> tuple[pd.Series, dict]:
+    """The cells of a column in a format, and the format with the most frequent text of its missing cells."""
+    values = texts.to_numpy(dtype=object)
+    missing = texts.isin(_missing_texts(form)).to_numpy()
+    cells = pd.Series(KINDS[form["kind"]].read(values, missing, form), name=texts.name)
+    word = Counter(values[missing]).most_common(1)[0][0] if missing.any() else form["missing"]
+    return cells, form | {"missing": word}
+
+
+def _odd_one(texts: pd.Series, form: dict) -> str:
     """The first text that has another type."""
+    known = [text for text in texts.unique() if text not in _missing_texts(form)]
     for text in known:
         try:
             KINDS[form["kind"]].read(np.array([text], dtype=object), np.array([False]), form)
@@ -344,7 +367,7 @@ KINDS = {
     "float": Kind(_float_form, _read_floats, _write_floats),
     "date": Kind(_date_form, _read_dates, _write_dates),
     "moment": Kind(_moment_form, _read_moments, _write_moments),
-    "text": Kind(lambda texts: {}, _read_words, _write_words),
+    "text": Kind(lambda texts: {}, _read_words, _write_words, missing={""}),
 }
 
 
@@ -355,14 +378,24 @@ def type_of(form: dict) -> str:
 
 def read_cell(text: str, form: dict | None, dtype: Any = None) -> Any:
     """The value of one text, by the format of its column or else by its dtype; None if it is missing."""
-    if text in MISSING:
-        return None
     if form is not None:
-        return read_column(pd.Series([text]), form)[0].iloc[0]
+        cell = read_column(pd.Series([text], dtype=object), form)[0].iloc[0]
+        return None if pd.isna(cell) else cell
+    if isinstance(dtype, pd.CategoricalDtype):
+        return next((level for level in dtype.categories if str(level) == text), text or None)
+    kind = KINDS["text" if _holds_texts(dtype) else "float"]
+    if text in kind.missing:
+        return None
     if pd.api.types.is_bool_dtype(dtype):
         return {"true": True, "false": False}[text.lower()]
-    if isinstance(dtype, pd.CategoricalDtype):
-        return next((level for level in dtype.categories if str(level) == text), text)
     if pd.api.types.is_numeric_dtype(dtype):
         return int(text) if pd.api.types.is_integer_dtype(dtype) else float(text)
     return pd.Timestamp(text) if pd.api.types.is_datetime64_any_dtype(dtype) else text
+
+
+def _holds_texts(dtype: Any) -> bool:
+    return not (
+        pd.api.types.is_bool_dtype(dtype)
+        or pd.api.types.is_numeric_dtype(dtype)
+        or pd.api.types.is_datetime64_any_dtype(dtype)
+    )

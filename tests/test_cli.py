@@ -303,6 +303,9 @@ COLUMNS = [
     (["12345678901234567890", "1"], "str"),
     (["9223372036854775807", "1"], "int64"),
     (["yes", "no"], "str"),
+    (["NA", "DE", "", "None", "null"], "str"),
+    (["NA", "2020-02-29"], "datetime64[s]"),
+    (["n/a", "true"], "boolean"),
 ]
 
 
@@ -314,6 +317,39 @@ def test_columns_are_read_and_written_as_they_stand(texts, dtype):
     again, _ = read_column(pd.Series(texts, dtype=object), form)
     pd.testing.assert_series_equal(again, cells)
     assert all(read_cell(text, form) is None or text for text in texts)
+
+
+def test_words_for_nothing_are_categories_among_texts():
+    cells, form = read_column(pd.Series(["NA", "", "DE", "None", "nan", ""]), None)
+    assert cells.isna().tolist() == [False, True, False, False, False, True]
+    assert read_cell("NA", form) == "NA"
+    assert read_cell("", form) is None
+    assert read_cell("NA", None, "object") == read_cell("NA", None, pd.CategoricalDtype(["NA"])) == "NA"
+    assert read_cell("NA", None, "float64") is None
+
+
+def test_further_texts_are_missing_and_remembered():
+    cells, form = read_column(pd.Series(["-9", "1", "NA", "-9"]), None, missing=["-9", "?"])
+    assert cells.isna().tolist() == [True, False, True, True]
+    assert list(write_column(cells, form)) == ["-9", "1", "-9", "-9"]
+    assert read_column(pd.Series(["-9", "?", "2"]), form)[0].isna().tolist() == [True, True, False]
+    assert read_column(pd.Series(["a", "?"]), None, missing=["?"])[0].isna().tolist() == [False, True]
+
+
+def test_a_model_keeps_categories_that_look_missing(run):
+    countries = ["NA", "DE", "NA", "FR", "unknown"] * 20
+    pd.DataFrame({"country": countries, "n": ["1", "NA", "3", "1", "-9"] * 20}).to_csv("countries.csv", index=False)
+    options = ["--missing", "unknown", "--missing", "-9", "--max-iter", "1", "--hidden-layer-sizes", "4"]
+    assert run("fit", "countries.csv", "-o", "countries.skvae", *options) == (0, "", "")
+    filled = as_texts(run("impute", "countries.skvae", "countries.csv")[1])
+    before = as_texts(Path("countries.csv").read_text())
+    kept = before["country"] != "unknown"
+    assert (filled["country"] == before["country"])[kept].all()
+    assert set(filled["country"]) == {"NA", "DE", "FR"}
+    assert filled["n"].str.fullmatch("[123]").all()
+    drawn = as_texts(run("sample", "countries.skvae", "-n", "50", "--given", "country=NA")[1])
+    assert set(drawn["country"]) == {"NA"}
+    assert drawn["n"].str.fullmatch(r"\d+|-9").all()
 
 
 @pytest.mark.parametrize("ending", [".csv", ".csv.gz"])
