@@ -1,35 +1,37 @@
 """The commands of `skvae.cli`: a function for each, which takes the parsed arguments."""
 
-import sys
 from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from skvae.archive import replacing, unpack_archive
+from skvae.archive import unpack_archive
 from skvae.table_files import read_cell, read_table, type_of, write_table
+from skvae.targets import replacing
+from skvae.terminal import output, source, status
 
 FORMS = "_file_forms"  # the attribute of an estimator that stores the text format of each column of its table
 
 
 def fit(arguments: Namespace) -> None:
     from skvae.estimator import VAETransformer
-    from skvae.files import save
 
-    _check_folder(arguments.output)
+    if arguments.output == "-" and output().isatty():
+        raise ValueError("--output - writes a model to stdout, which is a terminal. Name a file, or redirect stdout.")
     frame, forms = read_table(arguments.data, missing=arguments.missing)
     parameters = _parameters(arguments)
     _check_columns(
         [*parameters.get("categorical_features", []), *_keys(parameters.get("likelihood"))], frame, arguments.data
     )
     vae = VAETransformer(**parameters)
-    if on_a_terminal() and not arguments.quiet:
+    if not arguments.quiet:
         vae.set_callbacks(ProgressLine())
     vae.fit(frame)
     setattr(vae, FORMS, forms)
-    save(vae, arguments.output)
+    _save(vae, arguments.output)
 
 
 def sample(arguments: Namespace) -> None:
@@ -60,22 +62,20 @@ def impute(arguments: Namespace) -> None:
 def score(arguments: Namespace) -> None:
     vae, frame, _ = _opened_with_rows(arguments)
     scores = vae.score_samples(frame)
-    cells = pd.DataFrame(vae.score_cells(frame))
+    log_p_values = pd.DataFrame(vae.score_cells(frame, kind="log_p_value"))
     table = pd.DataFrame({"row": np.arange(1, len(scores) + 1), "score": scores})
-    values = cells.to_numpy(dtype=float)
-    oddest = np.argsort(values - np.median(values, axis=0), axis=1, kind="stable")
+    nats = log_p_values.to_numpy(dtype=float)
+    oddest = np.argsort(nats, axis=1, kind="stable")
     names = np.array([str(name) for name in frame.columns], dtype=object)
-    for at in range(min(arguments.cells, values.shape[1])):
+    for at in range(min(arguments.cells, nats.shape[1])):
         table[f"cell_{at + 1}"] = names[oddest[:, at]]
-        table[f"nats_{at + 1}"] = np.take_along_axis(values, oddest[:, [at]], axis=1)[:, 0]
+        table[f"p_value_{at + 1}"] = np.exp(np.take_along_axis(nats, oddest[:, [at]], axis=1)[:, 0])
     write_table(table, arguments.output)
 
 
 def report(arguments: Namespace) -> None:
     from skvae.quality import quality_report
 
-    if arguments.output is not None:
-        _check_folder(arguments.output)
     real, forms = read_table(arguments.real, missing=arguments.missing)
     synthetic, _ = read_table(arguments.synthetic, forms, arguments.missing)
     holdout = None if arguments.holdout is None else read_table(arguments.holdout, forms, arguments.missing)[0]
@@ -83,27 +83,29 @@ def report(arguments: Namespace) -> None:
     if arguments.output is not None:
         with replacing(arguments.output) as file:
             found.to_html(file.name)
-    print(found)
+    print(found, file=output())
 
 
 def info(arguments: Namespace) -> None:
-    vae, forms = _opened(arguments.model)
-    version = unpack_archive(Path(arguments.model).read_bytes())[0]["version"]
-    print(f"written by skvae {version}")
-    print(vae)
+    data = _model_bytes(arguments.model)
+    vae, forms = _opened(arguments.model, data)
+    print(f"written by skvae {unpack_archive(data)[0]['version']}", vae, *_description(vae, forms), sep="\n", file=output())
+
+
+def _description(vae: Any, forms: dict) -> Iterator[str]:
+    """Lines about a model."""
     if not vae.__sklearn_is_fitted__():
-        print("not fitted")
+        yield "not fitted"
         return
-    print(f"{vae.n_features_in_} columns, {vae._n_features_out} latents, generator: {vae.generator_}, prior: {vae.prior_}")
-    print(f"epochs: {vae.n_iter_}, training bound: {-vae.loss_curve_[-1]:.4g} nats per row", end="")
+    yield f"{vae.n_features_in_} columns, {vae._n_features_out} latents, generator: {vae.generator_}, prior: {vae.prior_}"
     best = vae.best_validation_score_
-    print("" if best is None else f", held-out bound: {best:.4g}")
-    print("information in each latent, in nats: " + ", ".join(f"{nats:.3g}" for nats in vae.explained_information_))
+    held_out = "" if best is None else f", held-out bound: {best:.4g}"
+    yield f"epochs: {vae.n_iter_}, training bound: {-vae.loss_curve_[-1]:.4g} nats per row{held_out}"
+    yield "information in each latent, in nats: " + ", ".join(f"{nats:.3g}" for nats in vae.explained_information_)
     columns = pd.DataFrame(list(_described(vae, forms)), columns=["column", "dtype", "likelihood"])
-    print("\n" + columns.to_string(index=False, justify="left"))
-    relations = vae.relations_
-    if len(relations):
-        print("\n" + _in_words(relations))
+    yield "\n" + columns.to_string(index=False, justify="left")
+    if len(vae.relations_):
+        yield "\n" + _in_words(vae.relations_)
 
 
 def relations(arguments: Namespace) -> None:
@@ -118,7 +120,7 @@ def relations(arguments: Namespace) -> None:
     if arguments.output:
         write_table(found.assign(columns=[", ".join(map(str, one)) for one in found["columns"]]), arguments.output)
         return
-    print(_in_words(found) if len(found) else "no relations found")
+    print(_in_words(found) if len(found) else "no relations found", file=output())
 
 
 # --- arguments -------------------------------------------------------------------------------------------------------
@@ -139,12 +141,6 @@ def _parameters(arguments: Namespace) -> dict[str, Any]:
     if arguments.likelihood:
         given["likelihood"] = _likelihood(arguments.likelihood)
     return given
-
-
-def _check_folder(path: str) -> None:
-    """Refuse a path in a folder that does not exist, before anything is computed."""
-    if not Path(path).absolute().parent.is_dir():
-        raise FileNotFoundError(2, "No such folder", str(Path(path).parent))
 
 
 def _likelihood(texts: list[str]) -> str | dict:
@@ -194,11 +190,25 @@ def _value(text: str, form: dict | None, dtype: Any, whole: str) -> Any:
 # --- models and rows -------------------------------------------------------------------------------------------------
 
 
-def _opened(path: str) -> tuple[Any, dict]:
-    """The estimator in a file, and the text formats of the table that it was fitted to."""
-    from skvae.files import load
+def _save(vae: Any, path: str) -> None:
+    from skvae.files import save, to_bytes
 
-    vae = load(path)
+    if path != "-":
+        save(vae, path)
+        return
+    output().buffer.write(to_bytes(vae))
+    output().flush()
+
+
+def _model_bytes(path: str) -> bytes:
+    return source().buffer.read() if path == "-" else Path(path).read_bytes()
+
+
+def _opened(path: str, data: bytes | None = None) -> tuple[Any, dict]:
+    """The estimator in a file, and the text formats of the table that it was fitted to. data : the content, if known."""
+    from skvae.files import from_bytes
+
+    vae = from_bytes(_model_bytes(path) if data is None else data, "The model from stdin" if path == "-" else path)
     return vae, getattr(vae, FORMS, {})
 
 
@@ -237,28 +247,16 @@ def _in_words(relations: pd.DataFrame) -> str:
     return "\n".join(f"{share:<{width}}  {text}" for share, text in zip(shares, relations["relation"], strict=True))
 
 
-def on_a_terminal() -> bool:
-    return sys.stderr.isatty()
-
-
 class ProgressLine:
-    """A scikit-learn callback that shows progress on one line of stderr."""
+    """A scikit-learn callback that shows progress on the status line."""
 
-    def setup(self, estimator: Any, context: Any) -> None:
-        self._n_epochs = 0
+    def setup(self, estimator: Any, context: Any) -> None: ...
 
-    def teardown(self, estimator: Any, context: Any) -> None:
-        sys.stderr.write("\r\x1b[K")
-        sys.stderr.flush()
+    def teardown(self, estimator: Any, context: Any) -> None: ...
 
-    def on_fit_task_begin(self, estimator: Any, context: Any) -> None:
-        if context.task_name == "fit":
-            self._most = context.max_subtasks
+    def on_fit_task_begin(self, estimator: Any, context: Any) -> None: ...
 
     def on_fit_task_end(self, estimator: Any, context: Any) -> bool:
-        if context.task_name == "epoch":
-            self._n_epochs += 1
-            most = f" of at most {self._most}" if self._most else ""
-            sys.stderr.write(f"\r\x1b[Kepoch {self._n_epochs}{most}")
-            sys.stderr.flush()
+        if hasattr(context, "progress"):
+            status.show(context.progress.short)
         return False

@@ -8,7 +8,6 @@ are missing.
 import gzip
 import io
 import re
-import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
@@ -17,7 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from skvae.archive import replacing
+from skvae.targets import replacing
+from skvae.terminal import output, source
 
 # texts that pandas reads as missing, among them the empty one; but words are categories in columns of texts (NA: Namibia)
 MISSING = {"", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "<NA>", "#N/A", "-nan", "-NaN"}
@@ -59,8 +59,8 @@ def write_table(frame: pd.DataFrame, path: str, forms: dict | None = None) -> No
     texts.columns = [str(name) for name in frame.columns]
     style = {"sep": forms.get("delimiter", ","), "lineterminator": forms.get("line_end", "\n")}
     if path == "-":
-        texts.to_csv(sys.stdout, index=False, **style)
-        sys.stdout.flush()
+        texts.to_csv(output(), index=False, **style)
+        output().flush()
         return
     with replacing(path) as file:
         # without the time of writing, so that the same rows give the same bytes
@@ -94,7 +94,7 @@ def _read_texts(path: str) -> tuple[pd.DataFrame, dict]:
 
 def _content(path: str) -> str:
     if path == "-":
-        return sys.stdin.read().removeprefix("\ufeff")
+        return source().read().removeprefix("\ufeff")
     opened: Callable = gzip.open if path.lower().endswith(".gz") else open
     try:
         with opened(path, "rt", encoding="utf-8-sig", newline="") as file:

@@ -120,13 +120,22 @@ def test_latents_and_scores_are_those_of_python(run):
     latents = pd.read_csv(io.StringIO(run("transform", "model.skvae", "-", stdin=data)[1]))
     assert_allclose(latents, vae.transform(frame))
     assert run("score", "model.skvae", "data.csv", "-o", "scores.parquet", "--cells", "2")[0] == 0
-    scores, cells = pd.read_parquet("scores.parquet"), vae.score_cells(frame)
+    scores, cells = pd.read_parquet("scores.parquet"), vae.score_cells(frame, kind="log_p_value")
     assert_allclose(scores["score"], vae.score_samples(frame))
-    assert list(scores.columns) == ["row", "score", "cell_1", "nats_1", "cell_2", "nats_2"]
-    below = cells - cells.median()
-    lowest = scores["score"].idxmin()
-    assert scores["cell_1"][lowest] == below.loc[lowest].idxmin()
-    assert scores["nats_1"][lowest] == cells.loc[lowest, scores["cell_1"][lowest]]
+    assert list(scores.columns) == ["row", "score", "cell_1", "p_value_1", "cell_2", "p_value_2"]
+    assert list(scores["cell_1"]) == list(cells.idxmin(axis=1))
+    assert_allclose(scores["p_value_1"], np.exp(cells.min(axis=1)))
+    assert (scores["p_value_1"] <= scores["p_value_2"]).all()
+
+
+def test_a_row_is_explained_alike_in_any_file(run):
+    header, *rows = Path("data.csv").read_text().splitlines(keepends=True)
+    among = pd.read_csv(io.StringIO(run("score", "model.skvae", "data.csv")[1]))
+    for at in (0, 17, 80):
+        alone = pd.read_csv(io.StringIO(run("score", "model.skvae", "-", stdin=header + rows[at])[1]))
+        cells = ["cell_1", "cell_2", "cell_3"]
+        assert (alone[cells] == among.loc[[at], cells].reset_index(drop=True)).all(axis=None)
+        assert_allclose(alone["p_value_1"][0], among["p_value_1"][at], rtol=1e-6)
 
 
 def test_reports_and_relations(run):
@@ -196,7 +205,6 @@ def test_files_are_replaced_only_by_whole_ones(run, monkeypatch):
         (["fit", "data.csv", "-o", "x.skvae", "--prior", "odd"], "The 'prior' parameter of VAETransformer must be"),
         (["sample", "model.skvae", "--given", "what=1"], "--given must be COLUMN=VALUE with a column of the model: id, sex"),
         (["sample", "model.skvae", "--given", "age=old"], "'old' is not a valid value for this column, which"),
-        (["sample", "model.skvae", "-n", "0"], "n_samples must be an int"),
         (["transform", "model.skvae", "bad.csv"], "bad.csv has 'old' in column 'age', which held values of type int"),
         (["relations", "double.csv"], "double.csv has two columns named 'a'"),
         (["relations", "ragged.csv"], "ragged.csv is not a table: Expected 1 fields in line 2, saw 2"),
@@ -219,20 +227,93 @@ def test_errors_are_one_line(run, arguments, message):
     assert err.count("\n") == 1
 
 
-def test_an_interrupt_is_told_and_writes_nothing(run, monkeypatch):
-    def interrupt(self, X):
-        raise KeyboardInterrupt
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["sample", "model.skvae", "-n", "0"], "argument -n/--rows: must be an int in the range [1, inf). Got '0' instead"),
+        (["sample", "model.skvae", "--seed", "-1"], "--seed: must be an int in the range [0, 4294967295]. Got '-1'"),
+        (["score", "model.skvae", "data.csv", "--cells", "-1"], "--cells: must be an int in the range [0, inf). Got '-1'"),
+        (
+            ["fit", "data.csv", "-o", "x", "--max-iter", "many"],
+            "--max-iter: must be an int in the range [1, inf). Got 'many'",
+        ),
+        (["sample", "model.skvae", "-o", "new.xlsx"], "argument -o/--output: must end in one of .csv, .tsv, .txt, .csv.gz"),
+        (["report", "data.csv", "data.csv", "-o", "r.pdf"], "must end in one of .html, .htm. Got 'r.pdf' instead"),
+        (["fit", "data.csv"], "the following arguments are required: -o/--output. See skvae fit --help."),
+    ],
+)
+def test_wrong_options_are_one_line(run, capsys, arguments, message):
+    with pytest.raises(SystemExit) as ended:
+        run(*arguments)
+    assert ended.value.code == 2
+    err = capsys.readouterr().err
+    assert err.startswith("skvae: ")
+    assert message in err
+    assert err.count("\n") == 1
 
+
+COMMANDS_WITH_OUTPUT = {
+    "fit": ["data.csv"],
+    "sample": ["model.skvae"],
+    "transform": ["model.skvae", "data.csv"],
+    "impute": ["model.skvae", "data.csv"],
+    "score": ["model.skvae", "data.csv"],
+    "report": ["data.csv", "data.csv"],
+    "relations": ["data.csv"],
+}
+
+
+@pytest.mark.parametrize(("name", "inputs"), COMMANDS_WITH_OUTPUT.items())
+@pytest.mark.parametrize("fault", ["No such folder", "It is a folder. Name a file in it", "Permission denied"])
+def test_outputs_are_checked_before_the_work(run, monkeypatch, name, inputs, fault):
+    monkeypatch.setattr(f"skvae.commands.{name}", lambda arguments: pytest.fail("the work was done"))
+    Path("folder.html").mkdir(exist_ok=True)
+    Path("folder.csv").mkdir(exist_ok=True)
+    ending = ".html" if name == "report" else ".csv"
+    path = f"folder{ending}" if "It is" in fault else f"none/x{ending}" if "No such" in fault else f"x{ending}"
+    if fault == "Permission denied":
+        monkeypatch.setattr("os.access", lambda path, mode: False)
+    code, out, err = run(name, *inputs, "-o", path)
+    assert (code, out) == (1, "")
+    assert err.endswith(f": {fault}\n")
+    assert err.count("\n") == 1
+
+
+def interrupt(*arguments, **keywords):
+    raise KeyboardInterrupt
+
+
+def test_an_interrupt_is_told_and_writes_nothing(run, monkeypatch):
     monkeypatch.setattr(skvae.VAETransformer, "fit", interrupt)
     assert run("fit", "data.csv", "-o", "x.skvae") == (130, "", "skvae: interrupted; nothing was written\n")
     assert not Path("x.skvae").exists()
 
 
+def test_an_interrupt_in_training_is_one_line(run, monkeypatch):
+    monkeypatch.setattr("skvae.commands.ProgressLine.on_fit_task_end", interrupt)
+    assert run("fit", "data.csv", "-o", "x.skvae", "--max-iter", "2", "--hidden-layer-sizes", "4") == (
+        130,
+        "",
+        "skvae: interrupted; nothing was written\n",
+    )
+    assert not Path("x.skvae").exists()
+
+
+def test_an_interrupt_does_not_deny_rows_in_a_pipe(run, monkeypatch):
+    monkeypatch.setattr(pd.DataFrame, "to_csv", interrupt)
+    assert run("sample", "model.skvae") == (130, "", "skvae: interrupted\n")
+
+
 def test_progress_is_shown_on_a_terminal_only(run, monkeypatch):
-    options = ["--max-iter", "2", "--hidden-layer-sizes", "4", "--generator", "latent"]
+    options = ["--max-iter", "2", "--hidden-layer-sizes", "4"]
     assert run("fit", "data.csv", "-o", "x.skvae", *options)[2] == ""
-    monkeypatch.setattr("skvae.commands.on_a_terminal", lambda: True)
-    assert "\repoch 2" in run("fit", "data.csv", "-o", "x.skvae", *options)[2].replace("\x1b[K", "")
+    monkeypatch.setattr("skvae.terminal.on_a_terminal", lambda: True)
+    assert run("fit", "data.csv", "-o", "x.skvae", *options, "-q")[2] == ""
+    first, *lines = run("fit", "data.csv", "-o", "x.skvae", *options)[2].split("\r\x1b[K")
+    assert (first, lines[-1]) == ("", "")  # erased
+    for line, model, epoch in zip(lines[-5:-1], ["Autoencoder"] * 2 + ["Generator"] * 2, [1, 2] * 2, strict=True):
+        assert re.fullmatch(rf"{model}, epoch {epoch} of at most 2: held out \S+; at most \d+ s left", line)
+    assert run("sample", "none.skvae")[2] == "\r\x1b[Ksampling ...\r\x1b[Kskvae: none.skvae: No such file or directory\n"
 
 
 def commands():
@@ -272,6 +353,30 @@ def test_the_module_runs_in_pipes(folder):
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.count("\n") == 2
     assert shell("cat data.csv | skvae score model.skvae - | wc -l", folder).stdout.strip() == str(N + 1)
+
+
+def test_open_files_are_written_directly(folder):
+    head = "id,sex,age,zip,price,ok,day,moment,children,note"
+    sample = "skvae sample model.skvae -n 3 --seed 0 -o"
+    assert shell(f"{sample} /dev/stdout | head -1", folder).stdout == f"{head}\n"
+    ended = shell(f"(echo before; {sample} /dev/stdout; echo after) > whole.csv; cat whole.csv", folder)
+    assert ended.stderr == ""
+    lines = ended.stdout.splitlines()
+    assert (lines[0], lines[1], lines[-1], len(lines)) == ("before", head, "after", 6)
+    assert shell(f"{sample} /dev/fd/3 3>third.csv; head -1 third.csv", folder).stdout == f"{head}\n"
+    assert shell(f"mkfifo pipe; {sample} pipe & head -1 pipe; wait", folder).stdout == f"{head}\n"
+
+
+def test_closed_streams_are_told(folder):
+    ended = shell("skvae sample model.skvae -n 5 >&-; skvae info model.skvae >&-; skvae relations - <&-", folder)
+    assert ended.stderr == "skvae: stdout: It is closed\n" * 2 + "skvae: stdin: It is closed\n"
+
+
+def test_models_go_through_pipes(folder):
+    fit = "skvae fit data.csv --max-iter 1 --hidden-layer-sizes 4 --generator latent -o -"
+    assert shell(f"{fit} | skvae sample - -n 7 | wc -l", folder).stdout == "8\n"
+    assert not (folder / "-").exists()
+    assert "stdin can be read only once" in shell("skvae score - - < data.csv", folder).stderr
 
 
 # --- forms of columns ------------------------------------------------------------------------------------------------
