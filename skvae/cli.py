@@ -8,11 +8,12 @@ import warnings
 from collections.abc import Callable, Sequence
 
 from skvae._version import __version__
-from skvae.targets import check_writable, is_replaced
+from skvae.targets import check_parquet, check_writable, is_replaced
 from skvae.terminal import status, tell
 
 TABLES = "CSV, CSV.gz or Parquet, by the file extension"
-TABLE_ENDINGS = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz", ".parquet", ".pq")
+PARQUET_ENDINGS = (".parquet", ".pq")
+TABLE_ENDINGS = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz", *PARQUET_ENDINGS)
 PAGE_ENDINGS = (".html", ".htm")
 SOURCE, TARGET = f"{TABLES}; - reads CSV from stdin", f"{TABLES}; - writes CSV to stdout, the default"
 MODEL = "a file that skvae fit or skvae.save wrote; - reads it from stdin"
@@ -59,10 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    if [getattr(arguments, name, None) for name in INPUTS].count("-") > 1:
-        raise ValueError("stdin can be read only once: '-' must not name two inputs. Name a file instead of one of them.")
-    if arguments.output not in (None, "-"):
-        check_writable(arguments.output)
+    _check_files([getattr(arguments, name, None) or "" for name in INPUTS], arguments.output or "")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", UserWarning)
@@ -71,6 +69,16 @@ def _run(arguments: argparse.Namespace) -> None:
         from skvae import commands
 
         getattr(commands, arguments.command)(arguments)
+
+
+def _check_files(inputs: list[str], target: str) -> None:
+    """Refuse before the work what would be refused in it."""
+    if inputs.count("-") > 1:
+        raise ValueError("stdin can be read only once: '-' must not name two inputs. Name a file instead of one of them.")
+    if any(path.lower().endswith(PARQUET_ENDINGS) for path in (*inputs, target)):
+        check_parquet()
+    if target not in ("", "-"):
+        check_writable(target)
 
 
 def _tell_warning(message, category, filename, lineno, file=None, line=None):

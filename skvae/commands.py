@@ -1,6 +1,7 @@
 """The commands of `skvae.cli`: a function for each, which takes the parsed arguments."""
 
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from skvae.archive import unpack_archive
-from skvae.table_files import read_cell, read_table, type_of, write_table
+from skvae.table_files import TableFile, holds_texts, read_cell, read_table, type_of, write_table
 from skvae.targets import replacing
 from skvae.terminal import output, source, status
 
@@ -21,7 +22,7 @@ def fit(arguments: Namespace) -> None:
 
     if arguments.output == "-" and output().isatty():
         raise ValueError("--output - writes a model to stdout, which is a terminal. Name a file, or redirect stdout.")
-    frame, forms = read_table(arguments.data, missing=arguments.missing)
+    frame, forms, _ = read_table(arguments.data, missing=arguments.missing)
     parameters = _parameters(arguments)
     _check_columns(
         [*parameters.get("categorical_features", []), *_keys(parameters.get("likelihood"))], frame, arguments.data
@@ -35,32 +36,44 @@ def fit(arguments: Namespace) -> None:
 
 
 def sample(arguments: Namespace) -> None:
-    vae, forms = _opened(arguments.model)
-    given = dict(_condition(text, vae, forms) for text in arguments.given)
+    vae, forms = _opened_fitted(arguments.model)
+    given = _once([_condition(text, vae, forms) for text in arguments.given], "--given")
     drawn = vae.sample(arguments.rows, given=given or None, random_state=arguments.seed)
     write_table(_as_frame(drawn, vae), arguments.output, forms)
 
 
 def transform(arguments: Namespace) -> None:
-    vae, frame, _ = _opened_with_rows(arguments)
+    vae, data = _opened_with_rows(arguments)
+    frame = _in_order(data.frame, vae, arguments.data)
     latents = pd.DataFrame(np.asarray(vae.transform(frame)), columns=vae.get_feature_names_out())
     write_table(latents, arguments.output)
 
 
 def impute(arguments: Namespace) -> None:
-    vae, frame, forms = _opened_with_rows(arguments)
+    vae, data = _opened_with_rows(arguments)
+    rows = _in_order(data.frame, vae, arguments.data)
+    kept = None if data.texts is None else data.texts.where(data.frame.notna())
     if arguments.draws is None:
-        write_table(_as_frame(vae.impute(frame), vae), arguments.output, forms)
-        return
-    tables = vae.impute(frame, n_draws=arguments.draws, random_state=arguments.seed)
-    frames = [_as_frame(table, vae) for table in tables]
-    for number, one in enumerate(frames, 1):
-        one.insert(0, "draw", number)
-    write_table(pd.concat(frames, ignore_index=True), arguments.output, forms)
+        full = _filled(vae.impute(rows), vae, data)
+    elif "draw" in data.frame:
+        raise ValueError(f"--draws writes a column 'draw', which {arguments.data} already has. Rename it there.")
+    else:
+        tables = vae.impute(rows, n_draws=arguments.draws, random_state=arguments.seed)
+        full = pd.concat([_filled(table, vae, data) for table in tables], ignore_index=True)
+        full.insert(0, "draw", np.repeat(np.arange(1, len(tables) + 1), len(rows)))
+        kept = None if kept is None else pd.concat([kept] * len(tables), ignore_index=True)
+    write_table(full, arguments.output, data.forms, kept)
+
+
+def _filled(rows: Any, vae: Any, data: TableFile) -> pd.DataFrame:
+    """Completed rows as a frame with the columns of the data."""
+    names = vae._schema.names
+    return _as_frame(rows, vae).set_axis(data.frame.columns if names is None else names, axis=1)[list(data.frame.columns)]
 
 
 def score(arguments: Namespace) -> None:
-    vae, frame, _ = _opened_with_rows(arguments)
+    vae, data = _opened_with_rows(arguments)
+    frame = _in_order(data.frame, vae, arguments.data)
     scores = vae.score_samples(frame)
     log_p_values = pd.DataFrame(vae.score_cells(frame, kind="log_p_value"))
     table = pd.DataFrame({"row": np.arange(1, len(scores) + 1), "score": scores})
@@ -76,9 +89,9 @@ def score(arguments: Namespace) -> None:
 def report(arguments: Namespace) -> None:
     from skvae.quality import quality_report
 
-    real, forms = read_table(arguments.real, missing=arguments.missing)
-    synthetic, _ = read_table(arguments.synthetic, forms, arguments.missing)
-    holdout = None if arguments.holdout is None else read_table(arguments.holdout, forms, arguments.missing)[0]
+    real, forms, _ = read_table(arguments.real, missing=arguments.missing)
+    synthetic = read_table(arguments.synthetic, forms, arguments.missing).frame
+    holdout = None if arguments.holdout is None else read_table(arguments.holdout, forms, arguments.missing).frame
     found = quality_report(real, synthetic, holdout, target=arguments.target, random_state=arguments.seed)
     if arguments.output is not None:
         with replacing(arguments.output) as file:
@@ -113,7 +126,7 @@ def relations(arguments: Namespace) -> None:
     from skvae.relations import as_table
     from skvae.schema import Schema
 
-    frame, _ = read_table(arguments.data, missing=arguments.missing)
+    frame = read_table(arguments.data, missing=arguments.missing).frame
     check_frame(frame, 2, "skvae relations", arguments.data)
     parameters = {"likelihood": "auto", "categorical_features": "from_dtype", "relations": "auto", "image_shape": None}
     found = as_table(Schema().fit(frame, np.broadcast_to(1.0, len(frame)), parameters).relations)
@@ -133,6 +146,9 @@ def _parameters(arguments: Namespace) -> dict[str, Any]:
     found["random_state"] = arguments.seed
     found["categorical_features"] = arguments.category
     wanted = arguments.relations
+    for alone in ("none", "auto"):
+        if alone in (wanted or ()) and len(wanted) > 1:
+            raise ValueError(f"--relations {alone} must be the only one. Got {', '.join(map(repr, wanted))}.")
     if wanted not in (["none"], ["auto"]):
         found["relations"] = wanted
     given = {name: value for name, value in found.items() if value is not None}
@@ -151,7 +167,15 @@ def _likelihood(texts: list[str]) -> str | dict:
             raise ValueError(
                 f"--likelihood is one NAME for all columns, or COLUMN=NAME for each. Got {text!r} among several."
             )
-    return {text.rpartition("=")[0]: text.rpartition("=")[2] for text in texts}
+    return _once([(text.rpartition("=")[0], text.rpartition("=")[2]) for text in texts], "--likelihood")
+
+
+def _once(pairs: list[tuple], option: str) -> dict:
+    """The values by column, of which none is said twice."""
+    for column, n in Counter(column for column, _ in pairs).items():
+        if n > 1:
+            raise ValueError(f"{option} must name a column once. Got {n} values of {column!r}.")
+    return dict(pairs)
 
 
 def _keys(likelihood: Any) -> list:
@@ -212,10 +236,33 @@ def _opened(path: str, data: bytes | None = None) -> tuple[Any, dict]:
     return vae, getattr(vae, FORMS, {})
 
 
-def _opened_with_rows(arguments: Namespace) -> tuple[Any, pd.DataFrame, dict]:
-    vae, forms = _opened(arguments.model)
-    frame, own = read_table(arguments.data, forms, arguments.missing)
-    return vae, frame, forms or own
+def _opened_fitted(path: str) -> tuple[Any, dict]:
+    """As `_opened`; a model of another table than CSV has formats of its texts."""
+    vae, forms = _opened(path)
+    if not vae.__sklearn_is_fitted__():
+        raise ValueError(f"{path} holds a model that is not fitted. Fit it before it is saved.")
+    names = zip(vae._schema._column_names, vae._schema.dtypes, strict=True)
+    return vae, forms or {"columns": {name: {"kind": "text", "missing": ""} for name, dtype in names if holds_texts(dtype)}}
+
+
+def _opened_with_rows(arguments: Namespace) -> tuple[Any, TableFile]:
+    """A model and a table; the latter with the formats of the former if it has none."""
+    vae, forms = _opened_fitted(arguments.model)
+    data = read_table(arguments.data, forms, arguments.missing)
+    return vae, data._replace(forms=data.forms or forms)
+
+
+def _in_order(frame: pd.DataFrame, vae: Any, path: str) -> pd.DataFrame:
+    """The columns of a frame as the model has them; their names must be the same, unless the model is of an array."""
+    if vae._schema.names is None:
+        return frame
+    names = list(vae._schema.names)
+    further, lacking = [name for name in frame if name not in names], [name for name in names if name not in frame]
+    if further or lacking:
+        said = [f"has columns that the model does not have: {', '.join(map(str, further))}"] * bool(further)
+        said += [f"lacks columns of the model: {', '.join(map(str, lacking))}"] * bool(lacking)
+        raise ValueError(f"{'The table from stdin' if path == '-' else path} {', and '.join(said)}.")
+    return frame[names]
 
 
 def _as_frame(rows: Any, vae: Any) -> pd.DataFrame:

@@ -8,6 +8,7 @@ are missing.
 import gzip
 import io
 import re
+import zlib
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
@@ -24,31 +25,61 @@ MISSING = {"", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "<NA>",
 BOOLEANS = [("True", "False"), ("true", "false"), ("TRUE", "FALSE")]
 WHOLE = r"-?[1-9][0-9]{0,18}|0"
 DECIMAL = r"-?(?:0|[1-9][0-9]*)\.[0-9]+"
+DURATION = r"-?[0-9]+ days \+?[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{6,9})?"  # as pandas writes it
 FLOAT = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?[Ii]nf(?:inity)?"
 CODE = r"[+-]?0[0-9]+.*|[0-9]{19,}"  # postal codes and other digits that are not numbers, or too long for an integer
 DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 MOMENT = rf"({DATE})([T ])([0-9]{{2}}:[0-9]{{2}})(:[0-9]{{2}})?(\.[0-9]{{1,9}})?(Z|[+-][0-9]{{2}}:?[0-9]{{2}})?"
 DELIMITERS = ",;\t|"
+HEADER = re.compile(r'(?:"[^"]*"|[^"\n])*')  # a line, unless its end is quoted
 
 
-def read_table(path: str, forms: dict | None = None, missing: Sequence[str] = ()) -> tuple[pd.DataFrame, dict]:
-    """A table, and the text formats of its columns.
+class TableFile(NamedTuple):
+    """What a file holds.
+
+    Attributes
+    ----------
+    frame : DataFrame
+    forms : dict
+        The text formats of CSV, with those of its columns by name; empty for Parquet.
+    texts : DataFrame or None
+        The cells of CSV as they stand.
+    """
+
+    frame: pd.DataFrame
+    forms: dict
+    texts: pd.DataFrame | None
+
+
+def read_table(path: str, forms: dict | None = None, missing: Sequence[str] = ()) -> TableFile:
+    """A table.
 
     path : a file, whose extension tells its type, or "-" for CSV from stdin. forms : the formats of a table that was read
     before, which columns of the same name must have. missing : further texts of missing cells in CSV.
     """
     if path.lower().endswith((".parquet", ".pq")):
-        return pd.read_parquet(path), {}
+        return TableFile(_read_parquet(path), {}, None)
     texts, style = _read_texts(path)
     known = (forms or {}).get("columns", {})
     columns, found = {}, {}
     for name in texts.columns:
         columns[name], found[name] = read_column(texts[name], known.get(name), path, missing)
-    return pd.DataFrame(columns, index=texts.index), style | {"columns": found}
+    return TableFile(pd.DataFrame(columns, index=texts.index), style | {"columns": found}, texts)
 
 
-def write_table(frame: pd.DataFrame, path: str, forms: dict | None = None) -> None:
-    """Write a table; the extension of the path tells the type, and "-" is CSV to stdout. Files are replaced atomically."""
+def _read_parquet(path: str) -> pd.DataFrame:
+    with open(path, "rb") as file:
+        try:
+            return pd.read_parquet(file)
+        except (ValueError, OSError) as error:
+            raise ValueError(f"{path} is not a Parquet file, or is damaged: {error}") from None
+
+
+def write_table(frame: pd.DataFrame, path: str, forms: dict | None = None, kept: pd.DataFrame | None = None) -> None:
+    """Write a table; the extension of the path tells the type, and "-" is CSV to stdout. Files are replaced atomically.
+
+    kept : texts that cells of CSV have, whatever the frame holds; missing where the frame says.
+    """
     if path.lower().endswith((".parquet", ".pq")):
         with replacing(path) as file:
             frame.to_parquet(file, index=False)
@@ -57,7 +88,10 @@ def write_table(frame: pd.DataFrame, path: str, forms: dict | None = None) -> No
     columns = forms.get("columns", {})
     texts = pd.DataFrame({at: write_column(frame.iloc[:, at], columns.get(name)) for at, name in enumerate(frame.columns)})
     texts.columns = [str(name) for name in frame.columns]
-    style = {"sep": forms.get("delimiter", ","), "lineterminator": forms.get("line_end", "\n")}
+    if kept is not None:
+        texts = texts.assign(**{name: kept[name].where(kept[name].notna(), texts[name]) for name in kept.columns})
+    is_tsv = path.lower().removesuffix(".gz").endswith(".tsv")
+    style = {"sep": "\t" if is_tsv else forms.get("delimiter", ","), "lineterminator": forms.get("line_end", "\n")}
     if path == "-":
         texts.to_csv(output(), index=False, **style)
         output().flush()
@@ -73,12 +107,13 @@ def write_table(frame: pd.DataFrame, path: str, forms: dict | None = None) -> No
 def _read_texts(path: str) -> tuple[pd.DataFrame, dict]:
     """The cells of a CSV file as texts, and its delimiter and line ends."""
     content = _content(path)
-    first, _, _ = content.partition("\n")
+    first = HEADER.match(content)[0]  # type: ignore[index]  # it matches the empty text
     style = {"delimiter": ",", "line_end": "\r\n" if first.endswith("\r") else "\n"}
     first = first.rstrip("\r")
     if not first.strip():
         raise ValueError(f"{_shown(path)} has no header line with column names.")
-    style["delimiter"] = max(DELIMITERS, key=lambda one: (first.count(one), one == ","))
+    unquoted = re.sub('"[^"]*"', "", first)
+    style["delimiter"] = max(DELIMITERS, key=lambda one: (unquoted.count(one), one == ","))
     try:
         table = pd.read_csv(io.StringIO(content), header=None, dtype=str, keep_default_na=False, sep=style["delimiter"])
     except pd.errors.ParserError as error:
@@ -99,6 +134,8 @@ def _content(path: str) -> str:
     try:
         with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
             return file.read()
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise ValueError(f"{path} is not a gzip file, or is damaged: {error}") from None
     except UnicodeDecodeError:
         raise ValueError(f"{path} is not encoded in UTF-8. Save it as CSV in UTF-8, or as Parquet.") from None
 
@@ -200,6 +237,8 @@ def _usual_kind(cells: pd.Series) -> str:
         return "boolean"
     if pd.api.types.is_integer_dtype(cells.dtype):
         return "integer"
+    if pd.api.types.is_timedelta64_dtype(cells.dtype):
+        return "duration"
     return "float" if pd.api.types.is_float_dtype(cells.dtype) else "text"
 
 
@@ -347,6 +386,23 @@ def _write_moments(cells: pd.Series, form: dict) -> Any:
     return [text[:length].replace("T", form["between"]) + (form["zone"] or "") for text in texts]
 
 
+# durations
+
+
+def _duration_form(texts: Sequence[str]) -> dict | None:
+    return {} if _all(DURATION, texts) and all(str(pd.Timedelta(text)) == text for text in texts) else None
+
+
+def _read_durations(texts: np.ndarray, missing: np.ndarray, form: dict) -> Any:
+    if not _all(DURATION, texts[~missing]):
+        raise ValueError
+    return pd.to_timedelta(np.where(missing, "NaT", texts)).as_unit("ns")  # of any version of pandas
+
+
+def _write_durations(cells: pd.Series, form: dict) -> Any:
+    return [str(pd.Timedelta(value)) for value in cells]
+
+
 # texts
 
 
@@ -367,6 +423,7 @@ KINDS = {
     "float": Kind(_float_form, _read_floats, _write_floats),
     "date": Kind(_date_form, _read_dates, _write_dates),
     "moment": Kind(_moment_form, _read_moments, _write_moments),
+    "duration": Kind(_duration_form, _read_durations, _write_durations),
     "text": Kind(lambda texts: {}, _read_words, _write_words, missing={""}),
 }
 
@@ -383,19 +440,19 @@ def read_cell(text: str, form: dict | None, dtype: Any = None) -> Any:
         return None if pd.isna(cell) else cell
     if isinstance(dtype, pd.CategoricalDtype):
         return next((level for level in dtype.categories if str(level) == text), text or None)
-    kind = KINDS["text" if _holds_texts(dtype) else "float"]
+    kind = KINDS["text" if holds_texts(dtype) else "float"]
     if text in kind.missing:
         return None
     if pd.api.types.is_bool_dtype(dtype):
         return {"true": True, "false": False}[text.lower()]
     if pd.api.types.is_numeric_dtype(dtype):
         return int(text) if pd.api.types.is_integer_dtype(dtype) else float(text)
+    if pd.api.types.is_timedelta64_dtype(dtype):
+        return pd.Timedelta(text)
     return pd.Timestamp(text) if pd.api.types.is_datetime64_any_dtype(dtype) else text
 
 
-def _holds_texts(dtype: Any) -> bool:
-    return not (
-        pd.api.types.is_bool_dtype(dtype)
-        or pd.api.types.is_numeric_dtype(dtype)
-        or pd.api.types.is_datetime64_any_dtype(dtype)
-    )
+def holds_texts(dtype: Any) -> bool:
+    """Whether cells of a dtype are texts, as categories may be."""
+    levels = dtype.categories.dtype if isinstance(dtype, pd.CategoricalDtype) else dtype
+    return pd.api.types.is_string_dtype(levels) or pd.api.types.is_object_dtype(levels)

@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO
 
@@ -35,6 +36,12 @@ def check_writable(path: str | os.PathLike) -> None:
     for one in (target.parent, target):
         if one.exists() and not os.access(one, os.W_OK):
             raise PermissionError(errno.EACCES, "Permission denied", str(one))
+
+
+def check_parquet() -> None:
+    """Raise an ImportError if nothing is installed that reads and writes Parquet."""
+    if not any(map(find_spec, ("pyarrow", "fastparquet"))):
+        raise ImportError("Parquet files need pyarrow. Install it: pip install pyarrow. Or use CSV.")
 
 
 @contextmanager
