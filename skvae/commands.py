@@ -1,5 +1,6 @@
 """The commands of `skvae.cli`: a function for each, which takes the parsed arguments."""
 
+import warnings
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Iterator
@@ -10,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from skvae.archive import unpack_archive
-from skvae.table_files import TableFile, holds_texts, read_cell, read_table, type_of, write_table
+from skvae.table_files import TableFile, holds_texts, look_alikes, read_cell, read_table, type_of, write_table
 from skvae.targets import replacing
-from skvae.terminal import output, source, status
+from skvae.terminal import output, source, status, tell
 
 FORMS = "_file_forms"  # the attribute of an estimator that stores the text format of each column of its table
 
@@ -22,17 +23,35 @@ def fit(arguments: Namespace) -> None:
 
     if arguments.output == "-" and output().isatty():
         raise ValueError("--output - writes a model to stdout, which is a terminal. Name a file, or redirect stdout.")
-    frame, forms, _ = read_table(arguments.data, missing=arguments.missing)
+    data = read_table(arguments.data, missing=arguments.missing)
+    for message in look_alikes(data):
+        warnings.warn(message, UserWarning, stacklevel=2)
     parameters = _parameters(arguments)
     _check_columns(
-        [*parameters.get("categorical_features", []), *_keys(parameters.get("likelihood"))], frame, arguments.data
+        [*parameters.get("categorical_features", []), *_keys(parameters.get("likelihood"))], data.frame, arguments.data
     )
     vae = VAETransformer(**parameters)
     if not arguments.quiet:
         vae.set_callbacks(ProgressLine())
-    vae.fit(frame)
-    setattr(vae, FORMS, forms)
+    vae.fit(data.frame)
+    _warn_of_placeholders(vae, data.frame)
+    setattr(vae, FORMS, data.forms)
     _save(vae, arguments.output)
+
+
+def _warn_of_placeholders(vae: Any, frame: pd.DataFrame) -> None:
+    """Say which columns of texts that all differ are not drawn as such, and do not continue a count either."""
+    columns = vae._schema.table.columns if vae.ignored_features_ else []
+    made = [one for one in columns if one.name in vae.ignored_features_ and one.prefix == f"{one.name}-"]
+    made = [one for one in made if not one.integer and frame[one.name].dropna().is_unique]
+    if made:
+        names = ", ".join(repr(one.name) for one in made)
+        warnings.warn(
+            f"{f'column {names} holds' if len(made) == 1 else f'columns {names} hold'} texts that all differ: not modelled, "
+            f"and drawn as placeholders such as '{made[0].prefix}{made[0].next}'.",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 def sample(arguments: Namespace) -> None:
@@ -134,6 +153,11 @@ def relations(arguments: Namespace) -> None:
         write_table(found.assign(columns=[", ".join(map(str, one)) for one in found["columns"]]), arguments.output)
         return
     print(_in_words(found) if len(found) else "no relations found", file=output())
+    if not len(found):
+        tell(
+            "hint: a relation that chance could explain is not listed, although it holds in all rows. State it for the fit: "
+            "skvae fit --relations 'total = a + b'"
+        )
 
 
 # --- arguments -------------------------------------------------------------------------------------------------------

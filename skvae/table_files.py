@@ -10,7 +10,7 @@ import io
 import re
 import zlib
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -30,6 +30,17 @@ FLOAT = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?[Ii]nf(?:in
 CODE = r"[+-]?0[0-9]+.*|[0-9]{19,}"  # postal codes and other digits that are not numbers, or too long for an integer
 DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 MOMENT = rf"({DATE})([T ])([0-9]{{2}}:[0-9]{{2}})(:[0-9]{{2}})?(\.[0-9]{{1,9}})?(Z|[+-][0-9]{{2}}:?[0-9]{{2}})?"
+# what is not read as numbers or dates, but looks like them; and how they are read
+NUMBER_LIKE = r"[+-]?[$€£]? ?[0-9]+(?:[ ,.'][0-9]{3})*(?:[.,][0-9]*)? ?[%$€£]?"
+DATE_LIKE = r"(?:[0-9]{4}([./-])[0-9]{1,2}\1[0-9]{1,2}|[0-9]{1,2}([./-])[0-9]{1,2}\2[0-9]{2,4})(?:[T ].*)?"
+LOOK_ALIKES = {
+    "numbers": (
+        NUMBER_LIKE,
+        "Numbers are read like 1234.5, or 1234,5 throughout a column if commas do not separate columns",
+    ),
+    "dates": (DATE_LIKE, "Dates are read like 2024-12-31 or 2024-12-31 23:59:59"),
+}
+N_STRAY = 0.1  # share of distinct texts that may be other ones
 DELIMITERS = ",;\t|"
 HEADER = re.compile(r'(?:"[^"]*"|[^"\n])*')  # a line, unless its end is quoted
 
@@ -61,9 +72,9 @@ def read_table(path: str, forms: dict | None = None, missing: Sequence[str] = ()
         return TableFile(_read_parquet(path), {}, None)
     texts, style = _read_texts(path)
     known = (forms or {}).get("columns", {})
-    columns, found = {}, {}
+    columns, found, commas = {}, {}, style["delimiter"] != ","
     for name in texts.columns:
-        columns[name], found[name] = read_column(texts[name], known.get(name), path, missing)
+        columns[name], found[name] = read_column(texts[name], known.get(name), path, missing, commas)
     return TableFile(pd.DataFrame(columns, index=texts.index), style | {"columns": found}, texts)
 
 
@@ -168,10 +179,13 @@ class Kind(NamedTuple):
     missing: Collection[str] = MISSING
 
 
-def read_column(texts: pd.Series, form: dict | None, path: str = "-", missing: Sequence[str] = ()) -> tuple[pd.Series, dict]:
+def read_column(
+    texts: pd.Series, form: dict | None, path: str = "-", missing: Sequence[str] = (), commas: bool = False
+) -> tuple[pd.Series, dict]:
     """The cells of a column of texts and their format, which is `form` if that is given.
 
-    path : names the file in messages. missing : further texts of missing cells.
+    path : names the file in messages. missing : further texts of missing cells. commas : whether numbers may have decimal
+    commas.
     """
     if form is not None:
         form = _with_missing(form, missing)
@@ -184,6 +198,8 @@ def read_column(texts: pd.Series, form: dict | None, path: str = "-", missing: S
             ) from None
     distinct = texts.unique()
     for name, kind in KINDS.items():
+        if name == "comma" and not commas:
+            continue
         form = _with_missing({"kind": name, "missing": ""}, missing)
         known = [text for text in distinct if text not in _missing_texts(form)]
         found = kind.form(known) if known or name == "text" else None
@@ -286,7 +302,7 @@ def _write_integers(cells: pd.Series, form: dict) -> Any:
 
 
 def _float_form(texts: Sequence[str]) -> dict | None:
-    if not _all(FLOAT, texts) or any(re.fullmatch(CODE, text) for text in texts):
+    if not _all(FLOAT, texts) or any(map(_is_code, texts)):
         return None
     decimals = {len(text.partition(".")[2]) for text in texts}
     fixed = len(decimals) == 1 and _all(DECIMAL, texts)
@@ -303,6 +319,23 @@ def _write_floats(cells: pd.Series, form: dict) -> Any:
     if decimals is not None:
         return [f"{value:.{decimals}f}" for value in values]
     return [str(value) if form.get("point", True) else str(value).removesuffix(".0") for value in values]
+
+
+def _comma_form(texts: Sequence[str]) -> dict | None:
+    """Of numbers with decimal commas, which some of them must have."""
+    if any("." in text for text in texts) or not any("," in text for text in texts):
+        return None
+    return _float_form([text.replace(",", ".") for text in texts])
+
+
+def _read_commas(texts: np.ndarray, missing: np.ndarray, form: dict) -> Any:
+    if any("." in text for text in texts[~missing]):
+        raise ValueError
+    return _read_floats(np.array([text.replace(",", ".") for text in texts], dtype=object), missing, form)
+
+
+def _write_commas(cells: pd.Series, form: dict) -> Any:
+    return [text.replace(".", ",") for text in _write_floats(cells, form)]
 
 
 # dates
@@ -421,6 +454,7 @@ KINDS = {
     "boolean": Kind(_boolean_form, _read_booleans, _write_booleans),
     "integer": Kind(_integer_form, _read_integers, _write_integers),
     "float": Kind(_float_form, _read_floats, _write_floats),
+    "comma": Kind(_comma_form, _read_commas, _write_commas),
     "date": Kind(_date_form, _read_dates, _write_dates),
     "moment": Kind(_moment_form, _read_moments, _write_moments),
     "duration": Kind(_duration_form, _read_durations, _write_durations),
@@ -430,7 +464,34 @@ KINDS = {
 
 def type_of(form: dict) -> str:
     """The type of a column in messages. Saved models hold the key of KINDS, which therefore stays."""
-    return "datetime" if form["kind"] == "moment" else form["kind"]
+    return {"moment": "datetime", "comma": "float with decimal commas"}.get(form["kind"], form["kind"])
+
+
+def look_alikes(data: TableFile) -> Iterator[str]:
+    """Messages about columns of text that hold numbers or dates of a form that is not read, or also other texts."""
+    columns = {} if data.texts is None else data.forms["columns"]
+    known = {
+        name: [text for text in data.texts[name].unique() if text not in _missing_texts(form)]  # type: ignore[index]
+        for name, form in columns.items()
+        if form["kind"] == "text"
+    }
+    for what, (pattern, advice) in LOOK_ALIKES.items():
+        found = {name: _example(pattern, texts) for name, texts in known.items()}
+        shown = [f"{name!r} ({example})" for name, example in found.items() if example]
+        if shown:
+            yield f"texts that look like {what} are not read as {what}: {', '.join(shown)}. {advice}."
+
+
+def _example(pattern: str, texts: list[str]) -> str:
+    """In words, one of texts that mostly have a pattern: another one, if there are some; empty if they do not have it."""
+    stray = [text for text in texts if not re.fullmatch(pattern, text)]
+    if not texts or len(stray) > N_STRAY * len(texts) or (pattern == NUMBER_LIKE and any(map(_is_code, texts))):
+        return ""
+    return f"--missing {stray[0]!r} if that means missing" if stray else f"such as {texts[0]!r}"
+
+
+def _is_code(text: str) -> bool:
+    return re.fullmatch(CODE, text) is not None
 
 
 def read_cell(text: str, form: dict | None, dtype: Any = None) -> Any:

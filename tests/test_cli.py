@@ -253,7 +253,7 @@ def test_files_are_replaced_only_by_whole_ones(run, monkeypatch):
         (["fit", "data.csv", "-o", "x.skvae", "--prior", "odd"], "The 'prior' parameter of VAETransformer must be"),
         (["sample", "model.skvae", "--given", "what=1"], "--given must be COLUMN=VALUE with a column of the model: id, sex"),
         (["sample", "model.skvae", "--given", "age=old"], "'old' is not a valid value for this column, which"),
-        (["sample", "model.skvae", "--given", "age=40", "--given", "age=41"], "--given must name a column once. Got 2 values"),
+        (["sample", "model.skvae", "--given", "age=40", "--given", "age=41"], "--given must name a column once. Got 2"),
         (["fit", "data.csv", "-o", "x", "--likelihood", "a=poisson", "--likelihood", "a=gaussian"], "must name a column"),
         (["fit", "data.csv", "-o", "x", "--likelihood", "price=bogus"], "likelihood of column 'price' must be a str among"),
         (["fit", "data.csv", "-o", "x", "--relations", "none", "--relations", "not a -> b"], "none must be the only one"),
@@ -504,6 +504,63 @@ def test_further_texts_are_missing_and_remembered():
     assert list(write_column(cells, form)) == ["-9", "1", "-9", "-9"]
     assert read_column(pd.Series(["-9", "?", "2"]), form)[0].isna().tolist() == [True, True, False]
     assert read_column(pd.Series(["a", "?"]), None, missing=["?"])[0].isna().tolist() == [False, True]
+
+
+def test_decimal_commas_are_numbers_where_commas_separate_nothing(run):
+    texts = pd.Series(["1,50", "", "-2,25", "3,00"])
+    cells, form = read_column(texts, None, commas=True)
+    assert cells.tolist()[::2] == [1.5, -2.25]
+    assert list(write_column(cells, form)) == list(texts)
+    assert read_cell("7,5", form) == 7.5
+    for other in (["1,5", "2.5"], ["1,234,567", "1"], ["a", "1,5"]):
+        assert read_column(pd.Series(other), None, commas=True)[1]["kind"] == "text"
+    assert read_column(texts, None)[1]["kind"] == "text"
+    frame = pd.DataFrame({"price": [f"{at},5" for at in range(60)], "n": [str(at % 7) for at in range(60)]})
+    Path("commas.csv").write_text(frame.to_csv(sep=";", index=False))
+    assert run("fit", "commas.csv", "-o", "commas.skvae", "--max-iter", "1", "--hidden-layer-sizes", "4") == (0, "", "")
+    _, out, _ = run("sample", "commas.skvae", "-n", "9", "--given", "n=3")
+    assert re.fullmatch(r"price;n\n(-?\d+,\d;3\n){9}", out)
+
+
+def test_texts_that_are_not_modelled_as_expected_are_told(run):
+    columns = {
+        "paid": [f"{at % 10},5" for at in range(60)],
+        "day": [f"{at % 28 + 1}/12/2024" for at in range(60)],
+        "n": [str(at % 20) if at % 20 else "?" for at in range(60)],
+        "d": [f"{at} and {at * at % 7}" for at in range(60)],
+        "zip": ["00123", "90001", "90002"] * 20,
+        "word": ["a", "b"] * 30,
+    }
+    pd.DataFrame(columns).to_csv("texts.csv", index=False)
+    code, out, err = run("fit", "texts.csv", "-o", "texts.skvae", "--max-iter", "1", "--hidden-layer-sizes", "4")
+    assert (code, out) == (0, "")
+    numbers, dates, placeholders = err.splitlines()
+    assert numbers.startswith(
+        "skvae: warning: texts that look like numbers are not read as numbers: 'paid' (such as '0,5'), "
+        "'n' (--missing '?' if that means missing). Numbers are read like 1234.5"
+    )
+    assert "not read as dates: 'day' (such as '1/12/2024'). Dates are read like 2024-12-31" in dates
+    assert placeholders == (
+        "skvae: warning: column 'd' holds texts that all differ: not modelled, and drawn as placeholders such as 'd-1'."
+    )
+
+
+def test_no_relation_comes_with_a_hint(run):
+    Path("small.csv").write_text("a,b,total\n1,2,3\n4,4,8\n")
+    code, out, err = run("relations", "small.csv")
+    assert (code, out) == (0, "no relations found\n")
+    assert err.startswith("skvae: hint: a relation that chance could explain is not listed")
+    assert err.count("\n") == 1
+
+
+def test_the_separator_is_guessed_outside_quotes(run):
+    Path("quoted.csv").write_text('"a,b,c\nd";e\n1;2\n3;4\n')
+    assert list(read_table("quoted.csv").frame.columns) == ["a,b,c\nd", "e"]
+
+
+def test_tables_of_tabs(run):
+    assert run("sample", "model.skvae", "-n", "3", "-o", "new.tsv") == (0, "", "")
+    assert list(pd.read_csv("new.tsv", sep="\t").columns) == list(text_table().columns)
 
 
 def test_a_model_keeps_categories_that_look_missing(run):
