@@ -188,7 +188,7 @@ def _add_fit(commands: Subparsers) -> None:
 
 
 def _sizes(text: str) -> tuple[int, ...]:
-    return tuple(int(size) for size in text.split(",") if size)
+    return tuple(map(_whole(1), text.split(",")))
 
 
 def _add_sample(commands: Subparsers) -> None:

@@ -300,6 +300,10 @@ def test_errors_are_one_line(run, arguments, message):
             ["fit", "data.csv", "-o", "x", "--max-iter", "many"],
             "--max-iter: must be an int in the range [1, inf). Got 'many'",
         ),
+        (
+            ["fit", "data.csv", "-o", "x", "--hidden-layer-sizes", "8,a"],
+            "must be an int in the range [1, inf). Got 'a' instead",
+        ),
         (["sample", "model.skvae", "-o", "new.xlsx"], "argument -o/--output: must end in one of .csv, .tsv, .txt, .csv.gz"),
         (["report", "data.csv", "data.csv", "-o", "r.pdf"], "must end in one of .html, .htm. Got 'r.pdf' instead"),
         (["fit", "data.csv"], "the following arguments are required: -o/--output. See skvae fit --help."),
