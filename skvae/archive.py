@@ -14,13 +14,10 @@ The parts of a file, one after the other:
 import hashlib
 import json
 import math
-import os
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import Any, BinaryIO
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -139,27 +136,3 @@ def _array(data: memoryview, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndar
 def _words_of(error: BaseException) -> str:
     """An error in one short line."""
     return f"{type(error).__name__}: {error}".splitlines()[0][:100]
-
-
-@contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
-    """A binary file that takes the place of what is at a path once all is written, and leaves that alone otherwise."""
-    target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_file():  # such as /dev/null, or a pipe; of a folder, open says so
-        with open(target, "wb") as file:
-            yield file
-        return
-    beside = target.with_name(f".{target.name[:100]}.{os.urandom(4).hex()}.part")
-    try:
-        with open(beside, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        if target.exists():
-            os.chmod(beside, target.stat().st_mode & 0o777)
-        os.replace(beside, target)
-    except FileNotFoundError:
-        raise FileNotFoundError(2, "No such folder", str(target.parent)) from None
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(beside)

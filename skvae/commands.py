@@ -1,109 +1,143 @@
 """The commands of `skvae.cli`: a function for each, which takes the parsed arguments."""
 
-import sys
+import warnings
 from argparse import Namespace
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from skvae.archive import replacing, unpack_archive
-from skvae.table_files import read_cell, read_table, type_of, write_table
+from skvae.archive import unpack_archive
+from skvae.table_files import TableFile, holds_texts, look_alikes, read_cell, read_table, type_of, write_table
+from skvae.targets import replacing
+from skvae.terminal import output, source, status, tell
 
 FORMS = "_file_forms"  # the attribute of an estimator that stores the text format of each column of its table
 
 
 def fit(arguments: Namespace) -> None:
     from skvae.estimator import VAETransformer
-    from skvae.files import save
 
-    _check_folder(arguments.output)
-    frame, forms = read_table(arguments.data)
+    if arguments.output == "-" and output().isatty():
+        raise ValueError("--output - writes a model to stdout, which is a terminal. Name a file, or redirect stdout.")
+    data = read_table(arguments.data, missing=arguments.missing)
+    for message in look_alikes(data):
+        warnings.warn(message, UserWarning, stacklevel=2)
     parameters = _parameters(arguments)
     _check_columns(
-        [*parameters.get("categorical_features", []), *_keys(parameters.get("likelihood"))], frame, arguments.data
+        [*parameters.get("categorical_features", []), *_keys(parameters.get("likelihood"))], data.frame, arguments.data
     )
     vae = VAETransformer(**parameters)
-    if on_a_terminal() and not arguments.quiet:
+    if not arguments.quiet:
         vae.set_callbacks(ProgressLine())
-    vae.fit(frame)
-    setattr(vae, FORMS, forms)
-    save(vae, arguments.output)
+    vae.fit(data.frame)
+    _warn_of_placeholders(vae, data.frame)
+    setattr(vae, FORMS, data.forms)
+    _save(vae, arguments.output)
+
+
+def _warn_of_placeholders(vae: Any, frame: pd.DataFrame) -> None:
+    """Say which columns of texts that all differ are not drawn as such, and do not continue a count either."""
+    columns = vae._schema.table.columns if vae.ignored_features_ else []
+    made = [one for one in columns if one.name in vae.ignored_features_ and one.prefix == f"{one.name}-"]
+    made = [one for one in made if not one.integer and frame[one.name].dropna().is_unique]
+    if made:
+        names = ", ".join(repr(one.name) for one in made)
+        warnings.warn(
+            f"{f'column {names} holds' if len(made) == 1 else f'columns {names} hold'} texts that all differ: not modelled, "
+            f"and drawn as placeholders such as '{made[0].prefix}{made[0].next}'.",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 def sample(arguments: Namespace) -> None:
-    vae, forms = _opened(arguments.model)
-    given = dict(_condition(text, vae, forms) for text in arguments.given)
+    vae, forms = _opened_fitted(arguments.model)
+    given = _once([_condition(text, vae, forms) for text in arguments.given], "--given")
     drawn = vae.sample(arguments.rows, given=given or None, random_state=arguments.seed)
     write_table(_as_frame(drawn, vae), arguments.output, forms)
 
 
 def transform(arguments: Namespace) -> None:
-    vae, frame, _ = _opened_with_rows(arguments)
+    vae, data = _opened_with_rows(arguments)
+    frame = _in_order(data.frame, vae, arguments.data)
     latents = pd.DataFrame(np.asarray(vae.transform(frame)), columns=vae.get_feature_names_out())
     write_table(latents, arguments.output)
 
 
 def impute(arguments: Namespace) -> None:
-    vae, frame, forms = _opened_with_rows(arguments)
+    vae, data = _opened_with_rows(arguments)
+    rows = _in_order(data.frame, vae, arguments.data)
+    kept = None if data.texts is None else data.texts.where(data.frame.notna())
     if arguments.draws is None:
-        write_table(_as_frame(vae.impute(frame), vae), arguments.output, forms)
-        return
-    tables = vae.impute(frame, n_draws=arguments.draws, random_state=arguments.seed)
-    frames = [_as_frame(table, vae) for table in tables]
-    for number, one in enumerate(frames, 1):
-        one.insert(0, "draw", number)
-    write_table(pd.concat(frames, ignore_index=True), arguments.output, forms)
+        full = _filled(vae.impute(rows), vae, data)
+    elif "draw" in data.frame:
+        raise ValueError(f"--draws writes a column 'draw', which {arguments.data} already has. Rename it there.")
+    else:
+        tables = vae.impute(rows, n_draws=arguments.draws, random_state=arguments.seed)
+        full = pd.concat([_filled(table, vae, data) for table in tables], ignore_index=True)
+        full.insert(0, "draw", np.repeat(np.arange(1, len(tables) + 1), len(rows)))
+        kept = None if kept is None else pd.concat([kept] * len(tables), ignore_index=True)
+    write_table(full, arguments.output, data.forms, kept)
+
+
+def _filled(rows: Any, vae: Any, data: TableFile) -> pd.DataFrame:
+    """Completed rows as a frame with the columns of the data."""
+    names = vae._schema.names
+    return _as_frame(rows, vae).set_axis(data.frame.columns if names is None else names, axis=1)[list(data.frame.columns)]
 
 
 def score(arguments: Namespace) -> None:
-    vae, frame, _ = _opened_with_rows(arguments)
+    vae, data = _opened_with_rows(arguments)
+    frame = _in_order(data.frame, vae, arguments.data)
     scores = vae.score_samples(frame)
-    cells = pd.DataFrame(vae.score_cells(frame))
+    log_p_values = pd.DataFrame(vae.score_cells(frame, kind="log_p_value"))
     table = pd.DataFrame({"row": np.arange(1, len(scores) + 1), "score": scores})
-    values = cells.to_numpy(dtype=float)
-    oddest = np.argsort(values - np.median(values, axis=0), axis=1, kind="stable")
+    nats = log_p_values.to_numpy(dtype=float)
+    oddest = np.argsort(nats, axis=1, kind="stable")
     names = np.array([str(name) for name in frame.columns], dtype=object)
-    for at in range(min(arguments.cells, values.shape[1])):
+    for at in range(min(arguments.cells, nats.shape[1])):
         table[f"cell_{at + 1}"] = names[oddest[:, at]]
-        table[f"nats_{at + 1}"] = np.take_along_axis(values, oddest[:, [at]], axis=1)[:, 0]
+        table[f"p_value_{at + 1}"] = np.exp(np.take_along_axis(nats, oddest[:, [at]], axis=1)[:, 0])
     write_table(table, arguments.output)
 
 
 def report(arguments: Namespace) -> None:
     from skvae.quality import quality_report
 
-    if arguments.output is not None:
-        _check_folder(arguments.output)
-    real, forms = read_table(arguments.real)
-    synthetic, _ = read_table(arguments.synthetic, forms)
-    holdout = None if arguments.holdout is None else read_table(arguments.holdout, forms)[0]
+    real, forms, _ = read_table(arguments.real, missing=arguments.missing)
+    synthetic = read_table(arguments.synthetic, forms, arguments.missing).frame
+    holdout = None if arguments.holdout is None else read_table(arguments.holdout, forms, arguments.missing).frame
     found = quality_report(real, synthetic, holdout, target=arguments.target, random_state=arguments.seed)
     if arguments.output is not None:
         with replacing(arguments.output) as file:
             found.to_html(file.name)
-    print(found)
+    print(found, file=output())
 
 
 def info(arguments: Namespace) -> None:
-    vae, forms = _opened(arguments.model)
-    version = unpack_archive(Path(arguments.model).read_bytes())[0]["version"]
-    print(f"written by skvae {version}")
-    print(vae)
+    data = _model_bytes(arguments.model)
+    vae, forms = _opened(arguments.model, data)
+    print(f"written by skvae {unpack_archive(data)[0]['version']}", vae, *_description(vae, forms), sep="\n", file=output())
+
+
+def _description(vae: Any, forms: dict) -> Iterator[str]:
+    """Lines about a model."""
     if not vae.__sklearn_is_fitted__():
-        print("not fitted")
+        yield "not fitted"
         return
-    print(f"{vae.n_features_in_} columns, {vae._n_features_out} latents, generator: {vae.generator_}, prior: {vae.prior_}")
-    print(f"epochs: {vae.n_iter_}, training bound: {-vae.loss_curve_[-1]:.4g} nats per row", end="")
+    yield f"{vae.n_features_in_} columns, {vae._n_features_out} latents, generator: {vae.generator_}, prior: {vae.prior_}"
     best = vae.best_validation_score_
-    print("" if best is None else f", held-out bound: {best:.4g}")
-    print("information in each latent, in nats: " + ", ".join(f"{nats:.3g}" for nats in vae.explained_information_))
+    held_out = "" if best is None else f", held-out bound: {best:.4g}"
+    yield f"epochs: {vae.n_iter_}, training bound: {-vae.loss_curve_[-1]:.4g} nats per row{held_out}"
+    yield "information in each latent, in nats: " + ", ".join(f"{nats:.3g}" for nats in vae.explained_information_)
     columns = pd.DataFrame(list(_described(vae, forms)), columns=["column", "dtype", "likelihood"])
-    print("\n" + columns.to_string(index=False, justify="left"))
-    relations = vae.relations_
-    if len(relations):
-        print("\n" + _in_words(relations))
+    yield "\n" + columns.to_string(index=False, justify="left")
+    if len(vae.relations_):
+        yield "\n" + _in_words(vae.relations_)
 
 
 def relations(arguments: Namespace) -> None:
@@ -111,14 +145,19 @@ def relations(arguments: Namespace) -> None:
     from skvae.relations import as_table
     from skvae.schema import Schema
 
-    frame, _ = read_table(arguments.data)
+    frame = read_table(arguments.data, missing=arguments.missing).frame
     check_frame(frame, 2, "skvae relations", arguments.data)
     parameters = {"likelihood": "auto", "categorical_features": "from_dtype", "relations": "auto", "image_shape": None}
     found = as_table(Schema().fit(frame, np.broadcast_to(1.0, len(frame)), parameters).relations)
     if arguments.output:
         write_table(found.assign(columns=[", ".join(map(str, one)) for one in found["columns"]]), arguments.output)
         return
-    print(_in_words(found) if len(found) else "no relations found")
+    print(_in_words(found) if len(found) else "no relations found", file=output())
+    if not len(found):
+        tell(
+            "hint: a relation that chance could explain is not listed, although it holds in all rows. State it for the fit: "
+            "skvae fit --relations 'total = a + b'"
+        )
 
 
 # --- arguments -------------------------------------------------------------------------------------------------------
@@ -131,6 +170,9 @@ def _parameters(arguments: Namespace) -> dict[str, Any]:
     found["random_state"] = arguments.seed
     found["categorical_features"] = arguments.category
     wanted = arguments.relations
+    for alone in ("none", "auto"):
+        if alone in (wanted or ()) and len(wanted) > 1:
+            raise ValueError(f"--relations {alone} must be the only one. Got {', '.join(map(repr, wanted))}.")
     if wanted not in (["none"], ["auto"]):
         found["relations"] = wanted
     given = {name: value for name, value in found.items() if value is not None}
@@ -141,12 +183,6 @@ def _parameters(arguments: Namespace) -> dict[str, Any]:
     return given
 
 
-def _check_folder(path: str) -> None:
-    """Refuse a path in a folder that does not exist, before anything is computed."""
-    if not Path(path).absolute().parent.is_dir():
-        raise FileNotFoundError(2, "No such folder", str(Path(path).parent))
-
-
 def _likelihood(texts: list[str]) -> str | dict:
     if len(texts) == 1 and "=" not in texts[0]:
         return texts[0]
@@ -155,7 +191,15 @@ def _likelihood(texts: list[str]) -> str | dict:
             raise ValueError(
                 f"--likelihood is one NAME for all columns, or COLUMN=NAME for each. Got {text!r} among several."
             )
-    return {text.rpartition("=")[0]: text.rpartition("=")[2] for text in texts}
+    return _once([(text.rpartition("=")[0], text.rpartition("=")[2]) for text in texts], "--likelihood")
+
+
+def _once(pairs: list[tuple], option: str) -> dict:
+    """The values by column, of which none is said twice."""
+    for column, n in Counter(column for column, _ in pairs).items():
+        if n > 1:
+            raise ValueError(f"{option} must name a column once. Got {n} values of {column!r}.")
+    return dict(pairs)
 
 
 def _keys(likelihood: Any) -> list:
@@ -194,18 +238,55 @@ def _value(text: str, form: dict | None, dtype: Any, whole: str) -> Any:
 # --- models and rows -------------------------------------------------------------------------------------------------
 
 
-def _opened(path: str) -> tuple[Any, dict]:
-    """The estimator in a file, and the text formats of the table that it was fitted to."""
-    from skvae.files import load
+def _save(vae: Any, path: str) -> None:
+    from skvae.files import save, to_bytes
 
-    vae = load(path)
+    if path != "-":
+        save(vae, path)
+        return
+    output().buffer.write(to_bytes(vae))
+    output().flush()
+
+
+def _model_bytes(path: str) -> bytes:
+    return source().buffer.read() if path == "-" else Path(path).read_bytes()
+
+
+def _opened(path: str, data: bytes | None = None) -> tuple[Any, dict]:
+    """The estimator in a file, and the text formats of the table that it was fitted to. data : the content, if known."""
+    from skvae.files import from_bytes
+
+    vae = from_bytes(_model_bytes(path) if data is None else data, "The model from stdin" if path == "-" else path)
     return vae, getattr(vae, FORMS, {})
 
 
-def _opened_with_rows(arguments: Namespace) -> tuple[Any, pd.DataFrame, dict]:
-    vae, forms = _opened(arguments.model)
-    frame, own = read_table(arguments.data, forms)
-    return vae, frame, forms or own
+def _opened_fitted(path: str) -> tuple[Any, dict]:
+    """As `_opened`; a model of another table than CSV has formats of its texts."""
+    vae, forms = _opened(path)
+    if not vae.__sklearn_is_fitted__():
+        raise ValueError(f"{path} holds a model that is not fitted. Fit it before it is saved.")
+    names = zip(vae._schema._column_names, vae._schema.dtypes, strict=True)
+    return vae, forms or {"columns": {name: {"kind": "text", "missing": ""} for name, dtype in names if holds_texts(dtype)}}
+
+
+def _opened_with_rows(arguments: Namespace) -> tuple[Any, TableFile]:
+    """A model and a table; the latter with the formats of the former if it has none."""
+    vae, forms = _opened_fitted(arguments.model)
+    data = read_table(arguments.data, forms, arguments.missing)
+    return vae, data._replace(forms=data.forms or forms)
+
+
+def _in_order(frame: pd.DataFrame, vae: Any, path: str) -> pd.DataFrame:
+    """The columns of a frame as the model has them; their names must be the same, unless the model is of an array."""
+    if vae._schema.names is None:
+        return frame
+    names = list(vae._schema.names)
+    further, lacking = [name for name in frame if name not in names], [name for name in names if name not in frame]
+    if further or lacking:
+        said = [f"has columns that the model does not have: {', '.join(map(str, further))}"] * bool(further)
+        said += [f"lacks columns of the model: {', '.join(map(str, lacking))}"] * bool(lacking)
+        raise ValueError(f"{'The table from stdin' if path == '-' else path} {', and '.join(said)}.")
+    return frame[names]
 
 
 def _as_frame(rows: Any, vae: Any) -> pd.DataFrame:
@@ -237,28 +318,16 @@ def _in_words(relations: pd.DataFrame) -> str:
     return "\n".join(f"{share:<{width}}  {text}" for share, text in zip(shares, relations["relation"], strict=True))
 
 
-def on_a_terminal() -> bool:
-    return sys.stderr.isatty()
-
-
 class ProgressLine:
-    """A scikit-learn callback that shows progress on one line of stderr."""
+    """A scikit-learn callback that shows progress on the status line."""
 
-    def setup(self, estimator: Any, context: Any) -> None:
-        self._n_epochs = 0
+    def setup(self, estimator: Any, context: Any) -> None: ...
 
-    def teardown(self, estimator: Any, context: Any) -> None:
-        sys.stderr.write("\r\x1b[K")
-        sys.stderr.flush()
+    def teardown(self, estimator: Any, context: Any) -> None: ...
 
-    def on_fit_task_begin(self, estimator: Any, context: Any) -> None:
-        if context.task_name == "fit":
-            self._most = context.max_subtasks
+    def on_fit_task_begin(self, estimator: Any, context: Any) -> None: ...
 
     def on_fit_task_end(self, estimator: Any, context: Any) -> bool:
-        if context.task_name == "epoch":
-            self._n_epochs += 1
-            most = f" of at most {self._most}" if self._most else ""
-            sys.stderr.write(f"\r\x1b[Kepoch {self._n_epochs}{most}")
-            sys.stderr.flush()
+        if hasattr(context, "progress"):
+            status.show(context.progress.short)
         return False

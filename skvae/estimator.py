@@ -600,6 +600,7 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         if going_on:
             self._check_unchanged()
         else:
+            _check_likelihoods(self.likelihood)
             names = "likelihood", "categorical_features", "relations", "image_shape"
             parameters = {name: getattr(self, name) for name in names}
             self._schema = Schema().fit(*representative(X, weight, stream), parameters)
@@ -1290,6 +1291,17 @@ def _check_equal_shapes(X):
     if len(shapes) > 1:
         one, other = sorted(shapes)[:2]
         raise ValueError(f"X holds images of different shapes, {one} and {other}. Crop or resize them to one shape.")
+
+
+def _check_likelihoods(likelihood):
+    """Refuse a name in a dict of likelihoods that is none."""
+    allowed = ("auto", "identifier", *LIKELIHOODS, *LIKELIHOODS_OF_COUNTS)
+    for column, name in likelihood.items() if isinstance(likelihood, dict) else ():
+        if not isinstance(name, str) or name not in allowed:
+            raise ValueError(
+                f"The likelihood of column {column!r} must be a str among "
+                f"{{{', '.join(map(repr, dict.fromkeys(allowed)))}}}. Got {name!r} instead."
+            )
 
 
 def _check_count(value, name, beside=""):

@@ -13,9 +13,10 @@ from sklearn.utils._metadata_requests import MetadataRequest
 from torch.overrides import TorchFunctionMode
 
 from skvae._version import __version__
-from skvae.archive import Unreadable, pack_archive, replacing, unpack_archive
+from skvae.archive import Unreadable, pack_archive, unpack_archive
 from skvae.estimator import VAETransformer
 from skvae.persistence import CLASSES, FORMAT
+from skvae.targets import replacing
 from skvae.values import Decoder, Encoder, Kind
 
 CALLBACKS = "_skl_callbacks", "_parent_callback_ctx", "_callback_fit_ctx"  # of scikit-learn; they may hold anything

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -419,8 +419,35 @@ class Fit:
         warnings.warn(f"Training interrupted; the model is the best so far.{rest}", UserWarning, stacklevel=5)
 
 
+class Progress(NamedTuple):
+    """How far training is after an epoch, in words. Scores in training and held out have one sign, the greater the better.
+
+    Attributes
+    ----------
+    place, in_training, left : str
+    held_out : str
+        Empty if no rows are held out.
+    """
+
+    place: str
+    in_training: str
+    held_out: str
+    left: str
+
+    def __str__(self) -> str:
+        held_out = self.held_out and f", {self.held_out}"
+        return f"{self.place}: {self.in_training}{held_out}; {self.left}"
+
+    @property
+    def short(self) -> str:
+        """For a line of a terminal."""
+        return f"{self.place}: {self.held_out or self.in_training}; {self.left}"
+
+
 class Epochs:
     """What an estimator does between epochs: it reports, and its callbacks are called. Each epoch is a task of theirs.
+
+    The context of such a task has an attribute `progress` when the task ends, unless it was interrupted.
 
     Parameters
     ----------
@@ -445,19 +472,22 @@ class Epochs:
         """Something else is trained now, for so many epochs at most."""
         self.name, self.n_epochs_of_task, self.began = name, n_epochs, time.monotonic()
 
-    def _print(self, history: History) -> None:
-        """The last epoch in a line: scores in training and held out have one sign, the greater the better."""
+    def _progress(self, history: History) -> Progress:
         epoch = len(history.losses)
         left = (time.monotonic() - self.began) / epoch * (self.n_epochs_of_task - epoch)
-        held_out = f", held out {history.scores[-1]:.4f}" if history.scores else ""
-        score = f"score in training {-history.losses[-1]:.4f} nats per row{held_out}"
-        print(f"{self.name}, epoch {epoch} of at most {self.n_epochs_of_task}: {score}; at most {left:.0f} s left")
+        return Progress(
+            f"{self.name}, epoch {epoch} of at most {self.n_epochs_of_task}",
+            f"score in training {-history.losses[-1]:.4f} nats per row",
+            f"held out {history.scores[-1]:.4f}" if history.scores else "",
+            f"at most {left:.0f} s left",
+        )
 
     def __call__(self, history: History) -> bool:
         """Of the history of what is being trained, so far, whether to stop."""
         verbose, formers = self.fit.estimator.verbose, self.fit.histories
+        self.task.progress = self._progress(history)
         if verbose and len(history.losses) % verbose == 0:
-            self._print(history)
+            print(self.task.progress)
         self.stopped = self.task.call_on_fit_task_end(
             **self.arguments, reconstruction_attributes=lambda: self._so_far([*formers, history])
         )

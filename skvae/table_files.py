@@ -1,53 +1,96 @@
 """Tables in files: CSV, gzipped CSV and Parquet. The type of a CSV column is inferred, and its text format is kept.
 
-The format ("form") of a column is a dict of plain values, so that a model can store it. `kind` is a key of KINDS, and
-`missing` is the text of missing cells.
+The format ("form") of a column is a dict of plain values, so that a model can store it. `kind` is a key of KINDS,
+`missing` is the text that missing cells are written as, and `also_missing`, if it is there, lists texts that the user says
+are missing.
 """
 
 import gzip
 import io
 import re
-import sys
+import zlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from skvae.archive import replacing
+from skvae.targets import replacing
+from skvae.terminal import output, source
 
-# texts that pandas reads as missing, among them the empty one
+# texts that pandas reads as missing, among them the empty one; but words are categories in columns of texts (NA: Namibia)
 MISSING = {"", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "<NA>", "#N/A", "-nan", "-NaN"}
 BOOLEANS = [("True", "False"), ("true", "false"), ("TRUE", "FALSE")]
 WHOLE = r"-?[1-9][0-9]{0,18}|0"
 DECIMAL = r"-?(?:0|[1-9][0-9]*)\.[0-9]+"
+DURATION = r"-?[0-9]+ days \+?[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{6,9})?"  # as pandas writes it
 FLOAT = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?[Ii]nf(?:inity)?"
 CODE = r"[+-]?0[0-9]+.*|[0-9]{19,}"  # postal codes and other digits that are not numbers, or too long for an integer
 DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 MOMENT = rf"({DATE})([T ])([0-9]{{2}}:[0-9]{{2}})(:[0-9]{{2}})?(\.[0-9]{{1,9}})?(Z|[+-][0-9]{{2}}:?[0-9]{{2}})?"
+# what is not read as numbers or dates, but looks like them; and how they are read
+NUMBER_LIKE = r"[+-]?[$€£]? ?[0-9]+(?:[ ,.'][0-9]{3})*(?:[.,][0-9]*)? ?[%$€£]?"
+DATE_LIKE = r"(?:[0-9]{4}([./-])[0-9]{1,2}\1[0-9]{1,2}|[0-9]{1,2}([./-])[0-9]{1,2}\2[0-9]{2,4})(?:[T ].*)?"
+LOOK_ALIKES = {
+    "numbers": (
+        NUMBER_LIKE,
+        "Numbers are read like 1234.5, or 1234,5 throughout a column if commas do not separate columns",
+    ),
+    "dates": (DATE_LIKE, "Dates are read like 2024-12-31 or 2024-12-31 23:59:59"),
+}
+N_STRAY = 0.1  # share of distinct texts that may be other ones
 DELIMITERS = ",;\t|"
+HEADER = re.compile(r'(?:"[^"]*"|[^"\n])*')  # a line, unless its end is quoted
 
 
-def read_table(path: str, forms: dict | None = None) -> tuple[pd.DataFrame, dict]:
-    """A table, and the text formats of its columns.
+class TableFile(NamedTuple):
+    """What a file holds.
+
+    Attributes
+    ----------
+    frame : DataFrame
+    forms : dict
+        The text formats of CSV, with those of its columns by name; empty for Parquet.
+    texts : DataFrame or None
+        The cells of CSV as they stand.
+    """
+
+    frame: pd.DataFrame
+    forms: dict
+    texts: pd.DataFrame | None
+
+
+def read_table(path: str, forms: dict | None = None, missing: Sequence[str] = ()) -> TableFile:
+    """A table.
 
     path : a file, whose extension tells its type, or "-" for CSV from stdin. forms : the formats of a table that was read
-    before, which columns of the same name must have.
+    before, which columns of the same name must have. missing : further texts of missing cells in CSV.
     """
     if path.lower().endswith((".parquet", ".pq")):
-        return pd.read_parquet(path), {}
+        return TableFile(_read_parquet(path), {}, None)
     texts, style = _read_texts(path)
     known = (forms or {}).get("columns", {})
-    columns, found = {}, {}
+    columns, found, commas = {}, {}, style["delimiter"] != ","
     for name in texts.columns:
-        columns[name], found[name] = read_column(texts[name], known.get(name), path)
-    return pd.DataFrame(columns, index=texts.index), style | {"columns": found}
+        columns[name], found[name] = read_column(texts[name], known.get(name), path, missing, commas)
+    return TableFile(pd.DataFrame(columns, index=texts.index), style | {"columns": found}, texts)
 
 
-def write_table(frame: pd.DataFrame, path: str, forms: dict | None = None) -> None:
-    """Write a table; the extension of the path tells the type, and "-" is CSV to stdout. Files are replaced atomically."""
+def _read_parquet(path: str) -> pd.DataFrame:
+    with open(path, "rb") as file:
+        try:
+            return pd.read_parquet(file)
+        except (ValueError, OSError) as error:
+            raise ValueError(f"{path} is not a Parquet file, or is damaged: {error}") from None
+
+
+def write_table(frame: pd.DataFrame, path: str, forms: dict | None = None, kept: pd.DataFrame | None = None) -> None:
+    """Write a table; the extension of the path tells the type, and "-" is CSV to stdout. Files are replaced atomically.
+
+    kept : texts that cells of CSV have, whatever the frame holds; missing where the frame says.
+    """
     if path.lower().endswith((".parquet", ".pq")):
         with replacing(path) as file:
             frame.to_parquet(file, index=False)
@@ -56,10 +99,13 @@ def write_table(frame: pd.DataFrame, path: str, forms: dict | None = None) -> No
     columns = forms.get("columns", {})
     texts = pd.DataFrame({at: write_column(frame.iloc[:, at], columns.get(name)) for at, name in enumerate(frame.columns)})
     texts.columns = [str(name) for name in frame.columns]
-    style = {"sep": forms.get("delimiter", ","), "lineterminator": forms.get("line_end", "\n")}
+    if kept is not None:
+        texts = texts.assign(**{name: kept[name].where(kept[name].notna(), texts[name]) for name in kept.columns})
+    is_tsv = path.lower().removesuffix(".gz").endswith(".tsv")
+    style = {"sep": "\t" if is_tsv else forms.get("delimiter", ","), "lineterminator": forms.get("line_end", "\n")}
     if path == "-":
-        texts.to_csv(sys.stdout, index=False, **style)
-        sys.stdout.flush()
+        texts.to_csv(output(), index=False, **style)
+        output().flush()
         return
     with replacing(path) as file:
         # without the time of writing, so that the same rows give the same bytes
@@ -72,12 +118,13 @@ def write_table(frame: pd.DataFrame, path: str, forms: dict | None = None) -> No
 def _read_texts(path: str) -> tuple[pd.DataFrame, dict]:
     """The cells of a CSV file as texts, and its delimiter and line ends."""
     content = _content(path)
-    first, _, _ = content.partition("\n")
+    first = HEADER.match(content)[0]  # type: ignore[index]  # it matches the empty text
     style = {"delimiter": ",", "line_end": "\r\n" if first.endswith("\r") else "\n"}
     first = first.rstrip("\r")
     if not first.strip():
         raise ValueError(f"{_shown(path)} has no header line with column names.")
-    style["delimiter"] = max(DELIMITERS, key=lambda one: (first.count(one), one == ","))
+    unquoted = re.sub('"[^"]*"', "", first)
+    style["delimiter"] = max(DELIMITERS, key=lambda one: (unquoted.count(one), one == ","))
     try:
         table = pd.read_csv(io.StringIO(content), header=None, dtype=str, keep_default_na=False, sep=style["delimiter"])
     except pd.errors.ParserError as error:
@@ -93,11 +140,13 @@ def _read_texts(path: str) -> tuple[pd.DataFrame, dict]:
 
 def _content(path: str) -> str:
     if path == "-":
-        return sys.stdin.read().removeprefix("\ufeff")
+        return source().read().removeprefix("\ufeff")
     opened: Callable = gzip.open if path.lower().endswith(".gz") else open
     try:
         with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
             return file.read()
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise ValueError(f"{path} is not a gzip file, or is damaged: {error}") from None
     except UnicodeDecodeError:
         raise ValueError(f"{path} is not encoded in UTF-8. Save it as CSV in UTF-8, or as Parquet.") from None
 
@@ -120,41 +169,68 @@ class Kind(NamedTuple):
         From texts, a mask of missing ones, and a format, to cells. Raises ValueError if some have another type.
     write : callable
         From cells, none of them missing, and a format, to texts.
+    missing : set of str
+        The texts that are missing cells in columns of the type.
     """
 
     form: Callable[[Sequence[str]], dict | None]
     read: Callable[[np.ndarray, np.ndarray, dict], Any]
     write: Callable[[pd.Series, dict], Any]
+    missing: Collection[str] = MISSING
 
 
-def read_column(texts: pd.Series, form: dict | None, path: str = "-") -> tuple[pd.Series, dict]:
-    """The cells of a column of texts and their format, which is `form` if that is given."""
-    values = texts.to_numpy(dtype=object)
-    codes, distinct = pd.factorize(values)
-    absent = np.array([text in MISSING for text in distinct], dtype=bool)
-    missing = absent[codes] if len(values) else np.zeros(0, bool)
-    known = [text for text, out in zip(distinct, absent, strict=True) if not out]
-    word = Counter(values[missing]).most_common(1)[0][0] if missing.any() else (form or {}).get("missing", "")
+def read_column(
+    texts: pd.Series, form: dict | None, path: str = "-", missing: Sequence[str] = (), commas: bool = False
+) -> tuple[pd.Series, dict]:
+    """The cells of a column of texts and their format, which is `form` if that is given.
+
+    path : names the file in messages. missing : further texts of missing cells. commas : whether numbers may have decimal
+    commas.
+    """
     if form is not None:
+        form = _with_missing(form, missing)
         try:
-            cells = KINDS[form["kind"]].read(values, missing, form)
-            return pd.Series(cells, name=texts.name), form | {"missing": word}
+            return _read_as(form, texts)
         except (ValueError, OverflowError):
             raise ValueError(
-                f"{_shown(path)} has {_odd_one(known, form)!r} in column {texts.name!r}, which held values of type "
+                f"{_shown(path)} has {_odd_one(texts, form)!r} in column {texts.name!r}, which held values of type "
                 f"{type_of(form)} when the model was fitted."
             ) from None
+    distinct = texts.unique()
     for name, kind in KINDS.items():
+        if name == "comma" and not commas:
+            continue
+        form = _with_missing({"kind": name, "missing": ""}, missing)
+        known = [text for text in distinct if text not in _missing_texts(form)]
         found = kind.form(known) if known or name == "text" else None
         if found is not None:
             with suppress(ValueError, OverflowError):
-                form = {"kind": name, "missing": word} | found
-                return pd.Series(kind.read(values, missing, form), name=texts.name), form
+                return _read_as(form | found, texts)
     raise AssertionError("every column can be read as text")
 
 
-def _odd_one(known: list[str], form: dict) -> str:
+def _with_missing(form: dict, missing: Sequence[str]) -> dict:
+    also = sorted({*form.get("also_missing", ()), *missing})
+    return form | ({"also_missing": also} if also else {})
+
+
+def _missing_texts(form: dict) -> set[str]:
+    """The texts of missing cells in columns of a format."""
+    return {*KINDS[form["kind"]].missing, *form.get("also_missing", ())}
+
+
+def _read_as(form: dict, texts: pd.Series) -> tuple[pd.Series, dict]:
+    """The cells of a column in a format, and the format with the most frequent text of its missing cells."""
+    values = texts.to_numpy(dtype=object)
+    missing = texts.isin(_missing_texts(form)).to_numpy()
+    cells = pd.Series(KINDS[form["kind"]].read(values, missing, form), name=texts.name)
+    word = Counter(values[missing]).most_common(1)[0][0] if missing.any() else form["missing"]
+    return cells, form | {"missing": word}
+
+
+def _odd_one(texts: pd.Series, form: dict) -> str:
     """The first text that has another type."""
+    known = [text for text in texts.unique() if text not in _missing_texts(form)]
     for text in known:
         try:
             KINDS[form["kind"]].read(np.array([text], dtype=object), np.array([False]), form)
@@ -177,6 +253,8 @@ def _usual_kind(cells: pd.Series) -> str:
         return "boolean"
     if pd.api.types.is_integer_dtype(cells.dtype):
         return "integer"
+    if pd.api.types.is_timedelta64_dtype(cells.dtype):
+        return "duration"
     return "float" if pd.api.types.is_float_dtype(cells.dtype) else "text"
 
 
@@ -224,7 +302,7 @@ def _write_integers(cells: pd.Series, form: dict) -> Any:
 
 
 def _float_form(texts: Sequence[str]) -> dict | None:
-    if not _all(FLOAT, texts) or any(re.fullmatch(CODE, text) for text in texts):
+    if not _all(FLOAT, texts) or any(map(_is_code, texts)):
         return None
     decimals = {len(text.partition(".")[2]) for text in texts}
     fixed = len(decimals) == 1 and _all(DECIMAL, texts)
@@ -241,6 +319,23 @@ def _write_floats(cells: pd.Series, form: dict) -> Any:
     if decimals is not None:
         return [f"{value:.{decimals}f}" for value in values]
     return [str(value) if form.get("point", True) else str(value).removesuffix(".0") for value in values]
+
+
+def _comma_form(texts: Sequence[str]) -> dict | None:
+    """Of numbers with decimal commas, which some of them must have."""
+    if any("." in text for text in texts) or not any("," in text for text in texts):
+        return None
+    return _float_form([text.replace(",", ".") for text in texts])
+
+
+def _read_commas(texts: np.ndarray, missing: np.ndarray, form: dict) -> Any:
+    if any("." in text for text in texts[~missing]):
+        raise ValueError
+    return _read_floats(np.array([text.replace(",", ".") for text in texts], dtype=object), missing, form)
+
+
+def _write_commas(cells: pd.Series, form: dict) -> Any:
+    return [text.replace(".", ",") for text in _write_floats(cells, form)]
 
 
 # dates
@@ -324,6 +419,23 @@ def _write_moments(cells: pd.Series, form: dict) -> Any:
     return [text[:length].replace("T", form["between"]) + (form["zone"] or "") for text in texts]
 
 
+# durations
+
+
+def _duration_form(texts: Sequence[str]) -> dict | None:
+    return {} if _all(DURATION, texts) and all(str(pd.Timedelta(text)) == text for text in texts) else None
+
+
+def _read_durations(texts: np.ndarray, missing: np.ndarray, form: dict) -> Any:
+    if not _all(DURATION, texts[~missing]):
+        raise ValueError
+    return pd.to_timedelta(np.where(missing, "NaT", texts)).as_unit("ns")  # of any version of pandas
+
+
+def _write_durations(cells: pd.Series, form: dict) -> Any:
+    return [str(pd.Timedelta(value)) for value in cells]
+
+
 # texts
 
 
@@ -342,27 +454,66 @@ KINDS = {
     "boolean": Kind(_boolean_form, _read_booleans, _write_booleans),
     "integer": Kind(_integer_form, _read_integers, _write_integers),
     "float": Kind(_float_form, _read_floats, _write_floats),
+    "comma": Kind(_comma_form, _read_commas, _write_commas),
     "date": Kind(_date_form, _read_dates, _write_dates),
     "moment": Kind(_moment_form, _read_moments, _write_moments),
-    "text": Kind(lambda texts: {}, _read_words, _write_words),
+    "duration": Kind(_duration_form, _read_durations, _write_durations),
+    "text": Kind(lambda texts: {}, _read_words, _write_words, missing={""}),
 }
 
 
 def type_of(form: dict) -> str:
     """The type of a column in messages. Saved models hold the key of KINDS, which therefore stays."""
-    return "datetime" if form["kind"] == "moment" else form["kind"]
+    return {"moment": "datetime", "comma": "float with decimal commas"}.get(form["kind"], form["kind"])
+
+
+def look_alikes(data: TableFile) -> Iterator[str]:
+    """Messages about columns of text that hold numbers or dates of a form that is not read, or also other texts."""
+    columns = {} if data.texts is None else data.forms["columns"]
+    known = {
+        name: [text for text in data.texts[name].unique() if text not in _missing_texts(form)]  # type: ignore[index]
+        for name, form in columns.items()
+        if form["kind"] == "text"
+    }
+    for what, (pattern, advice) in LOOK_ALIKES.items():
+        found = {name: _example(pattern, texts) for name, texts in known.items()}
+        shown = [f"{name!r} ({example})" for name, example in found.items() if example]
+        if shown:
+            yield f"texts that look like {what} are not read as {what}: {', '.join(shown)}. {advice}."
+
+
+def _example(pattern: str, texts: list[str]) -> str:
+    """In words, one of texts that mostly have a pattern: another one, if there are some; empty if they do not have it."""
+    stray = [text for text in texts if not re.fullmatch(pattern, text)]
+    if not texts or len(stray) > N_STRAY * len(texts) or (pattern == NUMBER_LIKE and any(map(_is_code, texts))):
+        return ""
+    return f"--missing {stray[0]!r} if that means missing" if stray else f"such as {texts[0]!r}"
+
+
+def _is_code(text: str) -> bool:
+    return re.fullmatch(CODE, text) is not None
 
 
 def read_cell(text: str, form: dict | None, dtype: Any = None) -> Any:
     """The value of one text, by the format of its column or else by its dtype; None if it is missing."""
-    if text in MISSING:
-        return None
     if form is not None:
-        return read_column(pd.Series([text]), form)[0].iloc[0]
+        cell = read_column(pd.Series([text], dtype=object), form)[0].iloc[0]
+        return None if pd.isna(cell) else cell
+    if isinstance(dtype, pd.CategoricalDtype):
+        return next((level for level in dtype.categories if str(level) == text), text or None)
+    kind = KINDS["text" if holds_texts(dtype) else "float"]
+    if text in kind.missing:
+        return None
     if pd.api.types.is_bool_dtype(dtype):
         return {"true": True, "false": False}[text.lower()]
-    if isinstance(dtype, pd.CategoricalDtype):
-        return next((level for level in dtype.categories if str(level) == text), text)
     if pd.api.types.is_numeric_dtype(dtype):
         return int(text) if pd.api.types.is_integer_dtype(dtype) else float(text)
+    if pd.api.types.is_timedelta64_dtype(dtype):
+        return pd.Timedelta(text)
     return pd.Timestamp(text) if pd.api.types.is_datetime64_any_dtype(dtype) else text
+
+
+def holds_texts(dtype: Any) -> bool:
+    """Whether cells of a dtype are texts, as categories may be."""
+    levels = dtype.categories.dtype if isinstance(dtype, pd.CategoricalDtype) else dtype
+    return pd.api.types.is_string_dtype(levels) or pd.api.types.is_object_dtype(levels)

@@ -739,6 +739,11 @@ WRONG_PARAMETERS = [
     ({"activation": "swish"}, "'activation' parameter .* must be a str among"),
     ({"likelihood": "normal"}, "'likelihood' parameter .* must be a str among"),
     ({"likelihood": {"nope": "gaussian"}}, "likelihood has a key 'nope' which is not a column"),
+    (
+        {"likelihood": {"x1": "bogus"}},
+        "likelihood of column 'x1' must be a str among {'auto', .*'gaussian'.* Got 'bogus' instead",
+    ),
+    ({"likelihood": {"x1": 3}}, "likelihood of column 'x1' must be a str among .* Got 3 instead"),
     ({"prior": "uniform"}, "'prior' parameter"),
     ({"beta": -1}, "'beta' parameter"),
     ({"beta": np.nan}, "'beta' parameter"),

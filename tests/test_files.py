@@ -29,8 +29,9 @@ from test_persistence import GOLDEN, golden_frame
 
 import skvae
 from skvae import VAETransformer
-from skvae.archive import HEADER, LAYOUT, MAGIC, SEALED, Unreadable, pack_archive, replacing, unpack_archive
+from skvae.archive import HEADER, LAYOUT, MAGIC, SEALED, Unreadable, pack_archive, unpack_archive
 from skvae.files import from_bytes, to_bytes
+from skvae.targets import replacing
 from skvae.values import Decoder, Encoder
 
 
