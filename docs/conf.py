@@ -43,12 +43,15 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "show_memory": False,
     "write_computation_times": False,
-    "within_subsection_order": "FileNameSortKey",
+    "within_subsection_order": "header_order.HeaderOrder",
 }
 
 html_math_renderer = "mathtext"
 html_theme = "pydata_sphinx_theme"
 html_title = f"skvae {release}"
 html_theme_options = {"show_prev_next": False, "navigation_with_keys": False}
-html_sidebars = {"index": []}
+html_sidebars = {"index": [], "auto_examples/*": []}
+html_static_path = ["_static"]
+html_css_files = ["wide.css"]
+toc_object_entries_show_parents = "hide"
 html_show_sourcelink = False

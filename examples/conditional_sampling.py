@@ -75,6 +75,8 @@ standardised = {name: (rows[columns] - real[columns].mean()) / real[columns].std
 # %%
 # Pictures
 # --------
+# Right: a point is the mean of the samples, and its bar reaches one standard deviation to either side. Zero is the mean of
+# the data.
 
 figure, (left, middle_axis, right) = plt.subplots(1, 3, figsize=(15, 4.6), layout="constrained")
 left.fill_between(bmi, low, high, alpha=0.25, lw=0, label="10 % to 90 % of the samples")
@@ -97,6 +99,6 @@ for (name, rows), offset, colour in zip(standardised.items(), (0.13, -0.13), ("t
 right.axvline(0, color="0.7", lw=1, zorder=0)
 right.set(xlabel="standard deviations from the mean of the data", title="Outcome given: mean and spread of the samples")
 right.set(yticks=places, yticklabels=columns, ylim=(-0.6, len(columns) + 0.3))
-right.legend(frameon=False, loc="upper left")
+right.legend(framealpha=1, edgecolor="white", loc="upper left")
 figure.savefig("conditional_sampling.png", dpi=110)
 print("\nPicture: conditional_sampling.png")

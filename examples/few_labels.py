@@ -82,6 +82,7 @@ for name, runs in by_number.items():
 # %%
 # Pictures
 # --------
+# The bands reach one standard deviation of the twenty draws to either side.
 
 
 def draw_curve(axis, places, runs, label, colour):
@@ -99,7 +100,7 @@ draw_curve(left, latent_dims, [pixels] * len(latent_dims), "64 pixels", "dimgrey
 for (name, runs), colour in zip(by_number.items(), [*colours[:2], "dimgrey"], strict=True):
     draw_curve(right, numbers, runs, name, colour)
 left.set(xscale="log", xlabel="latents or components", ylabel="accuracy on the other digits", title="Fifty labels")
-right.set(xscale="log", xlabel="labels", title="In four dimensions")
+right.set(xscale="log", xlabel="labels", title="By number of labels")
 for axis, places in ((left, latent_dims), (right, numbers)):
     axis.set_xticks(places, places)
     axis.minorticks_off()

@@ -37,18 +37,18 @@ print(f"bmi is missing in {gone.mean():.0%} of the rows")
 # By default `impute` fills in the best guess of each cell. Draws vary as much as the cell is uncertain.
 
 vae = VAETransformer(latent_dim=4, random_state=0).fit(table)
-centre = vae.impute(table)
+guessed = vae.impute(table)
 draws = vae.impute(table, n_draws=20)
 
 truth = complete.loc[gone, "bmi"]
 for name, filled in {
     "column mean": table["bmi"].mean(),
-    "centre": centre["bmi"][gone],
+    "best guess": guessed["bmi"][gone],
     "a draw": draws[0]["bmi"][gone],
 }.items():
     print(f"  {name:12s} root mean squared error {np.sqrt(np.mean((filled - truth) ** 2)):.1f}")
 print("Standard deviation of the missing cells")
-print(f"  truth {truth.std():.1f}, centres {centre['bmi'][gone].std():.1f}, draws {draws[0]['bmi'][gone].std():.1f}")
+print(f"  truth {truth.std():.1f}, best guesses {guessed['bmi'][gone].std():.1f}, draws {draws[0]['bmi'][gone].std():.1f}")
 
 # %%
 # An estimate from imputed cells
@@ -75,7 +75,7 @@ found = {
     "nothing missing": slope(complete),
     "complete rows only": slope(table.dropna()),
     "column mean": slope(table.fillna(table["bmi"].mean())),
-    "centre": slope(centre),
+    "best guesses": slope(guessed),
     "20 draws, pooled": pooled([slope(frame) for frame in draws]),
 }
 print("\nSlope of progression on bmi, and 95 % interval")
@@ -85,13 +85,15 @@ for name, (value, variance) in found.items():
 # %%
 # Pictures
 # --------
+# Left and middle: the red line is the least-squares line through all points of the panel. Right: each point is an estimated
+# slope, and its bar the 95 % interval.
 
 figure, axes = plt.subplots(1, 3, figsize=(15, 4.6), layout="constrained", width_ratios=[1, 1, 1.1])
-panels = {"Filled in with centres": centre, "Filled in with a draw": draws[0]}
+panels = {"Filled in with best guesses": guessed, "Filled in with a draw": draws[0]}
 for axis, (title, frame) in zip(axes, panels.items(), strict=False):
-    axis.scatter(table["bmi"], table["progression"], s=12, color="0.6", label="there")
+    axis.scatter(table["bmi"], table["progression"], s=12, color="0.6", label="observed")
     axis.scatter(frame["bmi"][gone], frame["progression"][gone], s=12, color="tab:red", label="filled in")
-    for rows, style, name in ((frame, "r-", "slope"), (complete, "k--", "slope of all")):
+    for rows, style, name in ((frame, "r-", "slope in these rows"), (complete, "k--", "slope if nothing is missing")):
         ends = np.array([18, 42])
         line = rows["progression"].mean() + slope(rows)[0] * (ends - rows["bmi"].mean())
         axis.plot(ends, line, style, lw=1.2, label=name)

@@ -51,7 +51,7 @@ figure.savefig("quickstart_map.png", dpi=120)
 # The number of latents, chosen by held-out log-likelihood without y
 # ------------------------------------------------------------------
 
-search = GridSearchCV(VAETransformer(max_iter=50, **options), {"latent_dim": [2, 8, 16]}, cv=2).fit(X_train)
+search = GridSearchCV(VAETransformer(max_iter=20, **options), {"latent_dim": [2, 8, 16]}, cv=2).fit(X_train)
 print("\nDigits: held-out log-likelihood by latent_dim, in nats per image")
 for params, score in zip(search.cv_results_["params"], search.cv_results_["mean_test_score"], strict=True):
     print(f"  {params['latent_dim']:2d}  {score:8.2f}")
@@ -61,9 +61,8 @@ print(f"  best: {search.best_params_['latent_dim']}, on the test rows {search.sc
 # New digits
 # ----------
 
-new = (
-    VAETransformer(image_shape=(8, 8), max_iter=50, random_state=0).fit(X_train).sample(40, random_state=0).reshape(40, 8, 8)
-)
+vae = VAETransformer(image_shape=(8, 8), max_iter=30, random_state=0).fit(X_train)
+new = vae.sample(40, random_state=0).reshape(40, 8, 8)
 figure, axes = plt.subplots(4, 20, figsize=(12, 3), layout="constrained")
 for row, images in zip((0, 2), (X_test[:40].reshape(40, 8, 8), new), strict=True):
     for axis, image in zip(axes[row : row + 2].ravel(), images, strict=True):

@@ -4,8 +4,8 @@ A model in a file, and on the command line
 
 How can a fitted model be used on another machine, or without Python?
 
-One file holds the model, without training rows. `skvae.load` and the command `skvae` read it. This example writes all files
-into a temporary folder.
+One file holds the model, without training rows. `skvae.load` and the command `skvae` read it. Writes
+`saved_model.png` into the current folder, and all other files into a temporary one.
 """
 
 import pickle
@@ -14,6 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
@@ -67,4 +68,24 @@ run("fit", data, "-o", model, "--seed", 0, "--max-iter", 20)
 run("info", model)
 run("sample", model, "-n", 5, "--given", "city=Oslo", "--seed", 1, "-o", drawn)
 print(drawn.read_text())
+
+# %%
+# Picture
+# -------
+# Rows that the command sampled, beside the data.
+
+run("sample", model, "-n", n, "--seed", 2, "-o", drawn)
+new = pd.read_csv(drawn)
 folder.cleanup()
+
+figure, axes = plt.subplots(1, 3, figsize=(10, 3), layout="constrained", sharex=True)
+for axis, city in zip(axes, ("Oslo", "Lima", "Kyiv"), strict=True):
+    for rows, label, style in ((table, "data", {"color": "0.8"}), (new, "sampled", {"histtype": "step", "lw": 2})):
+        prices = rows.loc[rows["city"] == city, "price"]
+        axis.hist(prices, bins=np.arange(0, 300, 15), label=f"{label}, {len(prices)} rows", **style)
+    axis.set(xlabel="price", title=city)
+    axis.margins(y=0.35)
+    axis.legend(frameon=False)
+axes[0].set(ylabel="rows")
+figure.savefig("saved_model.png", dpi=110)
+print("\nPicture: saved_model.png")

@@ -7,6 +7,8 @@ Are 89 rows enough to sample new ones, and are samples of a class with 2 % of th
 Writes `small_tables.png` into the current folder.
 """
 
+import textwrap
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -27,7 +29,7 @@ real, holdout = train_test_split(table, test_size=0.5, random_state=0, stratify=
 vae = VAETransformer(latent_dim=4, random_state=0).fit(real)
 synthetic = vae.sample(len(real), random_state=0)
 report = quality_report(real, synthetic, holdout, target="cultivar", random_state=0)
-print(f"Wine, {len(real)} rows: {report.verdict}")
+print(textwrap.fill(f"Wine, {len(real)} rows: {report.verdict}", 100))
 
 # %%
 # A rare class
@@ -44,7 +46,7 @@ payments["fraud"] = fraud
 model = VAETransformer(latent_dim=2, random_state=0).fit(payments)
 more = model.sample(int((~fraud).sum() - fraud.sum()), given={"fraud": True}, random_state=0)
 print("\nFraud in the data and in samples: medians")
-print(pd.DataFrame({"data": payments[fraud].median(), "drawn": more.median()}).drop("fraud").round(2))
+print(pd.DataFrame({"data": payments[fraud].median(), "sampled": more.median()}).drop("fraud").round(2))
 
 # %%
 # Pictures
@@ -55,8 +57,8 @@ for cultivar, colour in zip("ABC", ("tab:red", "tab:blue", "tab:green"), strict=
     for rows, marker in ((real, "o"), (synthetic, "x")):
         some = rows[rows["cultivar"] == cultivar]
         axes[0].scatter(some["flavanoids"], some["proline"], s=22, marker=marker, color=colour, alpha=0.7)
-axes[0].set(xlabel="flavanoids", ylabel="proline", title="Wine by cultivar: data o, sampled x")
-axes[1].scatter(more["hour"][:300], more["amount"][:300], s=22, marker="x", label="drawn", color="tab:orange")
+axes[0].set(xlabel="flavanoids", ylabel="proline", title="Wine by cultivar: ● data, × sampled")
+axes[1].scatter(more["hour"][:300], more["amount"][:300], s=22, marker="x", label="sampled", color="tab:orange")
 axes[1].scatter(payments["hour"][fraud], payments["amount"][fraud], s=22, label="data", color="tab:blue")
 axes[1].set(xlabel="hour", ylabel="amount", yscale="log", title=f"{fraud.sum()} cases of fraud, and 300 sampled")
 axes[1].legend()

@@ -28,10 +28,10 @@ from skvae import VAETransformer
 # ---------------------------
 # 1,200 tones of 0.8 seconds. Instruments differ in their overtones, and in how tones begin and end. Pitch is a MIDI number,
 # in semitones: 69 is A at 440 Hz, and 12 more are an octave. The picture of a tone is a spectrogram with 24 frequency bands
-# up to 1500 Hz and 10 points in time; its levels are half decibels above silence.
+# up to 1500 Hz and 5 points in time; its levels are half decibels above silence.
 
 RATE, WINDOW, HOP = 8000, 128, 32  # samples per second, in a window, and between windows
-N_BANDS, N_MOMENTS, EVERY = 24, 10, 19  # every nineteenth window is kept
+N_BANDS, N_MOMENTS, EVERY = 24, 5, 38  # every 38th window is kept
 OVERTONES = {"flute": (1, 0.15, 0.05), "organ": (1, 0.6, 0.25, 0.5), "plucked": (1, 0.7, 0.5, 0.35, 0.25, 0.2)}
 ATTACK = {"flute": 0.12, "organ": 0.01, "plucked": 0.003}  # seconds
 DECAY = {"flute": np.inf, "organ": np.inf, "plucked": 0.25}
@@ -69,7 +69,7 @@ tones = pd.DataFrame(
 )
 tones["picture"] = [picture(tone(*row)) for row in tones.itertuples(index=False)]
 seen, unseen = tones[:1000], tones[1000:]
-vae = VAETransformer(latent_dim=8, random_state=0).fit(seen)
+vae = VAETransformer(latent_dim=8, max_iter=60, random_state=0).fit(seen)
 
 # %%
 # Information in the latents
@@ -85,7 +85,7 @@ latents, unseen_latents = vae.transform(picture_only(seen)), vae.transform(pictu
 guesser = KNeighborsRegressor(5, weights="distance").fit(latents, seen[["pitch", "loudness"]])
 guesses = guesser.predict(unseen_latents)
 proba = vae.conditional_proba(picture_only(unseen), "instrument")
-print(f"Of {len(unseen)} unseen pictures, 240 numbers each, in 8 latents")
+print(f"Of {len(unseen)} unseen pictures, {N_BANDS * N_MOMENTS} numbers each, in 8 latents")
 print(f"  pitch by five neighbours: median error {np.median(np.abs(guesses[:, 0] - unseen['pitch'])):.2f} semitones")
 print(f"  loudness by five neighbours: median error {np.median(np.abs(guesses[:, 1] - unseen['loudness'])):.1f} decibels")
 print(f"  most probable instrument: {np.mean(proba.idxmax(axis=1) == unseen['instrument']):.0%} right")
@@ -141,12 +141,12 @@ errors = pd.DataFrame(
     {
         "sound": cents_off(real, asked["pitch"]),
         "its picture, heard": cents_off(map(sound_of, real_pictures), asked["pitch"]),
-        "drawn, heard": cents_off(map(sound_of, drawn["picture"]), asked["pitch"]),
+        "sampled, heard": cents_off(map(sound_of, drawn["picture"]), asked["pitch"]),
     }
 )
 print("\nHeard less given pitch, median in cents")
 print(errors.groupby(asked["instrument"]).median().round(1).to_string())
-print(f"Tones drawn that are heard within half a semitone: {np.mean(errors['drawn, heard'] < 50):.0%}")
+print(f"Sampled tones that are heard within half a semitone: {np.mean(errors['sampled, heard'] < 50):.0%}")
 
 if len(sys.argv) > 1:
     major = drawn[drawn["pitch"].isin([60, 62, 64, 65, 67, 69, 71, 72])]
@@ -160,7 +160,7 @@ if len(sys.argv) > 1:
 figure, axes = plt.subplots(len(OVERTONES), 2, figsize=(14, 7.5), layout="constrained", sharex=True, sharey=True)
 for row, instrument in zip(axes, OVERTONES, strict=True):
     chosen = np.flatnonzero((asked["instrument"] == instrument) & asked["pitch"].isin(scale[::2]))
-    for axis, what, all_pictures in zip(row, ("real", "drawn"), (real_pictures, drawn["picture"]), strict=True):
+    for axis, what, all_pictures in zip(row, ("real", "sampled"), (real_pictures, drawn["picture"]), strict=True):
         strip = np.concatenate([np.pad(all_pictures[at], ((0, 0), (0, 2))) for at in chosen], axis=1)
         image = axis.imshow(strip / 2 - 60, origin="lower", aspect="auto", cmap="magma", vmin=-60, vmax=0)
         axis.set_title(f"{instrument}, {what}", loc="left", fontsize="medium")

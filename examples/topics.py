@@ -22,6 +22,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.manifold import TSNE
 from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
 
@@ -107,14 +108,14 @@ print(f"\nUnusual words of {names[at]}: {' '.join(vocabulary[cells.argsort()[:8]
 # %%
 # Picture
 # -------
-# Each text by its first two latents, which carry most information, coloured by cluster. Each cluster is labelled with its
-# two most typical words.
+# Each point is a text, and its colour its topic, with the three most typical words of each. The two axes have no meaning of
+# their own: t-SNE arranges the texts in the plane so that texts with similar latents are near each other.
 
-figure, axis = plt.subplots(figsize=(9, 7), layout="constrained")
-axis.scatter(*latents[:, :2].T, c=clusters.labels_, cmap="tab10", s=8, alpha=0.6)
+plane = TSNE(max_iter=500, random_state=0).fit_transform(latents)
+figure, axis = plt.subplots(figsize=(10, 6.5), layout="constrained")
 for k, order in enumerate(raised.argsort(axis=1)[:, ::-1]):
-    place = np.median(latents[clusters.labels_ == k, :2], axis=0)
-    axis.annotate(" ".join(vocabulary[order[:2]]), place, ha="center", weight="bold")
-axis.set(xlabel="first latent", ylabel="second latent", title="Topics of the documentation")
+    axis.scatter(*plane[clusters.labels_ == k].T, s=8, color=f"C{k}", label=", ".join(vocabulary[order[:3]]))
+axis.set(xticks=[], yticks=[], title=f"{len(texts)} texts of the documentation, by similarity of their latents")
+axis.legend(title="topic", loc="center left", bbox_to_anchor=(1, 0.5), markerscale=3, frameon=False, alignment="left")
 figure.savefig("topics.png", dpi=110)
 print("\nPicture: topics.png")

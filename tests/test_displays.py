@@ -194,10 +194,10 @@ def test_parameters_are_stored_and_everything_is_documented(name, fitted):
     parameters = list(inspect.signature(cls).parameters)
     assert set(parameters) <= set(vars(display))
     kept = [one for one in vars(display) if one.endswith("_")]
-    assert [one for one in parameters + kept if not re.search(rf"^    {one} :", cls.__doc__, re.MULTILINE)] == []
+    assert [one for one in parameters + kept if not re.search(rf"^{one} :", inspect.getdoc(cls), re.MULTILINE)] == []
     for method in (cls.from_estimator, cls.plot):
         names = [one.lstrip("*") for one in inspect.signature(method).parameters if one != "self"]
-        assert [one for one in names if not re.search(rf"^ +(\*\*)?{one} :", method.__doc__, re.MULTILINE)] == []
+        assert [one for one in names if not re.search(rf"^(\*\*)?{one} :", inspect.getdoc(method), re.MULTILINE)] == []
 
 
 @pytest.mark.parametrize(("name", "rows"), CASES)

@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import inspect
 import re
 from pathlib import Path
 
@@ -33,8 +34,6 @@ def test_docstring_examples_run(module):
 
 
 def test_every_public_method_is_documented_with_its_parameters():
-    import inspect
-
     for name, method in inspect.getmembers(skvae.VAETransformer, inspect.isfunction):
         if name.startswith("_") or method.__module__ != "skvae.estimator":
             continue
@@ -43,7 +42,7 @@ def test_every_public_method_is_documented_with_its_parameters():
 
 
 def test_every_constructor_parameter_and_fitted_attribute_is_documented(mixed_frame):
-    document = skvae.VAETransformer.__doc__
+    document = inspect.getdoc(skvae.VAETransformer)
     fitted = skvae.VAETransformer(max_iter=2).fit(mixed_frame)
     names = [*fitted.get_params(), *(name for name in vars(fitted) if name.endswith("_"))]
-    assert [name for name in names if not re.search(rf"^    {name} :", document, re.MULTILINE)] == []
+    assert [name for name in names if not re.search(rf"^{name} :", document, re.MULTILINE)] == []
