@@ -147,7 +147,7 @@ class AbstractLikelihood(nn.Module, ABC):
     def log_p_value_of_mixture(self, x: Tensor, theta: Tensor, log_share: Tensor) -> Tensor:
         """As `log_p_value`, of a mixture of k distributions.
 
-        By default the mean of theirs, which suits cells without an order. x : (n, n_variables); theta : (k, n, n_params);
+        By default the mean of theirs. x : (n, n_variables); theta : (k, n, n_params);
         log_share : (k, n, 1), logarithms of shares; returns (n, n_variables).
         """
         return (log_share + self.log_p_value(x, theta)).logsumexp(0).clamp(max=0.0)
@@ -271,6 +271,14 @@ class Softmax(AbstractLikelihood):
 
         return self._by_bucket(theta, summed)
 
+    def log_p_value_of_mixture(self, x, theta, log_share):
+        codes = self.codes(x)
+
+        def summed(log_probs, columns):
+            return log_of_no_likelier(codes[..., columns], mixed(log_probs, log_share))
+
+        return self._by_bucket(theta, summed)
+
     def calibration(self, theta, x, weight):
         shares = torch.bincount(self.codes(x)[:, 0], weight, minlength=self.n_logits)
         shift = match_shares(self._logits(theta).log_softmax(-1), shares / shares.sum().clamp(min=1e-12))
@@ -296,6 +304,11 @@ class WithTails(AbstractLikelihood):
     def log_p_value_of_mixture(self, x, theta, log_share):
         """Of the tails of the mixture: far from some of its narrow parts, a number may be in the midst of all."""
         return log_two_sided(*((log_share + tail).logsumexp(0) for tail in self.log_tails(x, theta)))
+
+
+def mixed(log_probs: Tensor, log_share: Tensor) -> Tensor:
+    """Log-probabilities of codes under a mixture. log_probs : (k, n, m, n_codes); log_share : (k, n, 1); (n, m, n_codes)."""
+    return (log_share.unsqueeze(-1) + log_probs).logsumexp(0)
 
 
 def log_of_no_likelier(codes: Tensor, log_probs: Tensor) -> Tensor:

@@ -355,8 +355,8 @@ def _ticks(native: Any, found: CellType, unit: str) -> np.ndarray:
     if found.time_zone:
         native = native.dt.tz_convert("UTC").dt.tz_localize(None)
     native = native.astype("M8[s]") if is_date else native  # arrow's dates become objects beside missing ones
-    code = "m" if found.kind == "duration" else "M"
-    return native.to_numpy(dtype=f"{code}8[{unit}]", na_value=np.datetime64("NaT")).view(np.int64)
+    dtype = np.dtype(f"{'m' if found.kind == 'duration' else 'M'}8[{unit}]")
+    return native.to_numpy(dtype=dtype, na_value=dtype.type("NaT", unit)).view(np.int64)
 
 
 # --- putting back ----------------------------------------------------------------------------------------------------

@@ -169,8 +169,12 @@ class FactorisedDecoder(AbstractDecoder):
 
         part : n rows; z : (k, n, latent_dim), of which a row has shares, with logarithms log_share (k, n, 1).
         """
-        log_p = self._figures(part, self.theta(z), lambda one, x, theta: one.log_p_value_of_mixture(x, theta, log_share))
-        return (log_share + log_p).logsumexp(0).clamp(max=0.0)  # an unseen category has a probability for each z
+
+        def log_p(one: AbstractLikelihood, x: Tensor, theta: Tensor) -> Tensor:
+            return one.log_p_value_of_mixture(x, theta, log_share).expand(len(z), *x.shape)
+
+        counted = self._figures(part, self.theta(z), log_p)  # an unseen category has a probability for each z
+        return (log_share + counted).logsumexp(0).clamp(max=0.0)
 
     def _figures(self, part: Part, theta: Tensor, figure: Callable[[AbstractLikelihood, Tensor, Tensor], Tensor]) -> Tensor:
         """A figure of each cell, zero where it is missing or follows from others. theta : (..., n, n_params)."""

@@ -104,9 +104,9 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         Activation of the hidden layers.
 
     likelihood : str or dict, default="auto"
-        Distribution of a cell given the latents. A name applies to every column of more than two values that can take it, and
-        the other columns stay at "auto". A dict maps columns to names (the columns of an array are "x0", "x1", ...). "auto" is the choice with the
-        best held-out score over many tables:
+        Distribution of a cell given the latents. A name applies to every column of more than two values that can take it,
+        and the other columns stay at "auto". A dict maps columns to names (the columns of an array are "x0", "x1", ...).
+        "auto" is the choice with the best held-out score over many tables:
 
         - floats: "normal_scores". In a table of fewer than 1,000 rows, also integers, dates and durations on a fine grid,
           with a spacing of at most 0.2 standard deviations;
@@ -852,13 +852,14 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         A p-value is a posterior predictive one (Gelman, Meng & Stern, 1996) under the posterior that leaves the cell out
         (Gelfand, Dey & Chang, 1992; Marshall & Spiegelhalter, 2003). For a number it is min(1, 2 min(F, S)), where
         F = ∫ P(x' <= x | z) p(z | other cells) dz and S is the same with >=: twice the probability of the nearer tail. It is
-        uniform for cells that the model samples. For a category, a boolean and a bin of "histogram" it is
-        ∫ P(p(x' | z) <= p(x | z)) p(z | other cells) dz, the probability of all that are not more likely; it is uniform or
-        larger. Cells are left out in at most eight groups of columns, one group at a time. The integral is over 128
-        quasi-random, importance-weighted latents, from Laplace's approximation of p(z | other cells) (Tierney & Kadane,
-        1986), of rows with more than 192 variables from the encoder. In a column with missing cells, the p-value of a cell
-        that is present is multiplied by that of its being present. A column of arrays has the sum of the logarithms over its
-        values, which does not compare with other columns.
+        uniform for cells that the model samples. For a category, a boolean and a bin of "histogram" it is the sum of the
+        probabilities p(x' | other cells) that are not greater than that of the cell; it is uniform or larger.
+
+        Cells are left out in at most eight groups of columns, one group at a time. The integral is over 128 quasi-random,
+        importance-weighted latents from Laplace's approximation of p(z | other cells) (Tierney & Kadane, 1986), or from the
+        encoder for rows with more than 192 variables. In a column with missing cells, the p-value of a cell that is present
+        is multiplied by that of its being present. A column of arrays has the sum of the logarithms over its values, which
+        does not compare with other columns.
 
         Examples
         --------

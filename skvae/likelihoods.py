@@ -21,6 +21,7 @@ from skvae.abstract_likelihood import (
     log_mass_of_logistic,
     log_of_no_likelier,
     match_shares,
+    mixed,
     normal_like,
 )
 from skvae.contexts import plain_derivatives
@@ -249,8 +250,10 @@ class Bernoulli(AbstractLikelihood):
 
     def log_p_value(self, x, theta):
         """Of the side on which a share lies."""
-        log_prob = F.logsigmoid(torch.where(x > 0.5, theta, -theta))
-        return torch.where(log_prob < -math.log(2), log_prob, 0.0)
+        return _unless_likelier(F.logsigmoid(torch.where(x > 0.5, theta, -theta)))
+
+    def log_p_value_of_mixture(self, x, theta, log_share):
+        return _unless_likelier((log_share + F.logsigmoid(torch.where(x > 0.5, theta, -theta))).logsumexp(0))
 
     def log_prob_of_unseen(self, theta):
         unseen = theta.new_tensor([variable.unseen for variable in self.variables])
@@ -273,7 +276,12 @@ class Bernoulli(AbstractLikelihood):
         return mean.logit(), loadings / (mean * (1 - mean))[:, None]
 
 
-class ContinuousBernoulli(AbstractLikelihood):
+def _unless_likelier(log_prob: Tensor) -> Tensor:
+    """Log-p-values of yes or no, of their log-probabilities."""
+    return torch.where(log_prob < -math.log(2), log_prob, 0.0)
+
+
+class ContinuousBernoulli(WithTails):
     """A number between 0 and 1, of density C(p) p^x (1 - p)^(1 - x) (Loaiza-Ganem & Cunningham, 2019, eqs. 3 and 4)."""
 
     chain_rank = 1
@@ -281,11 +289,12 @@ class ContinuousBernoulli(AbstractLikelihood):
     def log_prob(self, x, theta):
         return x * theta - F.softplus(theta) + self._log_normaliser(theta)
 
-    def log_p_value(self, x, theta):
-        """Of all that is farther from the likelier end: the density rises towards it."""
-        y = torch.where(theta > 0, x, 1 - x).clamp(min=NEAREST_TO_END)
-        slope = theta.abs().clamp(min=1e-4)
-        return slope * (y - 1) + torch.log(torch.expm1(-slope * y) / torch.expm1(-slope))
+    def log_tails(self, x, theta):
+        rises = theta > 0
+        y, slope = torch.where(rises, x, 1 - x).clamp(min=NEAREST_TO_END), theta.abs().clamp(min=1e-4)
+        lower = slope * (y - 1) + torch.log(torch.expm1(-slope * y) / torch.expm1(-slope))  # of all from the lower end on
+        upper = torch.log1p(-lower.exp().clamp(max=1 - NEAREST_TO_END))
+        return torch.where(rises, lower, upper), torch.where(rises, upper, lower)
 
     @staticmethod
     def _log_normaliser(theta: Tensor) -> Tensor:
@@ -479,6 +488,9 @@ class Ordinal(AbstractLikelihood):
         log_probs = self._log_probs(theta)
         shape = torch.broadcast_shapes(x.shape, log_probs.shape[:-1])
         return log_of_no_likelier(x.long().expand(shape), log_probs.expand(*shape, -1))
+
+    def log_p_value_of_mixture(self, x, theta, log_share):
+        return log_of_no_likelier(x.long(), mixed(self._log_probs(theta), log_share))
 
     def sample(self, theta, rng):
         return draw_index(self._log_probs(theta).exp(), rng).to(theta.dtype)

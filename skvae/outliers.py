@@ -30,10 +30,10 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
     ----------
     estimator : VAETransformer, default=None
         The model of rows, of which clones are fitted. None is ``VAETransformer(8, generator="latent",
-        likelihood="student_t", hidden_layer_sizes=())``, a linear model with heavy tails ("auto" likelihoods for images). One
-        with hidden layers learns outliers too: on two of eleven tables its average precision was lower by 0.2 and more, and
-        on none higher by more than 0.05 (benchmarks/anomalies.py). Parameters are reached by `set_params` and grids as
-        ``estimator__latent_dim`` and so on.
+        likelihood="student_t", hidden_layer_sizes=())``, a linear model with heavy tails ("auto" likelihoods for images). A
+        model with hidden layers learns outliers too: on two of eleven tables its average precision was lower by 0.2 and
+        more, and on none higher by more than 0.05 (benchmarks/anomalies.py). Parameters are reached by `set_params` and
+        grids as ``estimator__latent_dim`` and so on.
 
     contamination : "auto" or float in (0, 0.5], default="auto"
         Share of outliers among the rows of `fit`, which decides the threshold. "auto" is Tukey's fence [1]_: rows whose

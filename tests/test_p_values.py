@@ -120,3 +120,18 @@ def test_tails_of_counts_are_those_of_scipy(x):
         below, above = log_tails(at, *parameters, torch.tensor(exact.logpmf(x)))
         assert_allclose(below, exact.logcdf(x), rtol=1e-6, atol=1e-9)
         assert_allclose(above, np.logaddexp(exact.logsf(x), exact.logpmf(x)), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", [*CASES, *WITH_TAILS])
+def test_draws_of_a_mixture_have_uniform_p_values(name):
+    """Where every part of the mixture is narrow beside the whole, no number is in the midst of many of them."""
+    likelihood, theta, _ = drawn(name)
+    k = 200
+    rng = torch.Generator().manual_seed(2)
+    spread = theta[:1] + 3 * torch.randn(k, likelihood.n_params, generator=rng, dtype=torch.float64)
+    chosen = torch.randint(k, (N_DRAWS,), generator=rng)
+    with torch.no_grad():
+        x = likelihood.sample(spread[chosen], rng)
+        thetas = spread[:, None].expand(-1, N_DRAWS, -1)
+        log_p = likelihood.log_p_value_of_mixture(x, thetas, torch.full((k, N_DRAWS, 1), -np.log(k)).double())
+    check_at_least_uniform(log_p.exp()[:, None].numpy(), exactly=name in ("student_t",))
