@@ -47,7 +47,11 @@ in_row = wrong.any(axis=1).to_numpy()
 # Rows that do not belong
 # -----------------------
 
-detector = VAEOutlierDetector(VAETransformer(2, generator="latent", random_state=0)).fit(frame)
+# Weights and prices are skewed, and follow each other on a curve: a model with hidden layers and normal scores suits them
+# better than the linear one of the defaults. The second fit leaves out the twentieth of the rows that is least likely.
+
+model = VAETransformer(2, generator="latent")
+detector = VAEOutlierDetector(model, support_fraction=0.95, random_state=0).fit(frame)
 score = detector.score_samples(frame)
 print(f"{in_row.sum()} of {n} rows hold a wrong cell. Average precision: {average_precision_score(in_row, -score):.2f}")
 found = detector.predict(frame) == -1
@@ -63,13 +67,8 @@ worst = frame.iloc[np.argsort(score)[:6]]
 print(detector.explain(worst, n_cells=1).to_string(index=False))
 
 log_p = detector.estimator_.score_cells(frame, kind="log_p_value")
-log_likelihood = detector.estimator_.score_cells(frame)
-named = {}
-for name, cells in (("log-likelihood", log_likelihood), ("p-value", log_p)):
-    hits = cells.to_numpy()[in_row].argmin(axis=1) == wrong.to_numpy()[in_row].argmax(axis=1)
-    named[name] = hits.mean()
-print(f"\nThe least cell of a row is the wrong one in {named['p-value']:.0%} of the rows by p-value,")
-print(f"and in {named['log-likelihood']:.0%} by log-likelihood.")
+hits = log_p.to_numpy()[in_row].argmin(axis=1) == wrong.to_numpy()[in_row].argmax(axis=1)
+print(f"\nThe least likely cell of a row is the wrong one in {hits.mean():.0%} of the rows that hold one.")
 
 figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
 for axis, (x, y) in zip(axes, (("weight_kg", "price"), ("weight_kg", "days")), strict=True):
