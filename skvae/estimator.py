@@ -55,10 +55,11 @@ from skvae.sizes import N_ROWS_AT_ONCE
 from skvae.sparse import SparseRows
 from skvae.views import VIEWS
 
-# of `score_cells`: what scores packed cells, of how many latents, and whether it is a density, which has units
-CELL_SCORES: dict[str, tuple[Callable, int, bool]] = {
-    "log_likelihood": (Autoencoder.log_likelihood_of_cells, N_IMPORTANCE_SAMPLES, True),
-    "log_p_value": (Autoencoder.log_p_value_of_cells, N_SAMPLES_P_VALUE, False),
+# of `score_cells`: what scores packed cells, of how many latents, how many of these count when rows are split into batches,
+# as a batch costs some time whatever its size, and whether it is a density, which has units
+CELL_SCORES: dict[str, tuple[Callable, int, int, bool]] = {
+    "log_likelihood": (Autoencoder.log_likelihood_of_cells, N_IMPORTANCE_SAMPLES, N_IMPORTANCE_SAMPLES, True),
+    "log_p_value": (Autoencoder.log_p_value_of_cells, N_SAMPLES_P_VALUE, N_SAMPLES_P_VALUE // 8, False),
 }
 
 
@@ -874,9 +875,9 @@ class VAETransformer(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tran
         check_is_fitted(self)
         if kind not in CELL_SCORES:
             raise ValueError(f"kind must be one of {', '.join(map(repr, CELL_SCORES))}. Got {kind!r} instead.")
-        score, n_samples, in_units = CELL_SCORES[kind]
+        score, n_samples, copies, in_units = CELL_SCORES[kind]
         X = self._validate(X)
-        module, chunks = self._inference(X, "autoencoder", n_samples)
+        module, chunks = self._inference(X, "autoencoder", copies)
         noise = module.noise("autoencoder", n_samples)
 
         def nats(parts):

@@ -16,24 +16,24 @@ DAMPING, DAMPED_BY = 1e-2, 10.0  # of the first step, and by what it falls or ri
 
 
 class NormalPosterior(NamedTuple):
-    """Normal distributions of the latents of n rows.
+    """Normal distributions of the latents of n rows, by the eigenvectors of their covariances.
 
-    mean : (n, latent_dim); factor : (n, latent_dim, latent_dim), the lower Cholesky factor of the covariance.
+    mean : (n, latent_dim); vectors : (n, latent_dim, latent_dim), in columns; scale : (n, latent_dim), standard deviations
+    along them.
     """
 
     mean: Tensor
-    factor: Tensor
+    vectors: Tensor
+    scale: Tensor
 
     def at(self, noise: Tensor) -> Tensor:
         """The latents that standard normal noise (..., n or 1, latent_dim) stands for."""
-        return self.mean + (self.factor @ noise.unsqueeze(-1)).squeeze(-1)
+        return self.mean + _product(self.vectors, self.scale * noise)
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Density of latents (..., n, latent_dim), in nats: (..., n)."""
-        away = (z - self.mean).unsqueeze(-1)
-        noise = torch.linalg.solve_triangular(self.factor.expand(*away.shape[:-1], -1), away, upper=False).squeeze(-1)
-        log_scale = self.factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        return -0.5 * (noise.square() + math.log(2 * math.pi)).sum(-1) - log_scale
+        noise = _product(self.vectors.mT, z - self.mean) / self.scale
+        return (-0.5 * (noise.square() + math.log(2 * math.pi)) - self.scale.log()).sum(-1)
 
 
 def laplace(log_density: Callable[[Tensor], Tensor], start: Tensor) -> NormalPosterior:
@@ -41,23 +41,24 @@ def laplace(log_density: Callable[[Tensor], Tensor], start: Tensor) -> NormalPos
 
     log_density : from latents (n, latent_dim) to (n,), up to constants, each row of its own; start : (n, latent_dim).
     """
-    z, (value, gradient, precision) = start, _derivatives(log_density, start)
-    damping = torch.full_like(value, DAMPING)
+    z, here = start, _derivatives(log_density, start)
+    damping = torch.full_like(start, DAMPING)
     for _ in range(N_STEPS):
-        damped = precision + torch.diag_embed(damping[:, None].expand_as(z))
-        moved = z + torch.linalg.solve(damped, gradient)
-        found = _derivatives(log_density, moved)
-        better = found[0] >= value  # not where it is no number
-        z = torch.where(better[:, None], moved, z)
-        value = torch.where(better, found[0], value)
-        gradient = torch.where(better[:, None], found[1], gradient)
-        precision = torch.where(better[:, None, None], found[2], precision)
-        damping = torch.where(better, damping / DAMPED_BY, damping * DAMPED_BY)
-    return NormalPosterior(z, WIDENED * torch.linalg.cholesky(torch.linalg.inv(precision)))
+        _, gradient, curvature, vectors = here
+        moved = z + _product(vectors, _product(vectors.mT, gradient) / (curvature + damping))
+        there = _derivatives(log_density, moved)
+        better = there[0] >= here[0]  # not where it is no number
+        z, damping = (_where(better, *pair) for pair in ((moved, z), (damping / DAMPED_BY, damping * DAMPED_BY)))
+        here = [_where(better, *pair) for pair in zip(there, here, strict=True)]
+    _, _, curvature, vectors = here
+    return NormalPosterior(z, vectors, WIDENED * curvature.rsqrt())
 
 
-def _derivatives(log_density: Callable[[Tensor], Tensor], z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The log-density (n,), its gradient (n, latent_dim), and its negative curvature, made positive definite."""
+def _derivatives(log_density: Callable[[Tensor], Tensor], z: Tensor) -> list[Tensor]:
+    """The log-density (n,), its gradient (n, latent_dim), and its negative curvature along eigenvectors, made positive.
+
+    That is (n, latent_dim), and the eigenvectors (n, latent_dim, latent_dim).
+    """
     with torch.enable_grad(), differentiated_by_torch():
         z = z.detach().requires_grad_()
         value = log_density(z)
@@ -65,5 +66,14 @@ def _derivatives(log_density: Callable[[Tensor], Tensor], z: Tensor) -> tuple[Te
         rows = [torch.autograd.grad(one.sum(), z, retain_graph=True)[0] for one in gradient.unbind(-1)]
     curvature = -torch.stack(rows, -2).nan_to_num()
     values, vectors = torch.linalg.eigh(0.5 * (curvature + curvature.mT))
-    precision = vectors * values.clamp(min=LEAST_CURVATURE).unsqueeze(-2) @ vectors.mT
-    return value.detach(), gradient.detach().nan_to_num(), precision
+    return [value.detach(), gradient.detach().nan_to_num(), values.clamp(min=LEAST_CURVATURE), vectors]
+
+
+def _product(matrices: Tensor, vectors: Tensor) -> Tensor:
+    """matrices : (n, d, d); vectors : (..., n or 1, d); returns (..., n, d)."""
+    return (matrices @ vectors.unsqueeze(-1)).squeeze(-1)
+
+
+def _where(rows: Tensor, one: Tensor, other: Tensor) -> Tensor:
+    """One where rows (n,) say so, else the other: both (n, ...)."""
+    return torch.where(rows.view(-1, *[1] * (one.dim() - 1)), one, other)

@@ -21,10 +21,11 @@ def test_a_normal_posterior_is_found_exactly():
 
     found = laplace(log_density, torch.zeros(n, d, dtype=torch.float64))
     assert_close(found.mean, mean)
-    assert_close(found.factor @ found.factor.mT, WIDENED**2 * torch.linalg.inv(precision))
+    factor = found.vectors * found.scale.unsqueeze(-2)
+    assert_close(factor @ factor.mT, WIDENED**2 * torch.linalg.inv(precision))
     noise = torch.randn(4, 1, d, generator=RNG, dtype=torch.float64)
     z = found.at(noise)
-    wide = torch.distributions.MultivariateNormal(mean, scale_tril=found.factor)
+    wide = torch.distributions.MultivariateNormal(mean, WIDENED**2 * torch.linalg.inv(precision))
     assert_close(found.log_prob(z), wide.log_prob(z))
 
 
@@ -32,11 +33,11 @@ def test_the_mode_is_found_from_afar_though_the_density_is_not_concave():
     """Two Student's t distributions of few degrees of freedom, whose tails curve the other way."""
 
     def log_density(z):
-        return -torch.log1p((z - 2).square() / 0.01).sum(-1) - 0.5 * z.square().sum(-1)
+        return -2 * torch.log1p((z - 2).square() / 0.2).sum(-1) - 0.5 * z.square().sum(-1)
 
     found = laplace(log_density, torch.full((1, 2), -3.0, dtype=torch.float64))
     gradient = torch.func.grad(lambda z: log_density(z).sum())(found.mean)
-    assert torch.isfinite(found.factor).all()
+    assert torch.isfinite(found.scale).all()
     assert (log_density(found.mean) >= log_density(torch.full((1, 2), -3.0, dtype=torch.float64))).all()
     assert gradient.abs().max() < 1e-3
 
@@ -50,4 +51,4 @@ def test_a_density_with_a_derivative_written_by_hand_is_differentiated_twice():
     found = laplace(lambda z: bernoulli.log_prob(x, 4 * z)[:, 0] - 0.5 * z.square()[:, 0], torch.zeros(1, 1))
     share = torch.sigmoid(4 * found.mean)
     assert_close(4 * (1 - share), found.mean, atol=1e-4, rtol=0)  # where the gradient vanishes
-    assert_close(found.factor[0, 0, 0].item(), WIDENED / math.sqrt(16 * float(share * (1 - share)) + 1), atol=1e-3, rtol=0)
+    assert_close(found.scale.item(), WIDENED / math.sqrt(16 * float(share * (1 - share)) + 1), atol=1e-3, rtol=0)
