@@ -79,6 +79,8 @@ def _check_files(inputs: list[str], target: str) -> None:
         check_parquet()
     if target not in ("", "-"):
         check_writable(target)
+        if os.path.isfile(target) and any(os.path.samefile(one, target) for one in inputs if os.path.isfile(one)):
+            raise ValueError(f"{target} is an input: -o would replace it. Name another file.")
 
 
 def _tell_warning(message, category, filename, lineno, file=None, line=None):

@@ -219,9 +219,9 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         -------
         cells : DataFrame of shape (n_samples * n_cells, 7)
             Row after row, the least likely cell first: `row`, its label in the index of X, else its number; `column`;
-            `value`; `expected`, the median of draws of the cell given the row's other cells, for categories the most
-            frequent of them; `low` and `high`, between which a further draw of a number lies with probability 0.9; and
-            `p_value`, the probability of a cell at least as unlikely (`VAETransformer.score_cells`).
+            `value`; `expected`, the median of draws of the cell given the row's other cells (`VAETransformer.impute`), or
+            the most frequent draw of a category; `low` and `high`, between which a further draw of a number lies with
+            probability 0.9; and `p_value`, the probability of a cell at least as unlikely (`VAETransformer.score_cells`).
 
         Raises
         ------

@@ -248,6 +248,7 @@ def test_files_are_replaced_only_by_whole_ones(run, monkeypatch):
         (["sample", "data.csv"], "data.csv was not written by skvae.save"),
         (["fit", "none.csv", "-o", "x.skvae"], "none.csv: No such file"),
         (["fit", "data.csv", "-o", "none/x.skvae"], "none: No such folder"),
+        (["fit", "data.csv", "-o", "../{folder}/data.csv"], "data.csv is an input: -o would replace it. Name another file"),
         (["fit", "data.csv", "-o", "x.skvae", "--likelihood", "what=poisson"], "data.csv has no column 'what'. It has id"),
         (["fit", "data.csv", "-o", "x.skvae", "--likelihood", "poisson", "--likelihood", "a"], "is one NAME for all"),
         (["fit", "data.csv", "-o", "x.skvae", "--prior", "odd"], "The 'prior' parameter of VAETransformer must be"),
@@ -283,7 +284,7 @@ def test_errors_are_one_line(run, arguments, message):
     Path("empty.csv").write_text("")
     Path("latin.csv").write_bytes("a\né\n".encode("latin-1"))
     Path("cut.csv.gz").write_bytes(gzip.compress(b"a\n1\n")[:-9])
-    code, out, err = run(*arguments)
+    code, out, err = run(*(one.format(folder=Path.cwd().name) for one in arguments))
     assert (code, out) == (1, "")
     assert err.startswith("skvae: ")
     assert message in err
