@@ -83,7 +83,7 @@ def figures(vae, X):
     return {"latents": latents, "scores": vae.score_samples(X), "density": vae.log_density(X[:50])}
 
 
-def on_a_machine_without_a_gpu(vae, name):
+def in_a_process_without_gpu(vae, name):
     """The figures of a model that is saved, and loaded by a process that sees no GPU."""
     with tempfile.TemporaryDirectory() as folder:
         skvae.save(vae, Path(folder) / "model.skvae")
@@ -108,7 +108,7 @@ def main():
         vae, fast = fitted(train, arguments.device, parameters)
         print(f"{name}: fit {slow:.1f} s on the CPU, {fast:.1f} s on {vae.device_}", end="; ")
         print(f"held-out score {on_cpu.score(test):.2f} and {vae.score(test):.2f} nats", end="; ")
-        elsewhere = on_a_machine_without_a_gpu(vae, name)
+        elsewhere = in_a_process_without_gpu(vae, name)
         differences = {what: np.abs(one - elsewhere[what]).max() for what, one in figures(vae, test).items()}
         print("differences", {what: f"{value:.1e}" for what, value in differences.items()}, flush=True)
         vae.sample(100)

@@ -17,8 +17,8 @@ from sklearn.metrics import average_precision_score
 from skvae import VAEOutlierDetector, VAETransformer
 
 # %%
-# A table of parcels, in which every twentieth row has a slip
-# -----------------------------------------------------------
+# A table of parcels, in which about one row in twenty has a slip
+# ---------------------------------------------------------------
 # A number with a digit too many, or the service of another parcel. Neither is wrong by itself, as there are heavy parcels,
 # and letters. They are wrong given the rest of their row.
 
@@ -48,7 +48,7 @@ in_row = wrong.any(axis=1).to_numpy()
 # -----------------------
 
 # Weights and prices are skewed, and follow each other on a curve: a model with hidden layers and normal scores suits them
-# better than the linear one of the defaults. The second fit leaves out the twentieth of the rows that is least likely.
+# better than the linear one of the defaults. In the second fit, the least likely twentieth of the rows hardly counts.
 
 model = VAETransformer(2, generator="latent")
 detector = VAEOutlierDetector(model, support_fraction=0.95, random_state=0).fit(frame)

@@ -129,7 +129,7 @@ class AbstractLikelihood(nn.Module, ABC):
         raise NotImplementedError(f"{type(self).__name__} has no unseen categories")
 
     def log_p_value(self, x: Tensor, theta: Tensor) -> Tensor:
-        """Log-probability of a cell at least as unlikely as x, in nats: 0 at the mode, and p-values of draws are uniform.
+        """Log-probability of a cell at least as unlikely as x, in nats; p-values of draws are uniform, or larger.
 
         By default from draws, log of P(log p(x') <= log p(x)). A cell that is less likely than all of them counts as rarer
         than they are by as much as its density is lower, as in an exponential tail.
@@ -292,7 +292,7 @@ class Softmax(AbstractLikelihood):
 
 
 class WithTails(AbstractLikelihood):
-    """What the likelihoods of numbers share: the p-value is that of the nearer tail, doubled."""
+    """Likelihoods with tail probabilities: the p-value is that of the nearer tail, doubled."""
 
     @abstractmethod
     def log_tails(self, x: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
@@ -302,7 +302,7 @@ class WithTails(AbstractLikelihood):
         return log_two_sided(*self.log_tails(x, theta))
 
     def log_p_value_of_mixture(self, x, theta, log_share):
-        """Of the tails of the mixture: far from some of its narrow parts, a number may be in the midst of all."""
+        """Tails are mixed before they are doubled: in the tail of every component, a value can be central in the mixture."""
         return log_two_sided(*((log_share + tail).logsumexp(0) for tail in self.log_tails(x, theta)))
 
 

@@ -21,7 +21,8 @@ N_IMPORTANCE_SAMPLES = 64  # of `Autoencoder.log_likelihood` (benchmarks/density
 # of p-values of cells: latents for each group of variables that are hidden, and how many groups. On four tables the cell
 # that is wrong was the worst of its row as often with four groups as with one for each column
 N_SAMPLES_P_VALUE, N_GROUPS_HIDDEN = 128, 8
-MANY_VARIABLES = 192  # from which on the posterior of a row that lacks cells is the encoder's; unmeasured
+# above these, the posterior of a row that lacks cells is the encoder's: Newton's steps would take long; unmeasured
+MANY_VARIABLES, MANY_LATENTS = 192, 16
 # the linear start looks at so many rows, and cells: its cost is rows times squared columns; unmeasured
 N_ROWS_START, N_CELLS_START = 100_000, 5_000_000
 # from so many features on, the start looks at so many rows: their spectrum is enough, and the cost stays below d³
@@ -315,7 +316,7 @@ class Autoencoder(nn.Module):
         return [(share * of_part).sum(0) for of_part in cells]
 
     def log_p_value_of_cells(self, parts: Sequence[Part], noise: Tensor) -> list[Tensor]:
-        """Log of the mean of P(a cell is at least as unlikely | z) over p(z | the row's other cells), in nats.
+        """Log-p-values of cells under their distribution given the row's other cells, in nats.
 
         Variables are hidden in turn, a few at a time, from the encoder and from the importance weights: an odd cell that its
         own latents are inferred from vouches for itself.
@@ -323,10 +324,13 @@ class Autoencoder(nn.Module):
         noise : as in `log_likelihood`; returns (n, n_variables) of each part.
         """
         out = [torch.zeros_like(part.x) for part in parts]
+        half, rng = len(noise) // 2, Generator(noise.device).manual_seed(0)
+        drawn = self.sample_latents(half, rng)[:, None].expand(-1, len(out[0]), -1)
         for group in self._groups():
             seen = [_without(part, hidden) for part, hidden in zip(parts, group, strict=True)]
-            z, _, log_weights = self._weighted(seen, noise, self.posterior(seen))
-            log_share, z = log_weights.log_softmax(0).unsqueeze(-1), self.unorder(z)
+            z, log_weights = self._from_posterior_and_prior(seen, noise[:half, None], drawn)
+            z = self.unorder(z)
+            log_share = (log_weights + _total(self.log_cells(seen, z))).log_softmax(0).unsqueeze(-1)
             for at, hidden in enumerate(group):
                 log_p = self.decoders[at].log_p_value(parts[at], z, log_share)
                 out[at] = torch.where(hidden, log_p, out[at])
@@ -345,16 +349,10 @@ class Autoencoder(nn.Module):
 
         At draws of q, that noise (n_samples, latent_dim) stands for.
         """
-        return self._weighted(parts, noise, self.proposal(parts))[1:]
-
-    def _weighted(self, parts: Sequence[Part], noise: Tensor, proposal: Any) -> tuple[Tensor, list[Tensor], Tensor]:
-        """The draws themselves, (n_samples, n, latent_dim), by what latents tell, and what `_importance` returns.
-
-        proposal : a distribution of latents, such as a Posterior, in the place of q.
-        """
+        proposal = self.proposal(parts)
         z = proposal.at(noise[:, None])
         cells = self.log_cells(parts, self.unorder(z))
-        return z, cells, _total(cells) + self.log_prior(z) - proposal.log_prob(z)
+        return cells, _total(cells) + self.log_prior(z) - proposal.log_prob(z)
 
     def proposal(self, parts: Sequence[Part]) -> Posterior:
         """The encoder's posteriors, as they would be with beta = 1 under the fitted prior."""
@@ -362,13 +360,13 @@ class Autoencoder(nn.Module):
         return self.encode(parts).at_beta_one(self.beta, centre, scale)
 
     def posterior(self, parts: Sequence[Part]) -> Posterior | NormalPosterior:
-        """As `proposal`, but near to the posteriors of rows that lack any cells, which the encoder seldom saw.
+        """As `proposal`, but closer to the posterior for rows that lack cells, which were rare in training.
 
-        Where two columns nearly copy each other, and one is hidden, the posterior is narrow across what the other one says:
-        independent latents, or a mean that is a little off, miss it. Rows of many variables have the encoder's.
+        Where two columns nearly copy each other, and one is hidden, latents are strongly correlated given the other one:
+        independent latents, or a mean that is a little off, miss the posterior.
         """
         proposal = self.proposal(parts)
-        if sum(self.widths) > MANY_VARIABLES:
+        if sum(self.widths) > MANY_VARIABLES or self.latent_dim > MANY_LATENTS:
             return proposal
         return laplace(lambda z: _total(self.log_cells(parts, self.unorder(z))) + self.log_prior(z), proposal.mean)
 
@@ -381,6 +379,15 @@ class Autoencoder(nn.Module):
         shape = n // 2, len(x), self.latent_dim
         noise = torch.randn(shape, generator=rng, dtype=x.dtype, device=x.device)
         drawn = self.sample_latents(math.prod(shape[:2]), rng).view(shape)
+        return self._from_posterior_and_prior(parts, noise, drawn)
+
+    def _from_posterior_and_prior(self, parts: Sequence[Part], noise: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
+        """As `candidates`: the latents that noise stands for in `posterior`, and those drawn from the prior.
+
+        The prior's are a defence (Hesterberg, 1995) where the posterior has more than one mode.
+
+        noise : (n / 2, m or 1, latent_dim); drawn : (n / 2, m, latent_dim).
+        """
         proposal = self.posterior(parts)
         z = torch.cat([proposal.at(noise), drawn])
         prior = self.log_prior(z)

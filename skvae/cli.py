@@ -72,7 +72,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _check_files(inputs: list[str], target: str) -> None:
-    """Refuse before the work what would be refused in it."""
+    """Check input and output files before anything is computed."""
     if inputs.count("-") > 1:
         raise ValueError("stdin can be read only once: '-' must not name two inputs. Name a file instead of one of them.")
     if any(path.lower().endswith(PARQUET_ENDINGS) for path in (*inputs, target)):

@@ -114,7 +114,7 @@ def report(arguments: Namespace) -> None:
     found = quality_report(real, synthetic, holdout, target=arguments.target, random_state=arguments.seed)
     if arguments.output is not None:
         with replacing(arguments.output) as file:
-            found.to_html(file.name)
+            file.write(found._page().encode())
     print(found, file=output())
 
 

@@ -167,13 +167,13 @@ class FactorisedDecoder(AbstractDecoder):
     def log_p_value(self, part: Part, z: Tensor, log_share: Tensor) -> Tensor:
         """Log-probability of a cell at least as unlikely, zero where it is missing: (n, n_variables).
 
-        part : n rows; z : (k, n, latent_dim), of which a row has shares, with logarithms log_share (k, n, 1).
+        part : n rows; z : (k, n, latent_dim), k latents of each row; log_share : (k, n, 1), their log-weights.
         """
 
         def log_p(one: AbstractLikelihood, x: Tensor, theta: Tensor) -> Tensor:
             return one.log_p_value_of_mixture(x, theta, log_share).expand(len(z), *x.shape)
 
-        counted = self._figures(part, self.theta(z), log_p)  # an unseen category has a probability for each z
+        counted = self._figures(part, self.theta(z), log_p)  # of unseen categories for each z, mixed here
         return (log_share + counted).logsumexp(0).clamp(max=0.0)
 
     def _figures(self, part: Part, theta: Tensor, figure: Callable[[AbstractLikelihood, Tensor, Tensor], Tensor]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Laplace's approximation of the posteriors of rows: normal distributions at their modes, as wide as the curvature says."""
+"""Laplace's approximation of posteriors: normal distributions at the modes of rows, a little wider than the curvature."""
 
 import math
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from torch import Tensor
 from skvae.contexts import differentiated_by_torch
 
 N_STEPS = 20  # of Newton's method; on four tables all rows had converged then, and not all after 12
-LEAST_CURVATURE = 0.1  # of the log-density in any direction, where it is not concave; unmeasured
+LEAST_CURVATURE = 0.1  # lower bound of that of the negative log-density in any direction; unmeasured
 WIDENED = 1.3  # the scales, for the tails of the posterior to be drawn too; unmeasured
 DAMPING, DAMPED_BY = 1e-2, 10.0  # of the first step, and by what it falls or rises after one that succeeds or fails
 
@@ -39,7 +39,7 @@ class NormalPosterior(NamedTuple):
 def laplace(log_density: Callable[[Tensor], Tensor], start: Tensor) -> NormalPosterior:
     """Laplace's approximation (Tierney & Kadane, 1986), a little wider, by damped Newton steps (Levenberg, 1944).
 
-    log_density : from latents (n, latent_dim) to (n,), up to constants, each row of its own; start : (n, latent_dim).
+    log_density : from latents (n, latent_dim) to (n,), up to constants, rows are independent; start : (n, latent_dim).
     """
     z, here = start, _derivatives(log_density, start)
     damping = torch.full_like(start, DAMPING)
@@ -47,7 +47,7 @@ def laplace(log_density: Callable[[Tensor], Tensor], start: Tensor) -> NormalPos
         _, gradient, curvature, vectors = here
         moved = z + _product(vectors, _product(vectors.mT, gradient) / (curvature + damping))
         there = _derivatives(log_density, moved)
-        better = there[0] >= here[0]  # not where it is no number
+        better = there[0] >= here[0]  # false for NaN
         z, damping = (_where(better, *pair) for pair in ((moved, z), (damping / DAMPED_BY, damping * DAMPED_BY)))
         here = [_where(better, *pair) for pair in zip(there, here, strict=True)]
     _, _, curvature, vectors = here

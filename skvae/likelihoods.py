@@ -277,7 +277,7 @@ class Bernoulli(AbstractLikelihood):
 
 
 def _unless_likelier(log_prob: Tensor) -> Tensor:
-    """Log-p-values of yes or no, of their log-probabilities."""
+    """Log-p-value of a boolean from its log-probability: 0 for the likelier value."""
     return torch.where(log_prob < -math.log(2), log_prob, 0.0)
 
 
@@ -295,6 +295,15 @@ class ContinuousBernoulli(WithTails):
         lower = slope * (y - 1) + torch.log(torch.expm1(-slope * y) / torch.expm1(-slope))  # of all from the lower end on
         upper = torch.log1p(-lower.exp().clamp(max=1 - NEAREST_TO_END))
         return torch.where(rises, lower, upper), torch.where(rises, upper, lower)
+
+    def log_p_value(self, x, theta):
+        """Of all from the unlikelier end on: the density rises towards the other."""
+        return torch.where(theta > 0, *self.log_tails(x, theta))
+
+    def log_p_value_of_mixture(self, x, theta, log_share):
+        below, above = ((log_share + tail).logsumexp(0) for tail in self.log_tails(x, theta))
+        rises = (log_share.exp() * self.centre(theta)).sum(0) > 0.5
+        return torch.where(rises, below, above).clamp(max=0.0)
 
     @staticmethod
     def _log_normaliser(theta: Tensor) -> Tensor:

@@ -14,9 +14,9 @@ from sklearn.utils.validation import check_is_fitted
 from skvae.estimator import VAETransformer
 
 FENCE = 1.5  # interquartile ranges below the first quartile: Tukey's (1977)
-LEAST_WEIGHT = 0.01  # of a row that the first fit finds unlikely: without any, values that only such rows hold were unknown
+LEAST_WEIGHT = 0.01  # of a row that the first model finds unlikely; not 0, so that categories of such rows remain known
 N_DRAWS_EXPECTED = 39  # of a cell given the others, for what was expected of it
-INTERVAL = 0.05, 0.95  # of 39 draws the second least and the second greatest: a further one is between them in 36 of 40
+INTERVAL = 0.05, 0.95  # of 39 sorted draws, the 2nd and the 38th contain a new draw with probability 36/40
 
 
 class VAEOutlierDetector(OutlierMixin, BaseEstimator):
@@ -31,8 +31,8 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
     estimator : VAETransformer, default=None
         The model of rows, of which clones are fitted. None is ``VAETransformer(8, generator="latent",
         likelihood="student_t", hidden_layer_sizes=())``, a linear model with heavy tails ("auto" likelihoods for images). A
-        model with hidden layers learns outliers too: on two of eleven tables its average precision was lower by 0.2 and
-        more, and on none higher by more than 0.05 (benchmarks/anomalies.py). Parameters are reached by `set_params` and
+        model with hidden layers learns outliers too: on two of eleven tables its average precision was lower by at least
+        0.2, and on none higher by more than 0.05 (benchmarks/anomalies.py). Parameters are reached by `set_params` and
         grids as ``estimator__latent_dim`` and so on.
 
     contamination : "auto" or float in (0, 0.5], default="auto"
@@ -119,7 +119,8 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
             Ignored.
 
         sample_weight : array-like of shape (n_samples,), default=None
-            Weight of each row in the objective; the threshold looks at rows of positive weight.
+            Weight of each row in the objective. The threshold, and the rows that support the second model, are shares of
+            the rows of positive weight, however large that is.
 
         Returns
         -------
@@ -147,7 +148,8 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         """The model as it will be fitted to X."""
         if self.estimator is not None:
             return clone(self.estimator)
-        likelihood = "auto" if getattr(X, "ndim", 2) > 2 else "student_t"
+        n_dim = np.ndim(X) if isinstance(X, list | tuple) else getattr(X, "ndim", 2)
+        likelihood = "auto" if n_dim > 2 else "student_t"
         return VAETransformer(8, generator="latent", likelihood=likelihood, hidden_layer_sizes=())
 
     def __sklearn_tags__(self):
@@ -223,6 +225,8 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
             the most frequent draw of a category; `low` and `high`, between which a further draw of a number lies with
             probability 0.9; and `p_value`, the probability of a cell at least as unlikely (`VAETransformer.score_cells`).
 
+            Columns of images or vectors are left out, as their p-values do not compare with others.
+
         Raises
         ------
         ValueError
@@ -232,31 +236,37 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         if not isinstance(n_cells, Integral) or isinstance(n_cells, bool) or n_cells < 1:
             raise ValueError(f"n_cells must be an int in the range [1, inf). Got {n_cells!r} instead.")
         frame = _as_pandas(X)
-        log_p = np.asarray(self.estimator_.score_cells(X, kind="log_p_value"), dtype=float)
-        columns = np.argsort(log_p, axis=1, kind="stable")[:, :n_cells]
-        rows = np.repeat(np.arange(len(frame)), columns.shape[1])
-        columns = columns.ravel()
-        expected = self._expected(X, frame, rows, columns)
-        return pd.DataFrame(
-            {
-                "row": frame.index[rows],
-                "column": frame.columns[columns],
-                "value": pd.Series([frame.iat[i, j] for i, j in zip(rows, columns, strict=True)], dtype=object),
-                **{name: pd.Series(list(one), dtype=object) for name, one in expected.items()},
-                "p_value": np.exp(log_p[rows, columns]),
-            }
-        )
+        cells = {name: [] for name in ("row", "column", "value", "expected", "low", "high", "p_value")}
+        if len(frame):
+            compared = [j for j in range(frame.shape[1]) if not _holds_arrays(frame.iloc[:, j])]
+            log_p = np.asarray(self.estimator_.score_cells(X, kind="log_p_value"), dtype=float)[:, compared]
+            places = np.argsort(log_p, axis=1, kind="stable")[:, :n_cells]
+            rows, columns = np.repeat(np.arange(len(frame)), places.shape[1]), np.take(compared, places.ravel())
+            cells["row"], cells["column"] = frame.index[rows], frame.columns[columns]
+            cells["value"] = [frame.iat[i, j] for i, j in zip(rows, columns, strict=True)]
+            cells |= self._expected(X, frame, rows, columns)
+            cells["p_value"] = np.exp(log_p[rows, places.ravel()])
+        objects = dict.fromkeys(("value", "expected", "low", "high"), object)
+        return pd.DataFrame({name: pd.Series(list(one), dtype=objects.get(name)) for name, one in cells.items()})
 
     def _expected(self, X, frame, rows, columns):
         """What draws say of cells at rows (m,) and columns (m,), each given the row's others: lists of m values by name."""
         holed = frame.iloc[rows].reset_index(drop=True)
         for j in np.unique(columns):
             holed.isetitem(j, _with_holes(holed.iloc[:, j], columns == j))
-        whole = holed.to_numpy(dtype=frame.to_numpy().dtype) if isinstance(X, np.ndarray | list) else holed
-        draws = self.estimator_.impute(whole, n_draws=N_DRAWS_EXPECTED, random_state=0)
+        if isinstance(X, np.ndarray | list):
+            dtype = frame.to_numpy().dtype
+            holed = holed.to_numpy(dtype=float if dtype.kind in "iub" else dtype, na_value=np.nan)
+        draws = self.estimator_.impute(holed, n_draws=N_DRAWS_EXPECTED, random_state=0)
         tables = [_as_pandas(draw) for draw in draws]  # which come in the container of `fit`
-        cells = [[table.iat[i, j] for table in tables] for i, j in enumerate(columns)]
-        return dict(zip(("expected", "low", "high"), zip(*map(_summary, cells), strict=True), strict=True))
+        categories = [_is_category(dtype) for dtype in frame.dtypes]
+        cells = [_summary([table.iat[i, j] for table in tables], categories[j]) for i, j in enumerate(columns)]
+        return dict(zip(("expected", "low", "high"), zip(*cells, strict=True), strict=True))
+
+
+def _holds_arrays(column):
+    """Whether the cells of a column are images or vectors."""
+    return column.dtype.kind == "O" and column.map(np.ndim).gt(0).any()
 
 
 def _with_holes(column, holes):
@@ -268,12 +278,16 @@ def _with_holes(column, holes):
     return column.mask(holes)
 
 
-def _summary(draws):
+def _is_category(dtype):
+    return isinstance(dtype, pd.CategoricalDtype) or pd.api.types.is_bool_dtype(dtype)
+
+
+def _summary(draws, category):
     """The middle of draws of a cell, and the ends of an interval: of categories the most frequent, and None twice."""
     there = [draw for draw in draws if not pd.isna(draw)]
     if not there:  # of a column that is not modelled
         return None, None, None
-    if all(isinstance(draw, Real | pd.Timestamp | pd.Timedelta) and not isinstance(draw, bool | np.bool) for draw in there):
+    if not category and all(isinstance(draw, Real | pd.Timestamp | pd.Timedelta) for draw in there):
         ranks = [round(share * (len(there) + 1)) for share in (0.5, *INTERVAL)]
         return tuple(sorted(there)[min(max(rank, 1), len(there)) - 1] for rank in ranks)
     return max(dict.fromkeys(there), key=there.count), None, None

@@ -299,6 +299,11 @@ class QualityReport:
             The file.
         """
         path = Path(path)
+        path.write_text(self._page(), encoding="utf-8")
+        return path
+
+    def _page(self):
+        """The page that `to_html` writes."""
         has_holdout = "holdout" in self.n_rows
         memory = memory_sentence(self.summary, self.n_rows, self._nearer_error)
         sections = {
@@ -310,9 +315,7 @@ class QualityReport:
             "Map of the rows": html_rows(self._plot_data),
             "Privacy": html_privacy(memory, self.summary, has_holdout),
         }
-        page = html_page("Quality of synthetic rows", self._sizes(), sections)
-        path.write_text(page, encoding="utf-8")
-        return path
+        return html_page("Quality of synthetic rows", self._sizes(), sections)
 
     def _sizes(self):
         return ", ".join(f"{size:,} {table} rows" for table, size in self.n_rows.items()).replace("holdout", "held-out")

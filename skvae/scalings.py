@@ -22,7 +22,7 @@ from skvae.persistence import Saved
 FINE, LEAST_SCALE = 0.02, 0.01
 APART, MIN_ROWS_CHANCE = 5, 200  # median gaps that a value is apart; rows from which heaviness is no chance; unmeasured
 FARTHEST_SCORE = 100.0  # an edge that no normal score is beyond
-BEYOND = 0.1  # rows of which a normal distribution has as many beyond the greatest score that is drawn
+BEYOND = 0.1  # expected number of rows of a normal distribution beyond the greatest score that is drawn
 
 
 @dataclass(frozen=True)
@@ -233,7 +233,7 @@ class NormalScoreScaling(AbstractScaling):
         return found[repeated], scores[repeated]
 
     def _within_reach(self, scores: np.ndarray) -> Variable:
-        """Of which no score is drawn that lies far beyond those of the rows (n,).
+        """A variable whose draws do not lie far beyond the scores of the rows (n,).
 
         Student's t distribution of few degrees of freedom, which suits a cell that others nearly tell, would otherwise draw
         one at a hundred standard deviations where they tell nothing.

@@ -29,6 +29,7 @@ DURATION = r"-?[0-9]+ days \+?[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{6,9})?"  # as
 FLOAT = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?[Ii]nf(?:inity)?"
 CODE = r"[+-]?0[0-9]+.*|[0-9]{19,}"  # postal codes and other digits that are not numbers, or too long for an integer
 DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+THOUSANDS = r"[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+"
 MOMENT = rf"({DATE})([T ])([0-9]{{2}}:[0-9]{{2}})(:[0-9]{{2}})?(\.[0-9]{{1,9}})?(Z|[+-][0-9]{{2}}:?[0-9]{{2}})?"
 # what is not read as numbers or dates, but looks like them; and how they are read
 NUMBER_LIKE = r"[+-]?[$€£]? ?[0-9]+(?:[ ,.'][0-9]{3})*(?:[.,][0-9]*)? ?[%$€£]?"
@@ -125,8 +126,10 @@ def _read_texts(path: str) -> tuple[pd.DataFrame, dict]:
         raise ValueError(f"{_shown(path)} has no header line with column names.")
     unquoted = re.sub('"[^"]*"', "", first)
     style["delimiter"] = max(DELIMITERS, key=lambda one: (unquoted.count(one), one == ","))
+    options = {"header": None, "dtype": str, "keep_default_na": False, "sep": style["delimiter"]}
+    options["skip_blank_lines"] = style["delimiter"] in unquoted  # in a file of one column they are missing cells
     try:
-        table = pd.read_csv(io.StringIO(content), header=None, dtype=str, keep_default_na=False, sep=style["delimiter"])
+        table = pd.read_csv(io.StringIO(content), **options)
     except pd.errors.ParserError as error:
         raise ValueError(
             f"{_shown(path)} is not a table: {str(error).removeprefix('Error tokenizing data. C error: ')}"
@@ -322,8 +325,9 @@ def _write_floats(cells: pd.Series, form: dict) -> Any:
 
 
 def _comma_form(texts: Sequence[str]) -> dict | None:
-    """Of numbers with decimal commas, which some of them must have."""
-    if any("." in text for text in texts) or not any("," in text for text in texts):
+    """Of numbers with decimal commas, which some of them must have; they may not all be separators of thousands."""
+    commas = [text for text in texts if "," in text]
+    if any("." in text for text in texts) or _all(THOUSANDS, commas) or not commas:
         return None
     return _float_form([text.replace(",", ".") for text in texts])
 

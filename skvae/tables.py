@@ -49,6 +49,10 @@ class TableSpec(Saved):
         return len(self.variables)
 
 
+# likelihoods that a column of two values would draw to infinity
+DENSITIES = {"continuous_bernoulli", "gaussian", "log_normal", "normal_scores", "student_t"}
+
+
 class Table(AbstractModality):
     """The columns of a frame of pandas or polars, or of a two-dimensional array.
 
@@ -145,8 +149,8 @@ class Table(AbstractModality):
                 )
             wanted = "auto"
         values = cells.values[~cells.missing]
-        if not isinstance(self.likelihood, dict) and len(pd.unique(values)) <= 2:
-            wanted = "auto"  # no density is that of two values
+        if not isinstance(self.likelihood, dict) and wanted in DENSITIES and len(pd.unique(values)) <= 2:
+            wanted = "auto"  # two values have no density
         column.fit(values, weight[~cells.missing], wanted)
         column.empty = len(values) == 0
         if column.variable is None and wanted == "auto":

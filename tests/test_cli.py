@@ -517,7 +517,7 @@ def test_decimal_commas_are_numbers_where_commas_separate_nothing(run):
     assert cells.tolist()[::2] == [1.5, -2.25]
     assert list(write_column(cells, form)) == list(texts)
     assert read_cell("7,5", form) == 7.5
-    for other in (["1,5", "2.5"], ["1,234,567", "1"], ["a", "1,5"]):
+    for other in (["1,5", "2.5"], ["1,234,567", "1"], ["a", "1,5"], ["1,234", "999"]):
         assert read_column(pd.Series(other), None, commas=True)[1]["kind"] == "text"
     assert read_column(texts, None)[1]["kind"] == "text"
     frame = pd.DataFrame({"price": [f"{at},5" for at in range(60)], "n": [str(at % 7) for at in range(60)]})
@@ -561,6 +561,17 @@ def test_no_relation_comes_with_a_hint(run):
 def test_the_separator_is_guessed_outside_quotes(run):
     Path("quoted.csv").write_text('"a,b,c\nd";e\n1;2\n3;4\n')
     assert list(read_table("quoted.csv").frame.columns) == ["a,b,c\nd", "e"]
+
+
+def test_a_blank_line_is_a_missing_cell_of_the_only_column(run):
+    Path("one.csv").write_text("a\n1\n\n2\n")
+    assert read_table("one.csv").frame["a"].isna().tolist() == [False, True, False]
+
+
+def test_reports_go_through_open_files(folder):
+    ended = shell("skvae report data.csv data.csv -o /dev/fd/3 3> page.html", folder)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert (folder / "page.html").read_text().startswith("<!")
 
 
 def test_tables_of_tabs(run):

@@ -141,6 +141,31 @@ def test_all_rows_support_one_fit():
     assert_array_equal(once.score_samples(X), plain.score_samples(X))
 
 
+@pytest.mark.parametrize("container", [np.asarray, np.ndarray.tolist, pd.DataFrame])
+def test_cells_of_integers_are_explained(container):
+    X = (10 * load_iris().data).round().astype(int)
+    detector = VAEOutlierDetector(FAST, random_state=0).fit(container(X))
+    assert detector.explain(container(X[:3]), n_cells=4)["expected"].map(float).notna().all()
+
+
+def test_no_row_has_no_cells(detector, planted):
+    none, some = (detector.explain(planted[0].iloc[:n]) for n in (0, 1))
+    assert list(none.columns) == list(some.columns)
+    assert len(none) == 0
+
+
+def test_a_column_of_vectors_is_left_out_of_explanations():
+    frame = load_iris(as_frame=True).frame.astype({"target": "category"})
+    frame["vector"] = list(np.random.default_rng(0).normal(size=(150, 3)))
+    detector = VAEOutlierDetector(FAST, random_state=0).fit(frame)
+    cells = detector.explain(frame.head(4), n_cells=9)
+    assert len(cells) == 4 * 5
+    assert "vector" not in set(cells["column"])
+    category = cells["column"] == "target"
+    assert set(cells["expected"][category]) <= {0, 1, 2}
+    assert cells["low"][category].isna().all()
+
+
 def test_contamination_is_the_share_of_outliers():
     X = load_iris().data
     detector = VAEOutlierDetector(FAST, contamination=0.2, random_state=0)
