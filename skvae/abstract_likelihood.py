@@ -101,10 +101,11 @@ class AbstractLikelihood(nn.Module, ABC):
             own.copy_(shared[j : j + 1][tuple(slice(size) for size in own.shape)])
         return alone
 
-    def _buffers_of(self, variables, *names: str, suffix: str = "") -> None:
+    def _buffers_of(self, variables, *names: str, suffix: str = "", persistent: bool = True) -> None:
         """Buffers (n_variables,) of fields of the variables, under the fields' names and a suffix."""
         for name in names:
-            self.register_buffer(name + suffix, torch.tensor([float(getattr(v, name)) for v in variables]))
+            fields = torch.tensor([float(getattr(v, name)) for v in variables])
+            self.register_buffer(name + suffix, fields, persistent)
 
     @abstractmethod
     def log_prob(self, x: Tensor, theta: Tensor) -> Tensor:
@@ -131,10 +132,19 @@ class AbstractLikelihood(nn.Module, ABC):
     def log_p_value(self, x: Tensor, theta: Tensor) -> Tensor:
         """Log-probability of a cell at least as unlikely as x, in nats; p-values of draws are uniform, or larger.
 
-        By default from draws, log of P(log p(x') <= log p(x)). A cell that is less likely than all of them counts as rarer
-        than they are by as much as its density is lower, as in an exponential tail.
-
         x : (..., n_variables); theta : (..., n_params), broadcast to each other; returns (..., n_variables).
+        """
+        theta = theta.expand(*x.shape[:-1], -1).unsqueeze(0)
+        return self.log_p_value_of_mixture(x, theta, theta.new_zeros([1] * theta.dim()))
+
+    def log_p_value_of_mixture(self, x: Tensor, theta: Tensor, log_share: Tensor) -> Tensor:
+        """As `log_p_value`, of a mixture of k distributions.
+
+        By default the mean of their p-values, from draws: log of P(log p(x') <= log p(x)). A cell that is less likely than
+        all of them counts as rarer than they are by as much as its density is lower, as in an exponential tail.
+
+        x : (n, n_variables); theta : (k, n, n_params); log_share : (k, n, 1), logarithms of shares; returns
+        (n, n_variables).
         """
         rng = Generator(theta.device).manual_seed(0)
         own = self.log_prob(x, theta)
@@ -142,15 +152,8 @@ class AbstractLikelihood(nn.Module, ABC):
         for _ in range(N_DRAWS_P_VALUE):
             drawn = self.log_prob(self.sample(theta, rng), theta)
             rarer, least = rarer + (drawn <= own), torch.minimum(least, drawn)
-        return (rarer / (N_DRAWS_P_VALUE + 1)).log() + (own - least).clamp(max=0.0)
-
-    def log_p_value_of_mixture(self, x: Tensor, theta: Tensor, log_share: Tensor) -> Tensor:
-        """As `log_p_value`, of a mixture of k distributions.
-
-        By default the mean of theirs. x : (n, n_variables); theta : (k, n, n_params);
-        log_share : (k, n, 1), logarithms of shares; returns (n, n_variables).
-        """
-        return (log_share + self.log_p_value(x, theta)).logsumexp(0).clamp(max=0.0)
+        log_p = (rarer / (N_DRAWS_P_VALUE + 1)).log() + (own - least).clamp(max=0.0)
+        return (log_share + log_p).logsumexp(0).clamp(max=0.0)
 
     def codes(self, x: Tensor) -> Tensor:
         """Which of `n_codes` codes a cell has: the only one, for numbers. x : (..., n_variables); returns the same."""
@@ -260,18 +263,8 @@ class Softmax(AbstractLikelihood):
 
         return self._by_bucket(theta, pick)
 
-    def log_p_value(self, x, theta):
-        """Of the codes that are no likelier than that of x."""
-        codes = self.codes(x)
-
-        def summed(log_probs, columns):
-            cells = codes[..., columns]
-            shape = torch.broadcast_shapes(cells.shape, log_probs.shape[:-1])
-            return log_of_no_likelier(cells.expand(shape), log_probs.expand(*shape, -1))
-
-        return self._by_bucket(theta, summed)
-
     def log_p_value_of_mixture(self, x, theta, log_share):
+        """Of the codes that are no likelier than that of x."""
         codes = self.codes(x)
 
         def summed(log_probs, columns):
@@ -297,9 +290,6 @@ class WithTails(AbstractLikelihood):
     @abstractmethod
     def log_tails(self, x: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
         """log P(x' <= x) and log P(x' >= x), both (..., n_variables). x, theta : as in `log_prob`."""
-
-    def log_p_value(self, x, theta):
-        return log_two_sided(*self.log_tails(x, theta))
 
     def log_p_value_of_mixture(self, x, theta, log_share):
         """Tails are mixed before they are doubled: in the tail of every component, a value can be central in the mixture."""

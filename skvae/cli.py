@@ -8,11 +8,10 @@ import warnings
 from collections.abc import Callable, Sequence
 
 from skvae._version import __version__
-from skvae.targets import check_parquet, check_writable, is_replaced
+from skvae.targets import PARQUET_ENDINGS, check_parquet, check_writable, is_parquet, is_replaced
 from skvae.terminal import status, tell
 
 TABLES = "CSV, CSV.gz or Parquet, by the file extension"
-PARQUET_ENDINGS = (".parquet", ".pq")
 TABLE_ENDINGS = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz", *PARQUET_ENDINGS)
 PAGE_ENDINGS = (".html", ".htm")
 SOURCE, TARGET = f"{TABLES}; - reads CSV from stdin", f"{TABLES}; - writes CSV to stdout, the default"
@@ -75,7 +74,7 @@ def _check_files(inputs: list[str], target: str) -> None:
     """Check input and output files before anything is computed."""
     if inputs.count("-") > 1:
         raise ValueError("stdin can be read only once: '-' must not name two inputs. Name a file instead of one of them.")
-    if any(path.lower().endswith(PARQUET_ENDINGS) for path in (*inputs, target)):
+    if any(map(is_parquet, (*inputs, target))):
         check_parquet()
     if target not in ("", "-"):
         check_writable(target)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from skvae.archive import unpack_archive
 from skvae.table_files import TableFile, holds_texts, look_alikes, read_cell, read_table, type_of, write_table
-from skvae.targets import replacing
+from skvae.targets import input_name
 from skvae.terminal import output, source, status, tell
 
 FORMS = "_file_forms"  # the attribute of an estimator that stores the text format of each column of its table
@@ -113,8 +113,7 @@ def report(arguments: Namespace) -> None:
     holdout = None if arguments.holdout is None else read_table(arguments.holdout, forms, arguments.missing).frame
     found = quality_report(real, synthetic, holdout, target=arguments.target, random_state=arguments.seed)
     if arguments.output is not None:
-        with replacing(arguments.output) as file:
-            file.write(found._page().encode())
+        found.to_html(arguments.output)
     print(found, file=output())
 
 
@@ -209,7 +208,7 @@ def _keys(likelihood: Any) -> list:
 def _check_columns(names: list, frame: pd.DataFrame, path: str) -> None:
     for name in names:
         if name not in frame.columns:
-            raise ValueError(f"{path} has no column {name!r}. It has {', '.join(map(str, frame.columns))}.")
+            raise ValueError(f"{input_name(path)} has no column {name!r}. It has {', '.join(map(str, frame.columns))}.")
 
 
 def _condition(text: str, vae: Any, forms: dict) -> tuple[Any, Any]:
@@ -256,7 +255,7 @@ def _opened(path: str, data: bytes | None = None) -> tuple[Any, dict]:
     """The estimator in a file, and the text formats of the table that it was fitted to. data : the content, if known."""
     from skvae.files import from_bytes
 
-    vae = from_bytes(_model_bytes(path) if data is None else data, "The model from stdin" if path == "-" else path)
+    vae = from_bytes(_model_bytes(path) if data is None else data, input_name(path, "model"))
     return vae, getattr(vae, FORMS, {})
 
 
@@ -264,7 +263,7 @@ def _opened_fitted(path: str) -> tuple[Any, dict]:
     """As `_opened`; a model of another table than CSV has formats of its texts."""
     vae, forms = _opened(path)
     if not vae.__sklearn_is_fitted__():
-        raise ValueError(f"{path} holds a model that is not fitted. Fit it before it is saved.")
+        raise ValueError(f"{input_name(path, 'model')} holds a model that is not fitted. Fit it before it is saved.")
     names = zip(vae._schema._column_names, vae._schema.dtypes, strict=True)
     return vae, forms or {"columns": {name: {"kind": "text", "missing": ""} for name, dtype in names if holds_texts(dtype)}}
 
@@ -285,7 +284,7 @@ def _in_order(frame: pd.DataFrame, vae: Any, path: str) -> pd.DataFrame:
     if further or lacking:
         said = [f"has columns that the model does not have: {', '.join(map(str, further))}"] * bool(further)
         said += [f"lacks columns of the model: {', '.join(map(str, lacking))}"] * bool(lacking)
-        raise ValueError(f"{'The table from stdin' if path == '-' else path} {', and '.join(said)}.")
+        raise ValueError(f"{input_name(path)} {', and '.join(said)}.")
     return frame[names]
 
 

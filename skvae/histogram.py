@@ -158,28 +158,17 @@ class Histogram(Softmax):
         tilt = function(self._rectangle(0, logits), *logistics, self.features.scores, codes)
         return tilt + self._log_logistics(x.expand_as(codes), codes, *logistics)
 
-    def log_p_value(self, x, theta):
+    def log_p_value_of_mixture(self, x, theta, log_share):
         """Of the bins that are no likelier than that of x, by shares of rows rather than by density: a bin holds as many.
 
         Beyond the ends, the probability of a number that is as far beyond counts as that of a bin.
         """
-        shape = torch.broadcast_shapes(x.shape[:-1], theta.shape[:-1])
-        return self._log_of_no_likelier(x, self._log_bins(theta).expand(*shape, self.n_variables, -1))
-
-    def log_p_value_of_mixture(self, x, theta, log_share):
-        return self._log_of_no_likelier(x, mixed(self._log_bins(theta), log_share))
-
-    def _log_bins(self, theta: Tensor) -> Tensor:
-        """Log-probabilities of bins, (..., n_variables, n_bins). theta : (..., n_params)."""
-        return self._rectangle(0, self._logits(theta)).log_softmax(-1)
-
-    def _log_of_no_likelier(self, x: Tensor, log_probs: Tensor) -> Tensor:
-        """As `log_p_value`. x : (..., n_variables); log_probs : (..., n_variables, n_bins)."""
+        log_probs = mixed(self._rectangle(0, self._logits(theta)).log_softmax(-1), log_share)
         last, tails = self.features.last, self.get_buffer("tails")
         first_and_last = torch.stack([log_probs[..., 0], log_probs.gather(-1, self._last_of(log_probs))[..., 0]], -1)
         log_beyond = (first_and_last + tails.clamp(min=LEAST_TAIL).log()).logsumexp(-1)
         distance = torch.maximum(-x, x - (last + 1)).clamp(min=0.0)
-        own = log_probs.gather(-1, self.codes(x).expand(log_probs.shape[:-1]).unsqueeze(-1)).squeeze(-1)
+        own = log_probs.gather(-1, self.codes(x).unsqueeze(-1)).squeeze(-1)
         own = torch.where(distance > 0, log_beyond - distance, own)
         rare = log_probs.masked_fill(log_probs > own.unsqueeze(-1) + 1e-6, -math.inf).logsumexp(-1)
         return torch.logaddexp(rare, torch.minimum(own, log_beyond)).clamp(max=0.0)
@@ -320,11 +309,8 @@ class TiltedScores(Histogram):
         tail = torch.special.log_ndtr(side * torch.where(is_first, first, last))
         return torch.where(is_first | is_last, mass - 0.5 * x.square() - HALF_LOG_2PI - tail, inside)
 
-    def log_p_value(self, x, theta):
-        return Softmax.log_p_value(self, x, theta)  # no bin has an end to be beyond
-
     def log_p_value_of_mixture(self, x, theta, log_share):
-        return Softmax.log_p_value_of_mixture(self, x, theta, log_share)
+        return Softmax.log_p_value_of_mixture(self, x, theta, log_share)  # no bin has an end to be beyond
 
     def _ends(self, codes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Where the first bin ends and the last begins, (n_variables,), and which codes (..., n_variables) are theirs."""

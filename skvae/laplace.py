@@ -48,7 +48,8 @@ def laplace(log_density: Callable[[Tensor], Tensor], start: Tensor) -> NormalPos
         moved = z + _product(vectors, _product(vectors.mT, gradient) / (curvature + damping))
         there = _derivatives(log_density, moved)
         better = there[0] >= here[0]  # false for NaN
-        z, damping = (_where(better, *pair) for pair in ((moved, z), (damping / DAMPED_BY, damping * DAMPED_BY)))
+        z = _where(better, moved, z)
+        damping = _where(better, damping / DAMPED_BY, damping * DAMPED_BY)
         here = [_where(better, *pair) for pair in zip(there, here, strict=True)]
     _, _, curvature, vectors = here
     return NormalPosterior(z, vectors, WIDENED * curvature.rsqrt())

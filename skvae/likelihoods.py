@@ -188,8 +188,7 @@ class RobustNormal(StudentT):
     def __init__(self, variables, relative=False):
         super().__init__(variables, relative)
         nn.init.constant_(self.log_df, math.log(DF_AT_START))
-        for name in ("lower", "upper"):
-            self.register_buffer(name, torch.tensor([float(getattr(v, name)) for v in variables]), persistent=False)
+        self._buffers_of(variables, "lower", "upper", persistent=False)
 
     def sample(self, theta, rng):
         """As `AbstractLikelihood.sample`, of scores within reach: others, which are rare, are drawn again."""
@@ -248,12 +247,10 @@ class Bernoulli(AbstractLikelihood):
     def log_prob(self, x, theta):
         return x * theta - F.softplus(theta) if plain_derivatives() else _ExpectedLogProb.apply(x, theta)
 
-    def log_p_value(self, x, theta):
-        """Of the side on which a share lies."""
-        return _unless_likelier(F.logsigmoid(torch.where(x > 0.5, theta, -theta)))
-
     def log_p_value_of_mixture(self, x, theta, log_share):
-        return _unless_likelier((log_share + F.logsigmoid(torch.where(x > 0.5, theta, -theta))).logsumexp(0))
+        """Of the side on which a share lies: 0 for the likelier one."""
+        log_prob = (log_share + F.logsigmoid(torch.where(x > 0.5, theta, -theta))).logsumexp(0)
+        return torch.where(log_prob < -math.log(2), log_prob, 0.0)
 
     def log_prob_of_unseen(self, theta):
         unseen = theta.new_tensor([variable.unseen for variable in self.variables])
@@ -276,11 +273,6 @@ class Bernoulli(AbstractLikelihood):
         return mean.logit(), loadings / (mean * (1 - mean))[:, None]
 
 
-def _unless_likelier(log_prob: Tensor) -> Tensor:
-    """Log-p-value of a boolean from its log-probability: 0 for the likelier value."""
-    return torch.where(log_prob < -math.log(2), log_prob, 0.0)
-
-
 class ContinuousBernoulli(WithTails):
     """A number between 0 and 1, of density C(p) p^x (1 - p)^(1 - x) (Loaiza-Ganem & Cunningham, 2019, eqs. 3 and 4)."""
 
@@ -296,11 +288,8 @@ class ContinuousBernoulli(WithTails):
         upper = torch.log1p(-lower.exp().clamp(max=1 - NEAREST_TO_END))
         return torch.where(rises, lower, upper), torch.where(rises, upper, lower)
 
-    def log_p_value(self, x, theta):
-        """Of all from the unlikelier end on: the density rises towards the other."""
-        return torch.where(theta > 0, *self.log_tails(x, theta))
-
     def log_p_value_of_mixture(self, x, theta, log_share):
+        """Of all from the unlikelier end on: the density rises towards the other."""
         below, above = ((log_share + tail).logsumexp(0) for tail in self.log_tails(x, theta))
         rises = (log_share.exp() * self.centre(theta)).sum(0) > 0.5
         return torch.where(rises, below, above).clamp(max=0.0)
@@ -492,11 +481,6 @@ class Ordinal(AbstractLikelihood):
         log_probs = self._log_probs(theta)
         shape = torch.broadcast_shapes(x.shape, log_probs.shape[:-1])
         return log_probs.expand(*shape, -1).gather(-1, x.long().expand(shape).unsqueeze(-1)).squeeze(-1)
-
-    def log_p_value(self, x, theta):
-        log_probs = self._log_probs(theta)
-        shape = torch.broadcast_shapes(x.shape, log_probs.shape[:-1])
-        return log_of_no_likelier(x.long().expand(shape), log_probs.expand(*shape, -1))
 
     def log_p_value_of_mixture(self, x, theta, log_share):
         return log_of_no_likelier(x.long(), mixed(self._log_probs(theta), log_share))

@@ -31,6 +31,7 @@ from skvae.report_page import (
 )
 from skvae.report_plots import N_DISTRIBUTIONS, PlotData, draw_report
 from skvae.report_verdict import memory_sentence, verdict_sentences
+from skvae.targets import replacing
 from skvae.texts import as_number
 
 N_PAIRS_DRAWN = 6
@@ -299,11 +300,6 @@ class QualityReport:
             The file.
         """
         path = Path(path)
-        path.write_text(self._page(), encoding="utf-8")
-        return path
-
-    def _page(self):
-        """The page that `to_html` writes."""
         has_holdout = "holdout" in self.n_rows
         memory = memory_sentence(self.summary, self.n_rows, self._nearer_error)
         sections = {
@@ -315,7 +311,10 @@ class QualityReport:
             "Map of the rows": html_rows(self._plot_data),
             "Privacy": html_privacy(memory, self.summary, has_holdout),
         }
-        return html_page("Quality of synthetic rows", self._sizes(), sections)
+        page = html_page("Quality of synthetic rows", self._sizes(), sections)
+        with replacing(path) as file:
+            file.write(page.encode())
+        return path
 
     def _sizes(self):
         return ", ".join(f"{size:,} {table} rows" for table, size in self.n_rows.items()).replace("holdout", "held-out")

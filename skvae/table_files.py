@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from skvae.targets import replacing
+from skvae.targets import input_name, is_parquet, replacing
 from skvae.terminal import output, source
 
 # texts that pandas reads as missing, among them the empty one; but words are categories in columns of texts (NA: Namibia)
@@ -69,7 +69,7 @@ def read_table(path: str, forms: dict | None = None, missing: Sequence[str] = ()
     path : a file, whose extension tells its type, or "-" for CSV from stdin. forms : the formats of a table that was read
     before, which columns of the same name must have. missing : further texts of missing cells in CSV.
     """
-    if path.lower().endswith((".parquet", ".pq")):
+    if is_parquet(path):
         return TableFile(_read_parquet(path), {}, None)
     texts, style = _read_texts(path)
     known = (forms or {}).get("columns", {})
@@ -92,7 +92,7 @@ def write_table(frame: pd.DataFrame, path: str, forms: dict | None = None, kept:
 
     kept : texts that cells of CSV have, whatever the frame holds; missing where the frame says.
     """
-    if path.lower().endswith((".parquet", ".pq")):
+    if is_parquet(path):
         with replacing(path) as file:
             frame.to_parquet(file, index=False)
         return
@@ -123,7 +123,7 @@ def _read_texts(path: str) -> tuple[pd.DataFrame, dict]:
     style = {"delimiter": ",", "line_end": "\r\n" if first.endswith("\r") else "\n"}
     first = first.rstrip("\r")
     if not first.strip():
-        raise ValueError(f"{_shown(path)} has no header line with column names.")
+        raise ValueError(f"{input_name(path)} has no header line with column names.")
     unquoted = re.sub('"[^"]*"', "", first)
     style["delimiter"] = max(DELIMITERS, key=lambda one: (unquoted.count(one), one == ","))
     options = {"header": None, "dtype": str, "keep_default_na": False, "sep": style["delimiter"]}
@@ -132,12 +132,12 @@ def _read_texts(path: str) -> tuple[pd.DataFrame, dict]:
         table = pd.read_csv(io.StringIO(content), **options)
     except pd.errors.ParserError as error:
         raise ValueError(
-            f"{_shown(path)} is not a table: {str(error).removeprefix('Error tokenizing data. C error: ')}"
+            f"{input_name(path)} is not a table: {str(error).removeprefix('Error tokenizing data. C error: ')}"
         ) from None
     names = list(table.iloc[0])
     doubles = sorted(name for name, n in Counter(names).items() if n > 1)
     if doubles:
-        raise ValueError(f"{_shown(path)} has two columns named {doubles[0]!r}. Rename one.")
+        raise ValueError(f"{input_name(path)} has two columns named {doubles[0]!r}. Rename one.")
     return table.iloc[1:].set_axis(names, axis=1).reset_index(drop=True), style
 
 
@@ -152,10 +152,6 @@ def _content(path: str) -> str:
         raise ValueError(f"{path} is not a gzip file, or is damaged: {error}") from None
     except UnicodeDecodeError:
         raise ValueError(f"{path} is not encoded in UTF-8. Save it as CSV in UTF-8, or as Parquet.") from None
-
-
-def _shown(path: str) -> str:
-    return "The table from stdin" if path == "-" else path
 
 
 # --- columns ---------------------------------------------------------------------------------------------------------
@@ -196,7 +192,7 @@ def read_column(
             return _read_as(form, texts)
         except (ValueError, OverflowError):
             raise ValueError(
-                f"{_shown(path)} has {_odd_one(texts, form)!r} in column {texts.name!r}, which held values of type "
+                f"{input_name(path)} has {_odd_one(texts, form)!r} in column {texts.name!r}, which held values of type "
                 f"{type_of(form)} when the model was fitted."
             ) from None
     distinct = texts.unique()

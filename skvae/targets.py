@@ -1,4 +1,4 @@
-"""Where files are written: they are replaced as a whole, and pipes and the like are written directly."""
+"""Paths of files, and how these are written: replaced as a whole, while pipes and the like are written directly."""
 
 import errno
 import os
@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO
 
+PARQUET_ENDINGS = (".parquet", ".pq")
 OPEN_FILES = {"/dev/stdout": 1, "/dev/stderr": 2}  # their descriptors; others have names of their number
 
 
@@ -36,6 +37,16 @@ def check_writable(path: str | os.PathLike) -> None:
     for one in (target.parent, target):
         if one.exists() and not os.access(one, os.W_OK):
             raise PermissionError(errno.EACCES, "Permission denied", str(one))
+
+
+def is_parquet(path: str) -> bool:
+    """Whether the extension of a path is one of Parquet."""
+    return path.lower().endswith(PARQUET_ENDINGS)
+
+
+def input_name(path: str, what: str = "table") -> str:
+    """How a message names an input."""
+    return f"The {what} from stdin" if path == "-" else path
 
 
 def check_parquet() -> None:

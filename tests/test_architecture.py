@@ -138,7 +138,7 @@ RULES = {
     "quality": (
         {
             *("binned_distributions", "compared_columns", "comparison", "measures", "projections"),
-            *("report_page", "report_plots", "report_verdict", "texts"),
+            *("report_page", "report_plots", "report_verdict", "targets", "texts"),
         },
         {"narwhals", "sklearn"},
     ),
